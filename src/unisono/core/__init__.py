@@ -1,0 +1,1 @@
+"""Pure update rules on flat vectors and plain matrices: no files, no processes, no clock."""

@@ -1,0 +1,1 @@
+"""Recordings, tables, features and the stores between the stages."""

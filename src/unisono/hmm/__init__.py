@@ -1,0 +1,1 @@
+"""HMM bootstrap, language model, graph and search, on top of the kaldi wheels."""

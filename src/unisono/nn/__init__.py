@@ -1,0 +1,1 @@
+"""Networks with hand-written forward and backward passes on views of one flat vector."""
