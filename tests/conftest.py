@@ -1,0 +1,81 @@
+"""Fixtures for all tests, and a closing line that says what was skipped and why."""
+
+import collections
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# Set before numpy or torch is imported anywhere: results and timings must not depend on the cores of the machine.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"
+# An installed but stopped SLURM delays each start of snakemake by ten seconds.
+os.environ.setdefault("SLURM_CONF", "/dev/null")
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# For the processes that tests start: `python -m unisono` means this working tree.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT / "src")] + [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+)
+
+hypothesis.settings.register_profile("default", derandomize=True, deadline=None, max_examples=40, database=None)
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5000, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+MPI_ENVIRONMENT = {
+    # Open MPI 5: allow root, more ranks than cores, no binding inside an allocation; silence a harmless warning.
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+    "OMPI_MCA_osc": "^ucx",
+}
+
+
+@pytest.fixture(scope="session")
+def root():
+    """Folder of the project."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def corpora_dir():
+    """Folder that holds the real corpora (CORPORA_DIR, default `corpora`); the test is skipped where there is none."""
+    path = Path(os.environ.get("CORPORA_DIR", "corpora"))
+    path = path if path.is_absolute() else ROOT / path
+    if not path.is_dir():
+        pytest.skip("no real corpora (CORPORA_DIR)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def mpirun():
+    """Start `n` ranks of this Python: mpirun(2, ["-m", "mpi4py", "-m", "unisono", ...]) -> CompletedProcess with text."""
+    program = Path(sys.executable).parent / "mpirun"
+    if not program.exists():
+        pytest.skip("no mpirun beside this Python")
+
+    def run(n, arguments, timeout=120, env=None, **keywords):
+        return subprocess.run(
+            [str(program), "-n", str(n), sys.executable, *map(str, arguments)],
+            env={**os.environ, **MPI_ENVIRONMENT, **(env or {})},
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            **keywords,
+        )
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter):
+    reasons = collections.Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ")] += 1
+    if reasons:
+        listed = "; ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        terminalreporter.write_line(f"skipped {sum(reasons.values())}: {listed}")
