@@ -53,7 +53,7 @@ def corpora_dir():
 
 @pytest.fixture(scope="session")
 def mpirun():
-    """Start `n` ranks of this Python: mpirun(2, ["-m", "mpi4py", "-m", "unisono", ...]) -> CompletedProcess with text."""
+    """Start `n` ranks of this Python: mpirun(2, ["-m", "mpi4py", ...]) -> CompletedProcess with text."""
     program = Path(sys.executable).parent / "mpirun"
     if not program.exists():
         pytest.skip("no mpirun beside this Python")

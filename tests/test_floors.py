@@ -117,7 +117,8 @@ def run_python(code):
 def test_help_imports_nothing_heavy():
     result = run_python(
         "import sys, runpy\nsys.argv = ['unisono', '--help']\n"
-        "try:\n    runpy.run_module('unisono', run_name='__main__')\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "try:\n    runpy.run_module('unisono', run_name='__main__')\nexcept SystemExit as stop:\n"
+        "    assert not stop.code\n"
         "print('loaded:', sorted({'torch', 'numpy', 'h5py', 'scipy', 'matplotlib', 'snakemake'} & set(sys.modules)))"
     )
     assert result.returncode == 0, result.stderr
