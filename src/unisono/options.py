@@ -28,10 +28,13 @@ def from_json(cls: type[T], text: str, where: str = "--options") -> T:
 
 
 def from_dict(cls: type[T], values: Any, where: str = "config") -> T:
-    """Build the dataclass `cls` from a mapping; nested dataclasses and tuples are built from mappings and lists."""
+    """Build the dataclass `cls` from a mapping; nested dataclasses and tuples are built from mappings and lists.
+
+    A field whose config key is a Python keyword carries it in its metadata: field(metadata={"key": "global"}).
+    """
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected a mapping, found {type(values).__name__}")
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = {str(f.metadata.get("key", f.name)): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
             raise UserError(f"{where}.{key}: unknown key: known are {', '.join(sorted(fields))}")
@@ -39,7 +42,7 @@ def from_dict(cls: type[T], values: Any, where: str = "config") -> T:
     built = {}
     for name, field in fields.items():
         if name in values:
-            built[name] = _convert(hints[name], values[name], f"{where}.{name}")
+            built[field.name] = _convert(hints[field.name], values[name], f"{where}.{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise UserError(f"{where}.{name}: missing")
     return cls(**built)

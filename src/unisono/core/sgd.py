@@ -1,0 +1,35 @@
+"""Plain stochastic gradient steps on one affine layer, written so that a step is one matrix product.
+
+A layer is y = W [x; 1] with W [out, in + 1] and the bias as last column. `x` [N, in + 1] are the inputs with their
+column of ones, `error` [N, out] is the derivative of the *loss* (minus the summed log-probability) at y. The gradient
+is summed over the N rows, never divided by N, so a rate means the same as in Kaldi: per summed gradient.
+"""
+
+from torch import Tensor
+
+
+def add_step_(target: Tensor, x: Tensor, error: Tensor, rate: float) -> None:
+    """Add the step of one minibatch, in place: target <- target - rate * error^T x.
+
+    target: [out, in + 1], the weights themselves (momentum 0) or the buffer Delta of the momentum rule.
+    """
+    target.addmm_(error.t(), x, alpha=-rate)
+
+
+def add_decay_(target: Tensor, weight: Tensor, amount: float) -> None:
+    """Add the step of an L2 penalty, in place: target <- target - amount * weight, biases left out.
+
+    The penalty is l2/2 |W|^2 per frame, as in Kaldi's nnet1, hence amount = rate * frames * l2.
+    """
+    target[:, :-1].add_(weight[:, :-1], alpha=-amount)
+
+
+def momentum_step_(weights: Tensor, delta: Tensor, momentum: float, scale: float) -> None:
+    """Apply Kaldi's momentum rule in place: W <- W + scale * (1 - m) * Delta, then Delta <- m * Delta.
+
+    `delta` already holds this minibatch's step (it is m times the old Delta plus the step). The factor 1 - m keeps
+    the total effect of a gradient at 1; `scale` is the max-change factor, and Delta keeps its unlimited value
+    (papers.md 6.1.6). For m = 0 Delta is left as zeros.
+    """
+    weights.add_(delta, alpha=scale * (1.0 - momentum))
+    delta.mul_(momentum)
