@@ -1,0 +1,52 @@
+"""Two systems on the same utterances: which errs less, and could that be chance."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from unisono.score import statistics
+from unisono.score.wer import Words, evaluate
+
+
+def compare(
+    references: Mapping[str, Words],
+    speakers: Mapping[str, str],
+    hypotheses_a: Mapping[str, Words],
+    hypotheses_b: Mapping[str, Words],
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Score both systems and test the difference.
+
+    Returns JSON-able numbers: wer_a, wer_b, difference (A minus B, fractions), difference_ci95, ci_method, segments,
+    errors_a, errors_b, z (null where infinite), p (two-sided, matched pairs).  Raises UserError as `evaluate` does.
+    """
+    a, b = evaluate(references, hypotheses_a), evaluate(references, hypotheses_b)
+    test = statistics.matched_pairs(list(a.counts.values()), list(b.counts.values()))
+    interval = statistics.bootstrap_difference(a.counts, b.counts, speakers, seed=seed)
+    return {
+        "wer_a": a.total.wer,
+        "wer_b": b.total.wer,
+        "difference": a.total.wer - b.total.wer,
+        "difference_ci95": [interval.low, interval.high],
+        "ci_method": interval.method,
+        "segments": test.segments,
+        "errors_a": test.errors_a,
+        "errors_b": test.errors_b,
+        "z": test.z if abs(test.z) != float("inf") else None,
+        "p": test.p,
+    }
+
+
+def format_comparison(found: Mapping[str, Any], name_a: str, name_b: str) -> str:
+    """Put a comparison into words, percent with two decimals."""
+    low, high = (100 * limit for limit in found["difference_ci95"])
+    z = "infinite" if found["z"] is None else f"{found['z']:.2f}"
+    p = "p < 0.0001" if found["p"] < 1e-4 else f"p = {found['p']:.4f}"
+    verdict = "differ" if found["p"] < 0.05 else "do not differ significantly"
+    return (
+        f"A  {100 * found['wer_a']:6.2f} %  {found['errors_a']:6d} errors  {name_a}\n"
+        f"B  {100 * found['wer_b']:6.2f} %  {found['errors_b']:6d} errors  {name_b}\n"
+        f"A - B  {100 * found['difference']:+.2f} %, 95 % interval [{low:+.2f}, {high:+.2f}] ({found['ci_method']})\n"
+        f"Matched pairs over {found['segments']} utterances: z = {z}, {p}, two-sided: "
+        f"the systems {verdict} at 5 %.\n"
+    )

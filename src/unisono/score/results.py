@@ -1,0 +1,90 @@
+"""The files of a scored system: references in, `wer.json` and its companions out.
+
+`wer.json`:
+
+| field | unit, meaning |
+|---|---|
+| system | name |
+| wer | fraction |
+| words, ins, del, sub | counts over the test set |
+| sentences, sentence_errors | counts |
+| missing | utterances that have no hypothesis (counted as all deletions) |
+| ci95 | [low, high], fractions |
+| ci_method | how the interval was made, in words |
+| dev_wer | fraction, at the chosen setting; null where nothing was tuned |
+| lm_weight | 1 / acoustic scale; null where nothing was tuned |
+| word_insertion_penalty | nats a word; null where nothing was tuned |
+"""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unisono.errors import UserError
+from unisono.files import read_json
+from unisono.score.statistics import Interval
+from unisono.score.wer import Score, read_text
+
+COLUMNS = ("utterance_id", "speaker_id", "transcript")
+
+
+def read_references(table_path: str | Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Read transcripts and speakers, by utterance, from the table of a split.
+
+    Raises UserError for a missing file or column, or an utterance that stands twice.
+    """
+    references: dict[str, list[str]] = {}
+    speakers: dict[str, str] = {}
+    try:
+        with open(table_path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+                if any(row.get(column) is None for column in COLUMNS):
+                    raise UserError(f"{table_path}: a row without {', '.join(COLUMNS)}: make the table anew")
+                if row["utterance_id"] in references:
+                    raise UserError(f"{table_path}: utterance {row['utterance_id']} stands twice: remove one")
+                references[row["utterance_id"]] = row["transcript"].split(" ") if row["transcript"] else []
+                speakers[row["utterance_id"]] = row["speaker_id"]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{table_path}: cannot be read ({error}): run the corpus stage") from None
+    return references, speakers
+
+
+def read_hypotheses(path: str | Path) -> dict[str, list[str]]:
+    """Read hypotheses from a Kaldi text file, or from the `hyp.txt` of a scored system's folder."""
+    path = Path(path)
+    return read_text([path / "hyp.txt" if path.is_dir() else path])
+
+
+def read_tuning(path: str | Path | None) -> dict[str, float | None]:
+    """Read `dev_wer`, `lm_weight` and `word_insertion_penalty` from a `tune.json`; all None without a file."""
+    if path is None:
+        return {"dev_wer": None, "lm_weight": None, "word_insertion_penalty": None}
+    tuned = read_json(path)
+    try:
+        return {
+            "dev_wer": float(tuned["dev_wer"]),
+            "lm_weight": 1.0 / float(tuned["acoustic_scale"]),
+            "word_insertion_penalty": float(tuned["word_insertion_penalty"]),
+        }
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise UserError(f"{path}: no usable {error}: run `unisono tune` again") from None
+
+
+def summarise(system: str, score: Score, interval: Interval, tuned: Mapping[str, float | None]) -> dict[str, Any]:
+    """Put together the content of `wer.json` (see the module)."""
+    total = score.total
+    return {
+        "system": system,
+        "wer": total.wer,
+        "words": total.words,
+        "ins": total.insertions,
+        "del": total.deletions,
+        "sub": total.substitutions,
+        "sentences": total.sentences,
+        "sentence_errors": total.sentence_errors,
+        "missing": len(score.missing),
+        "ci95": [interval.low, interval.high],
+        "ci_method": interval.method,
+        **tuned,
+    }
