@@ -53,7 +53,9 @@ def make_layout(entries: Sequence[tuple[str, tuple[int, int]]]) -> Layout:
     offsets, strides, size = [], [], 0
     for name, (rows, columns) in entries:
         if rows < 1 or columns < 2:
-            raise ValueError(f"{name}: a matrix needs a row and two columns (an input and the bias): {rows} x {columns}")
+            raise ValueError(
+                f"{name}: a matrix needs a row and two columns (an input and the bias): {rows} x {columns}"
+            )
         offsets.append(size)
         strides.append(padded(columns))
         size += rows * strides[-1]
@@ -77,6 +79,12 @@ def views(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
         name: flat[offset : offset + shape[0] * stride].view(shape[0], stride)[:, : shape[1]]
         for name, shape, offset, stride in parts
     }
+
+
+def segments(layout: Layout, flat: Tensor) -> list[Tensor]:
+    """Return each matrix's stretch of `flat` as a vector, padding included: for norms and sums without strides."""
+    ends = [*layout.offsets[1:], layout.size]
+    return [flat[begin:end] for begin, end in zip(layout.offsets, ends, strict=True)]
 
 
 def to_tensors(layout: Layout, flat: Tensor) -> dict[str, Tensor]:

@@ -43,7 +43,7 @@ class MaxChangeOptions:
 
 
 def norm_product(x: Tensor, error: Tensor) -> float:
-    """Return sum_i |x_i| |error_i| over the rows of `x` [N, in + 1] and `error` [N, out], an upper bound of |error^T x|."""
+    """Return sum_i |x_i| |error_i|, an upper bound of |error^T x|; `x` is [N, in + 1], `error` [N, out]."""
     norms_x = torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)
     return float(norms_x.dot(torch.linalg.vector_norm(error, dim=1, dtype=torch.float64)))
 
@@ -60,9 +60,7 @@ def row_scale(options: MaxChangeOptions, product: float, rate: float, rows: int,
     return limit / bound if bound > limit else 1.0
 
 
-def step_scales(
-    options: MaxChangeOptions, norms: Sequence[float], momentum: float, limit_scale: float
-) -> list[float]:
+def step_scales(options: MaxChangeOptions, norms: Sequence[float], momentum: float, limit_scale: float) -> list[float]:
     """Return the factor of each layer's step under the nnet3 kinds, the global limit included.
 
     norms: Frobenius norm of each layer's Delta_c. k_c = min(1, per_layer / ((1 - m) |Delta_c|)), without the 1 - m

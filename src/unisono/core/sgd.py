@@ -8,12 +8,13 @@ is summed over the N rows, never divided by N, so a rate means the same as in Ka
 from torch import Tensor
 
 
-def add_step_(target: Tensor, x: Tensor, error: Tensor, rate: float) -> None:
+def add_step_(target: Tensor, x: Tensor, error: Tensor, rate: float, keep: bool = True) -> None:
     """Add the step of one minibatch, in place: target <- target - rate * error^T x.
 
-    target: [out, in + 1], the weights themselves (momentum 0) or the buffer Delta of the momentum rule.
+    target: [out, in + 1], the weights themselves (momentum 0) or the buffer Delta of the momentum rule. Without
+    `keep` what stood in `target` is overwritten.
     """
-    target.addmm_(error.t(), x, alpha=-rate)
+    target.addmm_(error.t(), x, beta=1 if keep else 0, alpha=-rate)
 
 
 def add_decay_(target: Tensor, weight: Tensor, amount: float) -> None:
@@ -29,7 +30,8 @@ def momentum_step_(weights: Tensor, delta: Tensor, momentum: float, scale: float
 
     `delta` already holds this minibatch's step (it is m times the old Delta plus the step). The factor 1 - m keeps
     the total effect of a gradient at 1; `scale` is the max-change factor, and Delta keeps its unlimited value
-    (papers.md 6.1.6). For m = 0 Delta is left as zeros.
+    (papers.md 6.1.6). For m = 0 Delta is left as it is: the next step overwrites it.
     """
     weights.add_(delta, alpha=scale * (1.0 - momentum))
-    delta.mul_(momentum)
+    if momentum > 0.0:
+        delta.mul_(momentum)

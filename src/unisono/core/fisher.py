@@ -1,0 +1,192 @@
+"""The Fisher estimate of online natural gradient, one factor: equations of papers.md 6.1.2 to 6.1.5.
+
+F = R^T D R + rho I with R orthonormal rows [R, dim]; kept as W = E^(1/2) R, d and rho. Large matrices have the dtype of
+the data; everything of size R is float64, because it holds fourth powers of the data.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from unisono.core import flat
+
+EPSILON = 1e-10  # floor of rho and d
+CONDITION = 1e6  # of Z, from which on the rows of R are checked
+ORTHONORMAL = 1e-3  # largest deviation of an element of R R^T from the unit matrix that is let pass
+LARGEST_INVERSE = 100.0  # element of the inverse Cholesky factor from which on it is not trusted
+
+
+class Form(NamedTuple):
+    """What changed in Kaldi's code over the years; papers.md 6.1.4 and 6.1.5 have the dates.
+
+    eigen_start: start from eigenvectors of the first minibatch, else from a fixed pattern and passes over it.
+    initial_updates: the estimate is updated on calls 0 to this one, later once per period.
+    one_pass: a first minibatch of no more rows than the rank is passed once, not three times, to start from the pattern.
+    delta: floor of rho, and of d if floor_d, relative to the largest eigenvalue.
+    largest_eta: cap of the forgetting factor.
+    gram_schmidt: repair lost orthogonality by Gram-Schmidt where Cholesky fails, else by a fresh start of R.
+    """
+
+    eigen_start: bool
+    initial_updates: int
+    one_pass: bool
+    delta: float
+    floor_d: bool
+    largest_eta: float
+    gram_schmidt: bool
+
+
+class Factor(NamedTuple):
+    """A Fisher factor: w [R, dim] in the data's dtype (padded rows), d [R] float64 decreasing, rho > 0."""
+
+    w: Tensor
+    d: Tensor
+    rho: float
+
+
+def inverse_weights(d: Tensor, rho: float, alpha: float, dim: int) -> Tensor:
+    """Return e [R], float64, of beta G^-1 = I - R^T E R (papers.md 6.1.2).
+
+    beta = rho (1 + alpha) + alpha/dim tr D and e_i = 1/(beta/d_i + 1).
+    """
+    beta = rho * (1.0 + alpha) + alpha / dim * float(d.sum())
+    return 1.0 / (beta / d + 1.0)
+
+
+def pattern_start(rank: int, dim: int, alpha: float, like: Tensor) -> Factor:
+    """Return the start of the later forms: sparse orthonormal rows, rho = d = epsilon (papers.md 6.1.5)."""
+    w = matrix(rank, dim, like)
+    d = torch.full((rank,), EPSILON, dtype=torch.float64)
+    scale = inverse_weights(d, EPSILON, alpha, dim).sqrt()
+    for row in range(rank):
+        entries = torch.ones(len(range(row, dim, rank)), dtype=torch.float64)
+        entries[0] = 1.1
+        w[row, row::rank] = (entries * (scale[row] / entries.norm())).to(w)
+    return Factor(w, d, EPSILON)
+
+
+def eigen_start(x: Tensor, rank: int, alpha: float, delta: float) -> Factor:
+    """Return the start of 2014: the leading eigenvectors of X^T X / N (papers.md 6.1.5).
+
+    x: [N, dim]. Where N < R the missing rows are unit vectors made orthogonal (Kaldi draws them).
+    """
+    rows, dim = x.shape
+    _, singular, basis = torch.linalg.svd(x.double().cpu(), full_matrices=False)
+    found = min(rank, rows)
+    values = torch.zeros(rank, dtype=torch.float64)
+    values[:found] = singular[:found].square() / rows
+    directions = torch.zeros(rank, dim, dtype=torch.float64)
+    directions[:found] = basis[:found]
+    orthonormal_rows_(directions)
+    trace = float(singular.square().sum()) / rows
+    rho = (trace - float(values.sum())) / (dim - rank)
+    rho = max(rho, EPSILON, delta * float(values.max()))
+    d = (values - rho).clamp(min=EPSILON)
+    w = matrix(rank, dim, x)
+    w.copy_(inverse_weights(d, rho, alpha, dim).sqrt()[:, None] * directions)
+    return Factor(w, d, rho)
+
+
+def refresh(
+    factor: Factor, ht: Tensor, j: Tensor, rows: int, trace: float, eta: float, alpha: float, form: Form
+) -> Factor:
+    """Return the factor after one power step towards (eta/N) X^T X + (1 - eta) F (papers.md 6.1.4).
+
+    ht: H^T = W X^T [R, N]. j: J = H^T X [R, dim]; its storage is used up. rows: N. trace: tr(X X^T). eta in (0, 1).
+    Where the numbers overflow or the eigenproblem fails, the old factor is returned.
+    """
+    w, d, rho = factor
+    rank, dim = w.shape
+    a, keep = eta / rows, 1.0 - eta
+    p = d + rho
+    inv_sqrt_e = inverse_weights(d, rho, alpha, dim).rsqrt()
+    big_l, big_k = _gram(ht) * inv_sqrt_e * inv_sqrt_e[:, None], _gram(j) * inv_sqrt_e * inv_sqrt_e[:, None]
+    z = a * a * big_k + a * keep * big_l * (p + p[:, None])
+    z.diagonal().add_(keep * keep * p.square())
+    if not math.isfinite(float(z.abs().sum())):
+        return factor
+    try:
+        c, u = torch.linalg.eigh(z)
+    except torch._C._LinAlgError:
+        return factor
+    c, u = c.flip(0), u.flip(1)
+    c_floor = (rho * keep) ** 2
+    repair = float(c[0]) > CONDITION * float(c[-1]) or bool((c < c_floor).any())
+    root = c.clamp(min=c_floor).sqrt()
+    total = a * trace + keep * (dim * rho + float(d.sum()))
+    new_d, new_rho = _split(root, total, dim, form)
+    sqrt_e = inverse_weights(new_d, new_rho, alpha, dim).sqrt()
+    left = a * (sqrt_e / root)[:, None] * u.t() * inv_sqrt_e
+    j.addcmul_((keep / a * p)[:, None].to(w), w)  # B = J + (1 - eta)/a P W
+    new_w = matrix(rank, dim, w)
+    torch.mm(left.to(w), j, out=new_w)
+    if repair:
+        _repair_(new_w, sqrt_e, form)
+    return Factor(new_w, new_d, new_rho)
+
+
+def matrix(rows: int, columns: int, like: Tensor) -> Tensor:
+    """Return zeros [rows, columns] with padded, aligned rows, dtype and device of `like`."""
+    stride = flat.padded(columns)
+    return flat.zeros(rows * stride, like.dtype).to(like.device).view(rows, stride)[:, :columns]
+
+
+def _gram(m: Tensor) -> Tensor:
+    # In float64 although m may be float32: for mean-dominated rows this is the step that loses the digits.
+    double = m.double()
+    return (double @ double.t()).cpu()
+
+
+def _split(root: Tensor, total: float, dim: int, form: Form) -> tuple[Tensor, float]:
+    """Split eigenvalues sqrt(c) [R] into d and rho so that dim rho + tr D = total, then floor both."""
+    rho = (total - float(root.sum())) / (dim - len(root))
+    floor = max(EPSILON, form.delta * float(root[0]))
+    d = (root - rho).clamp(min=floor if form.floor_d else EPSILON)
+    return d, max(rho, floor)
+
+
+def _repair_(w: Tensor, sqrt_e: Tensor, form: Form) -> None:
+    """Make the rows of E^(-1/2) W orthonormal again, in place, if they no longer are (papers.md 6.1.4)."""
+    rank, dim = w.shape
+    inv_sqrt_e = 1.0 / sqrt_e
+    overlap = _gram(w) * inv_sqrt_e * inv_sqrt_e[:, None]
+    unit = torch.eye(rank, dtype=torch.float64)
+    if float((overlap - unit).abs().max()) <= ORTHONORMAL:
+        return
+    lower, failed = torch.linalg.cholesky_ex(overlap)
+    if not failed:
+        inverse = torch.linalg.solve_triangular(lower, unit, upper=False)
+        # Not finite counts as failed too.
+        if not form.gram_schmidt or float(inverse.max()) < LARGEST_INVERSE:
+            w.copy_((sqrt_e[:, None] * inverse * inv_sqrt_e).to(w) @ w)
+            return
+    rows = w.double().cpu()
+    if form.gram_schmidt:
+        orthonormal_rows_(rows)
+    else:
+        rows = torch.eye(rank, dim, dtype=torch.float64)
+    w.copy_(sqrt_e[:, None] * rows)
+
+
+def orthonormal_rows_(rows: Tensor) -> None:
+    """Make rows [R, dim], R <= dim, float64, orthonormal in place by Gram-Schmidt in order.
+
+    A row that vanishes is replaced by the next unit vector that does not.
+    """
+    spare = iter(range(rows.shape[1]))
+    for index, row in enumerate(rows):
+        before = rows[:index]
+        while True:
+            start = float(row.dot(row))
+            if math.isfinite(start) and start > 0.0:
+                row -= before.t() @ (before @ row)
+                end = float(row.dot(row))
+                if end > 0.01 * start:  # else round-off dominates what is left: once more
+                    row /= math.sqrt(end)
+                    break
+                if end > 1e-20 * start:
+                    continue
+            row.zero_()
+            row[next(spare)] = 1.0

@@ -1,0 +1,234 @@
+"""Online natural gradient: precondition the rows of a minibatch by a slowly moving Fisher estimate (papers.md 6.1).
+
+For a layer y = W [x; 1] the rows of the inputs and the rows of the derivatives each have an estimator; the step is
+gamma_in gamma_out Y^^T X^. The estimator works in place: X^ = X - (X W^T) W overwrites X.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from unisono.core import fisher
+from unisono.core.fisher import Factor, Form
+from unisono.errors import UserError
+
+START_PASSES = 3  # over the first minibatch, from the fixed pattern
+
+
+class Preset(NamedTuple):
+    """Constants of one published code. With halved_ranks a rank is at most half the layer's width."""
+
+    form: Form
+    rank_in: int
+    rank_out: int
+    update_period: int
+    halved_ranks: bool = False
+
+
+_LATER = Form(
+    eigen_start=False,
+    initial_updates=9,
+    one_pass=True,
+    delta=5e-4,
+    floor_d=True,
+    largest_eta=0.9,
+    gram_schmidt=True,
+)
+_FIRST = Form(
+    eigen_start=True,
+    initial_updates=9,
+    one_pass=False,
+    delta=1e-5,
+    floor_d=False,
+    largest_eta=1.0,
+    gram_schmidt=False,
+)
+PRESETS = {
+    "nnet3": Preset(_LATER._replace(initial_updates=10), 20, 80, 4, halved_ranks=True),
+    "nnet3_2017": Preset(_LATER, 20, 80, 4),
+    "nnet2": Preset(_LATER._replace(one_pass=False), 20, 80, 4),
+    "nnet2_2014": Preset(_FIRST, 20, 80, 4),
+    "effective_2015": Preset(_FIRST, 40, 40, 1),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NgOptions:
+    """The section `optimiser.ng`. A null takes the preset's value (papers.md 6.1.5).
+
+    preset: `nnet3` (today's Kaldi), `nnet3_2017`, `nnet2` (its last form), `nnet2_2014`, or `effective_2015` (what
+        reached Su & Chen's code).
+    rank_in, rank_out: rank of the Fisher estimate on the input and on the output side of a layer, >= 1.
+    update_period: update the estimate every so many minibatches after the first ten, >= 1.
+    history: samples over which the estimate forgets, eta = 1 - exp(-N/history), > 0.
+    minibatches_history: if above 0, eta = 1/minibatches_history instead; then > 1.
+    alpha: smoothing with the unit matrix, > 0; also that of `ng_simple`.
+    """
+
+    preset: Literal["nnet3", "nnet3_2017", "nnet2", "nnet2_2014", "effective_2015"]
+    rank_in: int | None
+    rank_out: int | None
+    update_period: int | None
+    history: float | None
+    minibatches_history: float | None
+    alpha: float | None
+
+    def __post_init__(self) -> None:
+        history = self.minibatches_history
+        checks = {
+            "rank_in": self.rank_in is None or self.rank_in >= 1,
+            "rank_out": self.rank_out is None or self.rank_out >= 1,
+            "update_period": self.update_period is None or self.update_period >= 1,
+            "history": self.history is None or 0.0 < self.history <= 1e6,
+            "minibatches_history": history is None or history == 0.0 or 1.0 < history <= 1e6,
+            "alpha": self.alpha is None or 0.0 < self.alpha < math.inf,
+        }
+        for key, valid in checks.items():
+            if not valid:
+                raise UserError(f"optimiser.ng.{key}: {getattr(self, key)} is out of range: see config/README.md")
+
+    def smoothing(self) -> float:
+        """Return alpha: 4 unless given."""
+        return 4.0 if self.alpha is None else self.alpha
+
+
+def estimator_for(options: NgOptions, side: Literal["in", "out"], dim: int) -> "OnlineEstimator":
+    """Return the estimator of one side of a layer; dim counts the bias column on the input side."""
+    preset = PRESETS[options.preset]
+    given = options.rank_in if side == "in" else options.rank_out
+    rank = given
+    if rank is None:
+        rank = preset.rank_in if side == "in" else preset.rank_out
+        if preset.halved_ranks:
+            # Kaldi: (in + 1)/2 and (out + 1)/2, where `in` leaves out the bias.
+            rank = min(rank, dim // 2 if side == "in" else (dim + 1) // 2)
+    return OnlineEstimator(
+        dim=dim,
+        rank=rank,
+        update_period=preset.update_period if options.update_period is None else options.update_period,
+        history=2000.0 if options.history is None else options.history,
+        minibatches_history=options.minibatches_history or 0.0,
+        alpha=options.smoothing(),
+        form=preset.form,
+    )
+
+
+class OnlineEstimator:
+    """The Fisher factor of one side of one layer and the rule that applies and updates it.
+
+    dim: width of the rows. rank: R; reduced to dim - 1. The other arguments are those of NgOptions, resolved.
+    Width 1 leaves rows as they are.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        rank: int,
+        update_period: int,
+        history: float,
+        minibatches_history: float,
+        alpha: float,
+        form: Form,
+    ) -> None:
+        self.dim = dim
+        self.rank = min(rank, dim - 1)
+        self.update_period = update_period
+        self.history = history
+        self.minibatches_history = minibatches_history
+        self.alpha = alpha
+        self.form = form
+        self.count = 0
+        self.factor: Factor | None = None
+        self._ht: Tensor | None = None
+        self._j: Tensor | None = None
+
+    def eta(self, rows: int) -> float:
+        """Return the forgetting factor for a minibatch of `rows` (papers.md 6.1.4)."""
+        if self.minibatches_history > 0.0:
+            return 1.0 / self.minibatches_history
+        return min(1.0 - math.exp(-rows / self.history), self.form.largest_eta)
+
+    def updates(self) -> bool:
+        """Say whether the next call updates the estimate."""
+        initial = self.form.initial_updates
+        return self.count <= initial or (self.count - initial) % self.update_period == 0
+
+    def precondition_(self, rows: Tensor) -> float:
+        """Overwrite rows [N, dim] by X^ = X - H W and return gamma = |X| / |X^| (papers.md 6.1.3).
+
+        X^ is made with the old estimate; the new one serves the next minibatch. Zeros and numbers that are not finite
+        give 1, and what is not finite never reaches the estimate.
+        """
+        count = rows.shape[0]
+        if self.rank == 0 or count == 0:
+            return 1.0
+        before = squared_norm(rows)
+        if not math.isfinite(before):
+            return 1.0
+        if self.factor is None:
+            self.factor = self._start(rows, before)
+        old = self.factor
+        ht = self._products(rows)
+        if self.updates():
+            self.factor = self._refresh(rows, ht, before)
+        rows.addmm_(ht.t(), old.w, alpha=-1.0)
+        self.count += 1
+        after = squared_norm(rows)
+        return math.sqrt(before / after) if before > 0.0 and after > 0.0 else 1.0
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of w, d, rho [1] and the counter t [1]; nothing before the first minibatch."""
+        if self.factor is None:
+            return {}
+        w, d, rho = self.factor
+        rho_t = torch.tensor([rho], dtype=torch.float64)
+        return {"w": w.contiguous(), "d": d.clone(), "rho": rho_t, "t": torch.tensor([self.count])}
+
+    def load_state(self, state: Mapping[str, Tensor], where: str) -> None:
+        """Take over a state; an empty one means a fresh start. Raises UserError for one of another shape."""
+        if not state:
+            self.factor, self.count = None, 0
+            return
+        shapes = {"w": (self.rank, self.dim), "d": (self.rank,), "rho": (1,), "t": (1,)}
+        for key in {*shapes, *state}:
+            found = tuple(state[key].shape) if key in state else None
+            if found != shapes.get(key):
+                raise UserError(f"{where}{key}: shape {found}, expected {shapes.get(key)}: it is of another config")
+        w = fisher.matrix(self.rank, self.dim, state["w"]).copy_(state["w"])
+        self.factor = Factor(w, state["d"].double().clone(), float(state["rho"]))
+        self.count = int(state["t"])
+
+    def _start(self, rows: Tensor, trace: float) -> Factor:
+        if self.form.eigen_start:
+            return fisher.eigen_start(rows, self.rank, self.alpha, self.form.delta)
+        self.factor = fisher.pattern_start(self.rank, self.dim, self.alpha, rows)
+        for _ in range(1 if self.form.one_pass and rows.shape[0] <= self.rank else START_PASSES):
+            self.factor = self._refresh(rows, self._products(rows), trace)
+        return self.factor
+
+    def _products(self, rows: Tensor) -> Tensor:
+        """Return H^T = W X^T [R, N] in a buffer; computed this way round because thin ranks are then faster."""
+        assert self.factor is not None
+        count = rows.shape[0]
+        if self._ht is None or self._ht.numel() < self.rank * count or self._ht.dtype != rows.dtype:
+            self._ht = rows.new_empty(self.rank * count)
+        return torch.mm(self.factor.w, rows.t(), out=self._ht[: self.rank * count].view(self.rank, count))
+
+    def _refresh(self, rows: Tensor, ht: Tensor, trace: float) -> Factor:
+        assert self.factor is not None
+        if self._j is None or self._j.dtype != rows.dtype:
+            self._j = fisher.matrix(self.rank, self.dim, rows)
+        j = torch.mm(ht, rows, out=self._j)
+        count = rows.shape[0]
+        return fisher.refresh(self.factor, ht, j, count, trace, self.eta(count), self.alpha, self.form)
+
+
+def squared_norm(rows: Tensor) -> float:
+    """Return tr(X X^T) of rows [N, dim]; by row norms, because a padded matrix is read fastest so."""
+    norms = torch.linalg.vector_norm(rows, dim=1).double()
+    return float(norms.dot(norms))

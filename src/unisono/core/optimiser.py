@@ -1,0 +1,188 @@
+"""One optimiser object per worker: what happens between a layer's derivative and its weights.
+
+A network calls `begin` for each minibatch, `layer_` for each affine layer from the top down, always after it has
+passed the derivative to the layer below (so rows may be overwritten), and `finish_` at the end. Plain SGD without
+momentum or a limit on the whole step writes straight into the weights; everything else goes through a buffer Delta.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from unisono.core import flat, max_change, sgd
+from unisono.core.flat import Layout
+from unisono.core.max_change import MaxChangeOptions
+from unisono.core.natural_gradient import NgOptions, estimator_for
+from unisono.core.ng_simple import SimpleEstimator
+from unisono.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimiserOptions:
+    """The section `optimiser`.
+
+    kind: `sgd`, `ng_online` (papers.md 6.1) or `ng_simple` (6.1.7).
+    learning_rate: initial rate per summed gradient, > 0; the schedule says how it goes on.
+    momentum: m in [0, 1): Delta <- m Delta + step, W moves by (1 - m) Delta.
+    l2: penalty l2/2 |W|^2 per frame on the weights, not on the biases, >= 0.
+    minibatch: frames per step, >= 1.
+    """
+
+    kind: Literal["sgd", "ng_online", "ng_simple"]
+    learning_rate: float
+    momentum: float
+    l2: float
+    minibatch: int
+    max_change: MaxChangeOptions
+    ng: NgOptions
+
+    def __post_init__(self) -> None:
+        checks = {
+            "learning_rate": 0.0 < self.learning_rate < math.inf,
+            "momentum": 0.0 <= self.momentum < 1.0,
+            "l2": 0.0 <= self.l2 < math.inf,
+            "minibatch": self.minibatch >= 1,
+        }
+        for key, valid in checks.items():
+            if not valid:
+                raise UserError(f"optimiser.{key}: {getattr(self, key)} is out of range: see config/README.md")
+
+
+class Estimator(Protocol):
+    """One side of one layer: preconditions rows in place and says by which factor to multiply them."""
+
+    def precondition_(self, rows: Tensor) -> float:
+        """Overwrite rows [N, D] by X^ and return gamma."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what must survive a checkpoint."""
+        ...
+
+    def load_state(self, state: Mapping[str, Tensor], where: str) -> None:
+        """Take over what `state` returned; an empty mapping means a fresh start."""
+        ...
+
+
+class Optimiser:
+    """Momentum, L2, natural gradient and max-change for the affine layers of one layout.
+
+    `max_change_scale` multiplies the limits: the worker sets it to 1/sqrt(2) in iteration 0. It is not state.
+    """
+
+    def __init__(self, options: OptimiserOptions, layout: Layout) -> None:
+        self.options = options
+        self.layout = layout
+        self.max_change_scale = 1.0
+        self._fused = options.momentum == 0.0 and not options.max_change.whole_step()
+        self._params: Tensor | None = None
+        self._delta: Tensor | None = None
+        self._rate = 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: zero momentum, natural-gradient factors as before the first minibatch."""
+        if self._delta is not None:
+            self._delta.zero_()
+        self._sides = [self._estimators(columns, rows) for rows, columns in self.layout.shapes]
+
+    def begin(self, params: Tensor, rate: float) -> None:
+        """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient."""
+        self._rate = rate
+        if params is self._params:
+            return
+        self._params = params
+        self._weights = list(flat.views(self.layout, params).values())
+        if not self._fused:
+            fresh = flat.zeros(self.layout.size, params.dtype).to(params.device)
+            if self._delta is not None:
+                fresh.copy_(self._delta)
+            self._bind_delta(fresh)
+
+    def layer_(self, index: int, x: Tensor, error: Tensor) -> None:
+        """Take in one layer's part of the minibatch. Overwrites `x` and `error` under natural gradient.
+
+        index: the layer's place in the layout. x: [N, in + 1], inputs with a column of ones. error: [N, out],
+        derivative of the loss (minus the summed objective) at the layer's output.
+        """
+        options, rows = self.options, x.shape[0]
+        weight = self._weights[index]
+        gamma = 1.0
+        if sides := self._sides[index]:
+            side_in, side_out = sides
+            gamma = side_in.precondition_(x) * side_out.precondition_(error)
+        step = self._rate * gamma
+        if options.max_change.row_norms():
+            product = gamma * max_change.norm_product(x, error)
+            step *= max_change.row_scale(options.max_change, product, self._rate, rows, self.max_change_scale)
+        target = weight if self._fused else self._deltas[index]
+        sgd.add_step_(target, x, error, step, keep=self._fused or options.momentum > 0.0)
+        if options.l2 > 0.0:
+            sgd.add_decay_(target, weight, self._rate * rows * options.l2)
+
+    def finish_(self) -> None:
+        """End the minibatch: limit the whole step, move the weights, decay the momentum."""
+        if self._fused:
+            return
+        scales = [1.0] * len(self._weights)
+        if self.options.max_change.whole_step():
+            norms = [math.sqrt(float(part.dot(part))) for part in self._delta_parts]
+            scales = max_change.step_scales(
+                self.options.max_change, norms, self.options.momentum, self.max_change_scale
+            )
+        for params, delta, scale in zip(self._param_parts, self._delta_parts, scales, strict=True):
+            sgd.momentum_step_(params, delta, self.options.momentum, scale)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of all that the next minibatch depends on: momentum [P] and natural-gradient factors."""
+        state = {}
+        if self.options.momentum > 0.0 and self._delta is not None:
+            state["momentum"] = self._delta.clone()
+        for name, sides in zip(self.layout.names, self._sides, strict=True):
+            for part, side in zip(("in", "out"), sides or (), strict=False):
+                state |= {f"ng.{name}.{part}.{key}": tensor for key, tensor in side.state().items()}
+        return state
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over a state. Raises UserError for a state of another network or optimiser."""
+        self.reset()
+        known = set()
+        if "momentum" in state and self.options.momentum > 0.0:
+            known.add("momentum")
+            momentum = state["momentum"]
+            if momentum.shape != (self.layout.size,):
+                raise UserError(
+                    f"optimiser state: momentum has shape {list(momentum.shape)}, expected [{self.layout.size}]: "
+                    "it belongs to another network"
+                )
+            fresh = flat.zeros(self.layout.size, momentum.dtype)
+            self._bind_delta(fresh.copy_(momentum))
+        for name, sides in zip(self.layout.names, self._sides, strict=True):
+            for part, side in zip(("in", "out"), sides or (), strict=False):
+                prefix = f"ng.{name}.{part}."
+                own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+                side.load_state(own, f"optimiser state: {prefix}")
+                known |= {prefix + key for key in own}
+        if unknown := sorted(set(state) - known):
+            raise UserError(
+                f"optimiser state: {unknown[0]} is not used by {self.options.kind}: it is of another config"
+            )
+
+    def _bind_delta(self, delta: Tensor) -> None:
+        if self._params is not None:
+            delta = delta.to(self._params.device)
+            self._param_parts = flat.segments(self.layout, self._params)
+        self._delta = delta
+        self._deltas = list(flat.views(self.layout, delta).values())
+        self._delta_parts = flat.segments(self.layout, delta)
+
+    def _estimators(self, dim_in: int, dim_out: int) -> tuple[Estimator, Estimator] | None:
+        ng = self.options.ng
+        if self.options.kind == "ng_online":
+            return estimator_for(ng, "in", dim_in), estimator_for(ng, "out", dim_out)
+        if self.options.kind == "ng_simple":
+            return SimpleEstimator(ng.smoothing()), SimpleEstimator(ng.smoothing())
+        return None
