@@ -13,7 +13,7 @@ TOP = {"__main__": 5, "__init__": 5}  # every other file beside them is floor 0
 
 # Library -> the parts of the package that may import it; a part is a folder or one file.
 DOORS = {
-    "torch": ["core", "nn", "engines", "data/frames.py", "cli", "__init__.py"],
+    "torch": ["core", "nn", "engines", "data/frames.py", "data/loader.py", "cli", "__init__.py"],
     "safetensors": ["core", "nn", "engines", "cli"],
     "mpi4py": ["engines"],
     "kaldi_hmm_gmm": ["hmm/libs.py"],
@@ -129,8 +129,7 @@ def test_training_core_stands_alone():
     """A GPU node needs only torch, numpy, h5py and safetensors to train."""
     modules = [file[:-3].replace("/", ".") for file in FILES if file.split("/")[0] in ("core", "nn", "engines")]
     modules = ["unisono." + m.removesuffix(".__init__") for m in modules if not m.endswith("__main__")]
-    if (SOURCE / "data" / "frames.py").exists():
-        modules.append("unisono.data.frames")
+    modules += [f"unisono.data.{name}" for name in ("frames", "loader") if f"data/{name}.py" in FILES]
     absent = ["scipy", "soundfile", "kaldi_native_fbank", "kaldi_hmm_gmm", "kaldifst", "kaldilm", "kaldi_decoder"]
     absent += ["jiwer", "matplotlib", "rich", "snakemake", "kaldiio", "mpi4py", "espeakng_loader", "yaml"]
     result = run_python(
