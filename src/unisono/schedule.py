@@ -1,0 +1,250 @@
+"""The plan of a run: which worker reads which part of the data in which iteration (design.md 3).
+
+A Snakefile may import this module: it needs the standard library only. All engines read the same plan.
+Counts are in units, which are frames for a feed-forward network. `plan.json`:
+
+| key | meaning |
+|---|---|
+| format | `unisono.plan/1` |
+| units | training frames of one epoch |
+| minibatch | frames of a whole minibatch |
+| dealing | `rotating`: slices cut one order of the whole epoch; `fixed`: each worker's own order |
+| worker_units | `fixed`: frames that each worker owns; `rotating`: null |
+| phases | list of {name, iterations}; today one, `training` |
+| iterations[] | iteration (from 0), epoch, workers, minibatch, max_change_scale, |
+| | best (keep the best worker instead of combining), end_of_epoch, |
+| | progress (fraction of all frames before it), slices (one [begin, end) for each worker) |
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from unisono.errors import UserError
+from unisono.files import read_json, write_json
+from unisono.options import from_dict
+from unisono.rates import ScheduleOptions
+
+FORMAT = "unisono.plan/1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ramp:
+    """A growing number of workers."""
+
+    initial: int
+    final: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CombineOptions:
+    """The config's `parallel.combine`."""
+
+    kind: Literal["mean", "bmuf", "bmuf_nesterov", "butterfly", "ring", "hopping_ring"]
+    weights: Literal["frames", "equal"]
+    block_momentum: float | Literal["auto"]
+    block_learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParallelOptions:
+    """The config's `parallel` without what leaves the result alone (engine, iterations_per_job)."""
+
+    workers: int | Ramp
+    combine: CombineOptions
+    period_frames: int
+    dealing: Literal["rotating", "fixed"]
+    carry_state: Literal["reset", "carry", "average"]
+    first_iteration: Literal["best", "combine"]
+    scale_rate_with_workers: bool | Literal["auto"]
+    reject_below: float
+    max_backoffs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """What happens between two combinations; fields as in the table above."""
+
+    iteration: int
+    epoch: int
+    workers: int
+    minibatch: int
+    max_change_scale: float
+    best: bool
+    end_of_epoch: bool
+    progress: float
+    slices: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run's plan; see the table above."""
+
+    units: int
+    minibatch: int
+    dealing: str
+    worker_units: tuple[int, ...] | None
+    iterations: tuple[Iteration, ...]
+
+    def is_last(self, iteration: int) -> bool:
+        """Say whether nothing follows this iteration."""
+        return iteration == len(self.iterations) - 1
+
+
+def worker_range(workers: int | Ramp) -> tuple[int, int]:
+    """Return the first and the last number of workers."""
+    return (workers, workers) if isinstance(workers, int) else (workers.initial, workers.final)
+
+
+def workers_at(workers: int | Ramp, progress: float) -> int:
+    """Return floor(0.5 + initial + (final - initial) progress), Kaldi's ramp (papers.md 2.4); progress in [0, 1]."""
+    initial, final = worker_range(workers)
+    return int(0.5 + initial + (final - initial) * min(progress, 1.0))
+
+
+def static_workers(iterations: int, workers: Any) -> list[int]:
+    """Return the workers of each iteration of `schedule: {iterations: n}`, known before any frame is counted.
+
+    workers: a number or a mapping {initial, final}.
+    """
+    ramp = workers if isinstance(workers, int | Ramp) else from_dict(Ramp, workers, "parallel.workers")
+    return [workers_at(ramp, i / iterations) for i in range(iterations)]
+
+
+def deal(lengths: Sequence[int], workers: int) -> list[int]:
+    """Deal utterances once, longest first, each to the worker with the fewest frames so far (papers.md 1.4).
+
+    Ties go to the earlier utterance and the lower worker. Returns the worker of each utterance.
+    """
+    if len(lengths) < workers:
+        raise UserError(
+            f"parallel.dealing: fixed gives each of {workers} workers at least one utterance, there are only"
+            f" {len(lengths)}: lower parallel.workers or deal rotating"
+        )
+    load = [(0, worker) for worker in range(workers)]
+    owner = [0] * len(lengths)
+    for utterance in sorted(range(len(lengths)), key=lambda u: (-lengths[u], u)):
+        frames, worker = heapq.heappop(load)
+        owner[utterance] = worker
+        heapq.heappush(load, (frames + lengths[utterance], worker))
+    return owner
+
+
+def cut(units: int, minibatch: int, parts: int) -> list[tuple[int, int]]:
+    """Cut [0, units) evenly into slices with borders on whole minibatches; parts <= ceil(units / minibatch)."""
+    minibatches = -(-units // minibatch)
+    borders = [part * minibatches // parts * minibatch for part in range(parts)] + [units]
+    return list(zip(borders, borders[1:], strict=False))
+
+
+def build_plan(lengths: Sequence[int], schedule: ScheduleOptions, parallel: ParallelOptions, minibatch: int) -> Plan:
+    """Plan a run over utterances of the given lengths (frames), as design.md 3 says.
+
+    Raises UserError where there is too little data for the workers.
+    """
+    units, fixed = sum(lengths), parallel.dealing == "fixed"
+    if units == 0:
+        raise UserError("frames: the training store is empty: see which utterances were left out, and why")
+    worker_units = None
+    if fixed:
+        workers = worker_range(parallel.workers)[0]
+        owner = deal(lengths, workers)
+        worker_units = tuple(sum(n for n, w in zip(lengths, owner, strict=True) if w == k) for k in range(workers))
+    iterations: list[Iteration] = []
+    wanted = schedule.iterations
+    for epoch in range(schedule.epochs or 10**9):
+        if wanted is not None and len(iterations) >= wanted:
+            break
+        done = len(iterations)
+        counts = _workers_of_epoch(units, epoch, done, schedule, parallel, worker_units or (units,), minibatch)
+        slices = _slices(units, worker_units, counts, minibatch)
+        for index, (count, parts) in enumerate(zip(counts, slices, strict=True)):
+            iterations.append(
+                _iteration(done + index, epoch, count, minibatch, index == len(counts) - 1, parallel, parts)
+            )
+    return Plan(units, minibatch, parallel.dealing, worker_units, _with_progress(iterations[: wanted or None]))
+
+
+def _workers_of_epoch(
+    units: int,
+    epoch: int,
+    done: int,
+    schedule: ScheduleOptions,
+    parallel: ParallelOptions,
+    owned: Sequence[int],
+    minibatch: int,
+) -> list[int]:
+    """Return the number of workers of each iteration of one epoch."""
+    initial, final = worker_range(parallel.workers)
+    fewest = min(-(-own // minibatch) for own in owned)  # minibatches that bound the number of slices
+    if len(owned) == 1 and fewest < (initial if initial == final else final):
+        raise UserError(
+            f"parallel.workers: {final} workers, but an epoch has only {fewest} minibatches of {minibatch} frames:"
+            " lower parallel.workers or optimiser.minibatch"
+        )
+    period = parallel.period_frames
+    if initial == final:
+        count = max(1, round(units / (initial * period)))
+        return [initial] * min(count, fewest if len(owned) > 1 else fewest // initial)
+    counts: list[int] = []
+    taken = 0
+    while True:
+        progress = (
+            (epoch + taken / units) / schedule.epochs
+            if schedule.epochs is not None
+            else (done + len(counts)) / (schedule.iterations or 1)
+        )
+        count = workers_at(parallel.workers, progress)
+        too_many = sum(counts) + count > fewest
+        if counts and (units - taken < count * period / 2 or too_many):
+            return counts
+        counts.append(count)
+        taken += count * period
+
+
+def _slices(
+    units: int, worker_units: Sequence[int] | None, counts: Sequence[int], minibatch: int
+) -> list[tuple[tuple[int, int], ...]]:
+    if worker_units is not None:
+        own = [cut(n, minibatch, len(counts)) for n in worker_units]
+        return [tuple(parts) for parts in zip(*own, strict=True)]
+    parts = iter(cut(units, minibatch, sum(counts)))
+    return [tuple(next(parts) for _ in range(count)) for count in counts]
+
+
+def _iteration(
+    number: int, epoch: int, workers: int, minibatch: int, ends: bool, parallel: ParallelOptions, slices: tuple
+) -> Iteration:
+    """Make one; where the best worker is kept iteration 0 has half the minibatch and 1/sqrt(2) of the max-change."""
+    best = number == 0 and parallel.first_iteration == "best"
+    size, scale = (max(1, minibatch // 2), 0.5**0.5) if best else (minibatch, 1.0)
+    return Iteration(number, epoch, workers, size, scale, best, ends, 0.0, slices)
+
+
+def _with_progress(iterations: list[Iteration]) -> tuple[Iteration, ...]:
+    sizes = [sum(end - begin for begin, end in it.slices) for it in iterations]
+    total, before, ready = sum(sizes), 0, []
+    for iteration, size in zip(iterations, sizes, strict=True):
+        ready.append(replace(iteration, progress=before / total))
+        before += size
+    return tuple(ready)
+
+
+def write_plan(path: str, plan: Plan) -> None:
+    """Write plan.json atomically."""
+    value = asdict(plan)
+    iterations = value.pop("iterations")
+    write_json(path, {"format": FORMAT, **value, "phases": [{"name": "training", "iterations": iterations}]})
+
+
+def read_plan(path: str) -> Plan:
+    """Read plan.json. Raises UserError naming the file where it is not one."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise UserError(f"{path}: not a plan of format {FORMAT}: delete it and run the plan stage")
+    iterations = tuple(from_dict(Iteration, item, str(path)) for item in value["phases"][-1]["iterations"])
+    owned = value["worker_units"]
+    return Plan(
+        value["units"], value["minibatch"], value["dealing"], None if owned is None else tuple(owned), iterations
+    )

@@ -1,0 +1,256 @@
+"""The plan covers each epoch exactly once, and its rates are the published ones."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unisono.errors import UserError
+from unisono.options import from_dict
+from unisono.rates import NewbobOptions, ScheduleOptions, base_rate, newbob_start, newbob_step, scales_with_workers
+from unisono.schedule import build_plan, cut, deal, read_plan, static_workers, write_plan
+from unisono.sense import check, parallel_options, warnings
+
+SCHEDULE = {
+    "kind": "exponential",
+    "epochs": 2,
+    "iterations": None,
+    "final_learning_rate": 0.001,
+    "per": "iteration",
+    "constant_epochs": 0,
+    "power": 0.75,
+    "learning_rates": None,
+    "newbob": {"start": 0.01, "stop": 0.001, "factor": 0.5},
+}
+PARALLEL = {
+    "workers": 2,
+    "combine": {"kind": "mean", "weights": "frames", "block_momentum": "auto", "block_learning_rate": 1.0},
+    "period_frames": 1000,
+    "dealing": "rotating",
+    "carry_state": "reset",
+    "first_iteration": "best",
+    "scale_rate_with_workers": "auto",
+    "reject_below": 1.0,
+    "max_backoffs": 3,
+}
+
+
+def schedule(**changes):
+    return from_dict(ScheduleOptions, SCHEDULE | changes)
+
+
+def parallel(**changes):
+    return parallel_options(PARALLEL | changes)
+
+
+def config(**changes):
+    sections = {
+        "optimiser": {"minibatch": 64, "learning_rate": 0.01},
+        "schedule": dict(SCHEDULE),
+        "parallel": dict(PARALLEL),
+        "observers": {"ema": None, "polyak": None},
+        "final_model": "last",
+        "initialisation": {"kind": "random", "path": None},
+    }
+    for key, change in changes.items():
+        sections[key] = sections[key] | change if isinstance(change, dict) else change
+    return sections
+
+
+@given(
+    lengths=st.lists(st.integers(1, 900), min_size=8, max_size=40),
+    workers=st.integers(1, 8),
+    period=st.integers(64, 3000),
+    minibatch=st.integers(1, 64),
+    epochs=st.integers(1, 3),
+    dealing=st.sampled_from(["rotating", "fixed"]),
+)
+def test_every_unit_of_an_epoch_lies_in_exactly_one_slice(lengths, workers, period, minibatch, epochs, dealing):
+    try:
+        plan = build_plan(
+            lengths,
+            schedule(epochs=epochs),
+            parallel(workers=workers, period_frames=period, dealing=dealing),
+            minibatch,
+        )
+    except UserError:
+        assert dealing == "rotating" and -(-sum(lengths) // minibatch) < workers
+        return
+    for epoch in range(epochs):
+        iterations = [it for it in plan.iterations if it.epoch == epoch]
+        assert [it.end_of_epoch for it in iterations] == [False] * (len(iterations) - 1) + [True]
+        lists = (
+            zip(*(it.slices for it in iterations), strict=True)
+            if dealing == "fixed"
+            else [[piece for it in iterations for piece in it.slices]]
+        )
+        wanted = plan.worker_units or (sum(lengths),)
+        for pieces, end in zip(lists, wanted, strict=True):
+            assert pieces[0][0] == 0 and pieces[-1][1] == end
+            assert all(a[1] == b[0] for a, b in zip(pieces, pieces[1:], strict=False))
+            assert all(begin % minibatch == 0 and begin < stop for begin, stop in pieces)
+            sizes = [-(-(stop - begin) // minibatch) for begin, stop in pieces]
+            assert max(sizes) - min(sizes) <= 1
+
+
+@given(
+    units=st.integers(3000, 90000),
+    initial=st.integers(1, 3),
+    more=st.integers(1, 9),
+    epochs=st.one_of(st.none(), st.integers(1, 4)),
+)
+def test_a_ramp_grows_to_the_final_number_and_covers_each_epoch(units, initial, more, epochs):
+    final = initial + more
+    iterations = None if epochs else 17
+    plan = build_plan(
+        [units],
+        schedule(epochs=epochs, iterations=iterations),
+        parallel(workers={"initial": initial, "final": final}, period_frames=200),
+        16,
+    )
+    counts = [it.workers for it in plan.iterations]
+    assert counts == sorted(counts) and counts[0] == initial and counts[-1] <= final
+    if iterations:
+        assert counts == static_workers(iterations, {"initial": initial, "final": final})
+    for epoch in {it.epoch for it in plan.iterations if it.end_of_epoch}:
+        pieces = [piece for it in plan.iterations if it.epoch == epoch for piece in it.slices]
+        assert sum(stop - begin for begin, stop in pieces) == units
+
+
+def test_iterations_per_epoch_follow_the_formula():
+    for units, workers, period in [(10_000, 2, 1000), (10_000, 3, 1000), (10_400, 4, 1000), (900, 2, 1000)]:
+        plan = build_plan([units], schedule(epochs=1), parallel(workers=workers, period_frames=period), 10)
+        assert len(plan.iterations) == max(1, round(units / (workers * period)))
+
+
+def test_iteration_zero_is_halved_only_where_the_best_worker_is_kept():
+    first = build_plan([10_000], schedule(), parallel(), 64).iterations[0]
+    assert (first.minibatch, first.best) == (32, True) and first.max_change_scale == pytest.approx(2**-0.5)
+    other = build_plan([10_000], schedule(), parallel(first_iteration="combine"), 64).iterations[0]
+    assert (other.minibatch, other.best, other.max_change_scale) == (64, False, 1.0)
+
+
+def test_a_fixed_deal_gives_the_longest_first_to_the_least_loaded():
+    assert deal([5, 9, 7, 4, 1], 2) == [1, 0, 1, 0, 1]  # loads 9 | 7, 12 | 9 + 4 = 13 | 12 + 1
+    with pytest.raises(UserError, match="at least one utterance"):
+        deal([3, 4], 3)
+
+
+def test_cut_is_even():
+    assert cut(1000, 100, 3) == [(0, 300), (300, 600), (600, 1000)]
+    assert cut(950, 100, 2) == [(0, 500), (500, 950)]
+
+
+def test_a_plan_survives_its_file(tmp_path):
+    plan = build_plan([500, 700, 1200], schedule(), parallel(dealing="fixed", period_frames=300), 64)
+    write_plan(tmp_path / "plan.json", plan)
+    assert read_plan(tmp_path / "plan.json") == plan
+    first = (tmp_path / "plan.json").read_bytes()
+    write_plan(tmp_path / "plan.json", plan)
+    assert (tmp_path / "plan.json").read_bytes() == first
+    (tmp_path / "plan.json").write_text('{"format": "other"}')
+    with pytest.raises(UserError, match="not a plan"):
+        read_plan(tmp_path / "plan.json")
+
+
+def rate(options, epoch=0, progress=0.0, is_last=False, newbob_rate=0.0):
+    return base_rate(options, 0.01, epoch=epoch, progress=progress, is_last=is_last, newbob_rate=newbob_rate)
+
+
+def test_rates():
+    exponential = schedule()
+    assert rate(exponential) == 0.01
+    assert rate(exponential, progress=0.5) == pytest.approx(0.01 * 10**-0.5)
+    assert rate(exponential, progress=0.9, is_last=True) == 0.001
+    by_epoch = schedule(per="epoch", epochs=3)
+    assert [rate(by_epoch, epoch=e, progress=e / 3 + 0.1) for e in range(3)] == pytest.approx(
+        [0.01, 0.01 * 10**-0.5, 0.001]
+    )
+    tail = schedule(epochs=4, constant_epochs=1)
+    assert rate(tail, progress=0.375) == pytest.approx(0.01 * 10**-0.5) and rate(tail, progress=0.75) == 0.001
+    polynomial = schedule(kind="polynomial")
+    values = [rate(polynomial, progress=p / 10) for p in range(11)]
+    assert values[0] == 0.01 and values[-1] == pytest.approx(0.001) and values == sorted(values, reverse=True)
+    slope = (values[5] / 0.01) ** (-1 / 0.75) - 1  # eta0 / (1 + a t)^c is linear in t under the power -1/c
+    assert slope == pytest.approx(0.5 * (10 ** (1 / 0.75) - 1))
+    fixed = schedule(kind="fixed", learning_rates=[0.3, 0.2])
+    assert [rate(fixed, epoch=e) for e in range(3)] == [0.3, 0.2, 0.2]
+    assert rate(schedule(kind="fixed"), epoch=5) == 0.01
+    assert rate(schedule(kind="newbob"), newbob_rate=0.004) == 0.004
+
+
+def test_newbob_halves_and_stops():
+    options = NewbobOptions(start=0.01, stop=0.001, factor=0.5)
+    state = newbob_start(0.008)
+    seen = []
+    for objective in (-3.0, -2.0, -1.99, -2.5, -1.9899):
+        state, accepted, stop = newbob_step(options, state, objective)
+        seen.append((state["rate"], accepted, stop))
+    assert seen == [
+        (0.008, True, False),
+        (0.008, True, False),  # a gain of a third
+        (0.004, True, False),  # 0.5 %: halving begins
+        (0.002, False, True),  # worse: the best returns; a gain of 0 while halving ends the run
+        (0.001, True, True),
+    ]
+
+
+def test_scaling_by_workers_follows_the_rule():
+    assert [scales_with_workers("auto", k) for k in ("mean", "ring", "bmuf", "bmuf_nesterov")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert scales_with_workers(True, "bmuf") and not scales_with_workers(False, "mean")
+    assert warnings(config(parallel={"scale_rate_with_workers": False})) and not warnings(config())
+
+
+COMBINE = PARALLEL["combine"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"parallel": {"period_frames": 63}}, "parallel.period_frames: 63 is less than one optimiser.minibatch of 64"),
+        ({"parallel": {"workers": {"initial": 1, "final": 3}, "dealing": "fixed"}}, "parallel.dealing: fixed"),
+        ({"parallel": {"workers": 6, "combine": COMBINE | {"kind": "butterfly"}}}, "power of two of workers, not 6"),
+        (
+            {"parallel": {"workers": {"initial": 2, "final": 4}, "combine": COMBINE | {"kind": "butterfly"}}},
+            "butterfly",
+        ),
+        ({"parallel": {"workers": 0}}, "parallel.workers"),
+        ({"parallel": {"workers": {"initial": 4, "final": 2}}}, "not shrink"),
+        ({"parallel": {"carry_state": "average", "combine": COMBINE | {"kind": "ring"}}}, "parallel.carry_state"),
+        ({"parallel": {"combine": COMBINE | {"block_momentum": 1.0}}}, "block_momentum"),
+        ({"schedule": {"epochs": None}}, "either epochs or iterations"),
+        ({"schedule": {"iterations": 3}}, "either epochs or iterations"),
+        ({"schedule": {"kind": "newbob", "epochs": None, "iterations": 3}}, "newbob"),
+        ({"schedule": {"final_learning_rate": None}}, "final_learning_rate"),
+        ({"schedule": {"constant_epochs": 2}}, "constant_epochs"),
+        ({"final_model": "ema"}, "final_model: ema needs observers.ema"),
+        ({"observers": {"polyak": {"start": 1.5}}}, "observers.polyak.start"),
+        ({"initialisation": {"kind": "model"}}, "initialisation.path"),
+        ({"parallel": {"speed": 3}}, "parallel.speed: unknown key"),
+    ],
+)
+def test_senseless_combinations_are_refused_by_name(changes, line):
+    with pytest.raises(UserError, match=line.replace("(", r"\(")) as caught:
+        check(config(**changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sensible_run_passes():
+    check(config())
+    check(config(parallel={"workers": {"initial": 1, "final": 4}, "engine": "jobs", "iterations_per_job": 5}))
+
+
+def test_too_many_workers_for_the_data_is_one_line():
+    with pytest.raises(UserError, match="only 2 minibatches"):
+        build_plan([100], schedule(), parallel(workers=3), 64)
+
+
+def test_the_plan_is_plain_data():
+    plan = build_plan([500], schedule(epochs=1), parallel(period_frames=100), 50)
+    assert dataclasses.is_dataclass(plan) and all(isinstance(it.slices[0], tuple) for it in plan.iterations)
