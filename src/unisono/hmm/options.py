@@ -1,0 +1,39 @@
+"""The `hmm` section of the config. Defaults, units and ranges stand in the schema."""
+
+import dataclasses
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MonoOptions:
+    """Monophone training: passes over the data and the total number of Gaussians to grow to."""
+
+    iterations: int
+    gaussians: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TriOptions:
+    """Triphone training: passes, leaves of the tree before similar ones are merged, total number of Gaussians."""
+
+    iterations: int
+    leaves: int
+    gaussians: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class HmmOptions:
+    """The section as a whole; `features` belongs to the feature stage and is not read here."""
+
+    features: dict[str, Any]
+    silence_phone: str
+    silence_states: int
+    phone_states: int
+    silence_probability: float
+    mono: MonoOptions
+    tri: TriOptions
+    align: Literal["mono", "tri"]
+    beam: float
+    retry_beam: float
+    acoustic_scale: float
+    seed: int

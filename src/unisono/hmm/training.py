@@ -1,0 +1,200 @@
+"""Training of Gaussian HMMs by Viterbi: flat-start monophones, then triphones with a tree.
+
+The schedule is that of Kaldi's steps/train_mono.sh and steps/train_deltas.sh, scaled to the number of iterations:
+mixtures grow during the first 30/40 (mono) or 25/35 (tri) of them, and the data are realigned in most of the
+monophone and in three of the triphone iterations.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unisono.errors import UserError
+from unisono.hmm import gmm
+from unisono.hmm.align import Shard
+from unisono.hmm.lexicon import Lang
+from unisono.hmm.libs import khg
+from unisono.hmm.model import HmmModel, context_dependency, hmm_topology, transition_model
+from unisono.hmm.options import HmmOptions
+from unisono.hmm.parallel import map_shards
+from unisono.hmm.passes import Alignments, Corpus, prepare
+from unisono.hmm.tree import monophone_tree, to_kaldi
+from unisono.hmm.tree_building import VARIANCE_FLOOR, build, merge
+from unisono.hmm.triphones import convert_ids, shard_stats, transition_table
+
+FIRST_MIN_OCCUPANCY = 3.0  # frames for a Gaussian after the flat start, as in train_mono.sh
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Trained(NamedTuple):
+    """A model and what happened on the way to it."""
+
+    model: HmmModel
+    report: dict[str, Any]
+
+
+class Plan(NamedTuple):
+    """What differs between monophones and triphones."""
+
+    iterations: int
+    grow: int  # the last iteration in which mixtures grow
+    gaussians: int
+    realign: frozenset[int]
+    min_occupancy: float  # in the first iteration
+
+
+def mono_plan(options: HmmOptions) -> Plan:
+    """Realign in iterations 2 to 10, then in every second up to half, then in every third (of 40 as Kaldi does)."""
+    count = options.mono.iterations
+    realign = {i for i in range(1, count + 1) if 2 <= i <= 10 or (i <= 20 and i % 2 == 0) or i % 3 == 2}
+    return Plan(count, count * 30 // 40, options.mono.gaussians, frozenset(realign), FIRST_MIN_OCCUPANCY)
+
+
+def tri_plan(options: HmmOptions) -> Plan:
+    """Realign three times, at 10, 20 and 30 of Kaldi's 35 iterations."""
+    count = options.tri.iterations
+    realign = frozenset(round(count * share / 35) for share in (10, 20, 30))
+    return Plan(count, count * 25 // 35, options.tri.gaussians, realign, gmm.MIN_OCCUPANCY)
+
+
+def phone_states(lang: Lang) -> dict[int, int]:
+    """Return the number of states by phone id."""
+    topology = hmm_topology(lang.topology)
+    counts = topology.get_phone_to_num_pdf_classes()
+    return {phone: counts[phone] for phone in topology.phones}
+
+
+def flat_model(lang: Lang, shards: Sequence[Shard], feature_options: dict[str, Any]) -> HmmModel:
+    """Return monophones that are all alike: mean and variance of all frames (floored as in a tree)."""
+    frames = sum(len(shard.frames) for shard in shards)
+    if frames == 0:
+        raise UserError("there are no training frames: check the corpus")
+    total = sum(shard.frames.sum(axis=0, dtype=np.float64) for shard in shards) / frames
+    square = sum(np.square(shard.frames, dtype=np.float64).sum(axis=0) for shard in shards) / frames
+    variance = np.maximum(square - total * total, VARIANCE_FLOOR)
+    if not np.isfinite(variance).all():
+        raise UserError("the training features are not finite: check the recordings and make the features anew")
+    states = phone_states(lang)
+    tree_bytes = to_kaldi(monophone_tree(states), 1, 0)
+    count = sum(states.values())
+    gmms = gmm.single_gaussians(np.tile(total, (count, 1)), np.tile(variance, (count, 1)))
+    return _topology_model(tree_bytes, lang.topology, gmms, feature_options)
+
+
+def train_mono(
+    lang: Lang,
+    shards: Sequence[Shard],
+    options: HmmOptions,
+    feature_options: dict[str, Any],
+    processes: int,
+    progress: Progress = lambda row: None,
+) -> Trained:
+    """Train monophones from a flat start, in `processes` processes. Raises UserError if nothing can be aligned."""
+    model = flat_model(lang, shards, feature_options)
+    corpus = Corpus(lang, shards, model, options, processes)
+    return _train(corpus, model, corpus.flat(model), mono_plan(options), progress)
+
+
+def train_tri(
+    lang: Lang,
+    shards: Sequence[Shard],
+    mono: HmmModel,
+    alignments: Sequence[NDArray[np.int32]],
+    options: HmmOptions,
+    processes: int,
+    progress: Progress = lambda row: None,
+) -> Trained:
+    """Train triphones on a tree from the frames as `alignments` deal them.
+
+    `alignments` are transition-ids of `mono`, [N] for each shard, 0 for the frames of utterances without one.
+    """
+    independent = frozenset(lang.silence_ids)
+    old = transition_table(mono.transition_model)
+    parts = map_shards(lambda i: shard_stats(shards[i], old, alignments[i], independent), len(shards), processes)
+    root, sums = build(merge(parts), phone_states(lang), lang.silence_ids, options.tri.leaves)
+    model = _topology_model(to_kaldi(root, 3, 1), lang.topology, initial_gmms(sums), mono.feature_options)
+    new = transition_table(model.transition_model)
+    start = [
+        Alignments(convert_ids(shard, old, new, ids, root, independent), {}, 0, 0.0)
+        for shard, ids in zip(shards, alignments, strict=True)
+    ]
+    corpus = Corpus(lang, shards, model, options, processes)
+    return _train(corpus, model, start, tri_plan(options), progress)
+
+
+def initial_gmms(sums: NDArray[np.float64]) -> gmm.Gmms:
+    """Return one Gaussian for each PDF from the tree's statistics [P, 1 + 2 D]; that of all for one without frames."""
+    dim = (sums.shape[1] - 1) // 2
+    used = np.where(sums[:, :1] > 0.0, sums, sums.sum(axis=0))
+    means = used[:, 1 : 1 + dim] / used[:, :1]
+    return gmm.single_gaussians(means, np.maximum(used[:, 1 + dim :] / used[:, :1] - means * means, VARIANCE_FLOOR))
+
+
+def _train(corpus: Corpus, model: HmmModel, start: list[Alignments], plan: Plan, progress: Progress) -> Trained:
+    generator = np.random.default_rng(np.random.SeedSequence(corpus.options.seed))
+    parts, rows = start, []
+    first = len(model.gmms.weights)
+    step = max(plan.gaussians - first, 0) / max(plan.grow, 1)
+    for iteration in range(1, plan.iterations + 1):
+        prepare(model)
+        done = _pass(corpus, model, None if iteration in plan.realign else parts)
+        parts = [part for part, _, _ in done]
+        stats = gmm.add([part for _, part, _ in done])
+        # Before any frame is lost to the update: fails with an example if nothing at all could be aligned.
+        aligned = corpus.report(parts)
+        rows.append(
+            {
+                "iteration": iteration,
+                "gaussians": len(model.gmms.weights),
+                "log_likelihood_per_frame": stats.log_likelihood / stats.frames,
+                "aligned": aligned["aligned"],
+                "failed": len(aligned["failed"]),
+                "realigned": iteration in plan.realign,
+            }
+        )
+        progress(rows[-1])
+        total = first + round(step * min(iteration, plan.grow))
+        low = plan.min_occupancy if iteration == 1 else gmm.MIN_OCCUPANCY
+        model = _updated(model, stats, np.sum([counts for _, _, counts in done], axis=0), total, low, generator)
+    facts = {"pdfs": model.num_pdfs, "gaussians": len(model.gmms.weights), "failed": corpus.failures(parts)}
+    return Trained(model, {"iterations": rows, **facts})
+
+
+def _pass(
+    corpus: Corpus, model: HmmModel, parts: Sequence[Alignments] | None
+) -> list[tuple[Alignments, gmm.Stats, NDArray[np.float64]]]:
+    """Return alignments (new ones where `parts` is None), statistics, and counts of transition-ids, by shard."""
+
+    def task(index: int) -> tuple[Alignments, gmm.Stats, NDArray[np.float64]]:
+        part = corpus.viterbi_shard(model, index) if parts is None else parts[index]
+        stats = gmm.accumulate(model.gmms, corpus.shards[index].frames, model.id2pdf[part.ids])
+        counts = np.bincount(part.ids, minlength=len(model.id2pdf)).astype(np.float64)
+        counts[0] = 0.0
+        return part, stats, counts
+
+    return map_shards(task, len(corpus.shards), corpus.processes)
+
+
+def _updated(
+    model: HmmModel,
+    stats: gmm.Stats,
+    counts: NDArray[np.float64],
+    total: int,
+    min_occupancy: float,
+    generator: np.random.Generator,
+) -> HmmModel:
+    transitions = transition_model(model.tree, model.topology, model.transition_log_probs)
+    transitions.mle_update(counts, khg.MleTransitionUpdateConfig())
+    gmms = gmm.update(model.gmms, stats, min_occupancy)
+    occupancies = np.add.reduceat(stats.occupancy, model.gmms.offsets[:-1])
+    gmms = gmm.split(gmms, gmm.split_targets(occupancies, total), generator)
+    log_probs = np.array(transitions.log_probs, np.float32)
+    return HmmModel(model.tree_bytes, model.topology, log_probs, gmms, model.feature_options)
+
+
+def _topology_model(tree_bytes: bytes, topology: str, gmms: gmm.Gmms, feature_options: dict[str, Any]) -> HmmModel:
+    transitions = transition_model(context_dependency(tree_bytes), topology)
+    return HmmModel(tree_bytes, topology, np.array(transitions.log_probs, np.float32), gmms, feature_options)
