@@ -1,0 +1,55 @@
+"""Unisono: recordings, transcripts and a lexicon become a recogniser, trained by parallel workers.
+
+    snakemake --cores 2                                        the demo, config/config.yaml
+    snakemake --cores 8 --configfile config/fsdd.yaml          another config, which stands alone
+    snakemake --cores 8 --configfile config/config.yaml mine.yaml      the demo with changes
+
+Results lie in results/<name>/ of the working directory.
+"""
+
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+# A chain of iterations is resolved recursively: 250 of them are too deep for Python's default (snakemake #2420).
+sys.setrecursionlimit(20_000)
+sys.path.insert(0, f"{workflow.basedir}/src")
+
+
+# Behind this question, because the keys of a `configfile:` would leak into every other config.
+if not workflow.overwrite_configfiles:
+
+    configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+# From recordings to aligned frames,
+include: "workflow/rules/corpus.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/hmm.smk"
+include: "workflow/rules/graph.smk"
+include: "workflow/rules/frames.smk"
+# one model from many workers, once per run of the config,
+include: "workflow/rules/plan.smk"
+include: "workflow/rules/train_jobs.smk"
+include: "workflow/rules/train_mpi.smk"
+# and what it is worth.
+include: "workflow/rules/decode.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        results("report/summary.txt"),
+        run_files("final.safetensors", "wer.json"),
+
+
+rule study:
+    input:
+        run_files("metrics.jsonl", "final.safetensors", "wer.json"),

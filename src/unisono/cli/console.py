@@ -1,0 +1,109 @@
+"""What every command shows: log lines, where they go, and progress.
+
+Log lines go to stderr, or to the file of `--log` with everything else that the process prints (C++ libraries too).
+Progress is a rich bar where the real stderr is a terminal that no other command of ours is using, and otherwise a few
+plain log lines. Nothing of this ever reaches a result.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+PLAIN_INTERVAL_S = 20.0  # at most one plain line of progress in so many seconds
+# Set by MPI launchers before the program starts: only the first rank may empty a log that all of them share.
+RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
+
+_terminal = 2  # descriptor of the stderr that the process was started with
+
+
+def redirect(log: Path) -> None:
+    """Send descriptors 1 and 2 to the file `log`; the first stderr stays known for errors and the progress bar."""
+    global _terminal
+    log.parent.mkdir(parents=True, exist_ok=True)
+    rank = next((os.environ[name] for name in RANK_VARIABLES if name in os.environ), "0")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if rank == "0" else 0)
+    descriptor = os.open(log, flags, 0o666)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if _terminal == 2:
+        _terminal = os.dup(2)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def start_logging() -> None:
+    """Log the package at INFO (or UNISONO_LOG_LEVEL) as `time level message` lines on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("unisono")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(os.environ.get("UNISONO_LOG_LEVEL", "INFO"))
+
+
+def report_error(line: str) -> None:
+    """Print `line` on stderr, and on the terminal as well where stderr is a log file."""
+    print(line, file=sys.stderr, flush=True)
+    if _terminal != 2:
+        with contextlib.suppress(OSError):
+            os.write(_terminal, f"{line}\n".encode())
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show how far a loop is; yields `advance(steps=1)`.
+
+    `total` is the number of steps, None where it is not known. The loop may advance from one thread only.
+    """
+    with _own_terminal() as terminal:
+        if terminal is None:
+            yield _plain(description, total)
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with open(terminal, "w", encoding="utf-8", closefd=False) as stream:
+            with Progress(console=Console(file=stream, force_terminal=True), transient=True) as bar:
+                task = bar.add_task(description, total=total)
+                yield lambda steps=1: bar.advance(task, steps)
+
+
+def _plain(description: str, total: int | None) -> Callable[..., None]:
+    logger = logging.getLogger("unisono.progress")
+    done, due = 0, time.monotonic() + PLAIN_INTERVAL_S
+
+    def advance(steps: int = 1) -> None:
+        nonlocal done, due
+        done += steps
+        if time.monotonic() >= due or done == total:
+            due = time.monotonic() + PLAIN_INTERVAL_S
+            logger.info("%s: %d%s", description, done, f" of {total}" if total else "")
+
+    return advance
+
+
+@contextlib.contextmanager
+def _own_terminal() -> Iterator[int | None]:
+    """Yield the terminal's descriptor to the one process that holds it, else None."""
+    if not os.isatty(_terminal):
+        yield None
+        return
+    # A fresh description of the terminal: a lock on an inherited one would be shared by all children of Snakemake.
+    try:
+        descriptor = os.open(os.ttyname(_terminal), os.O_WRONLY | os.O_NOCTTY)
+    except OSError:
+        yield None
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    except BlockingIOError:
+        yield None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,247 @@
+"""From a user's config and the schema to complete settings: bare words, `null`, runs, defaults, first checks.
+
+The schema (workflow/schemas/config.schema.yaml) owns every name, type, range and default; this module knows how it is
+read. Beyond JSON Schema it uses three keywords: `unit`, `x-kinds` (the kinds of the section that use a key) and
+`x-other` (keys of no influence on the result, left out of a run's identity). The `default` of an object is laid under
+what the user gives.
+
+Only the standard library, and no validator: the Snakefile brings one and hands its errors to `explain`.
+"""
+
+import copy
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from unisono.errors import UserError
+
+Config = dict[str, Any]
+
+# What decides a training run.
+IDENTITY = (
+    "network",
+    "initialisation",
+    "optimiser",
+    "schedule",
+    "parallel",
+    "observers",
+    "final_model",
+    "seed",
+    "quirks",
+    "diagnostics",
+    "data",
+)
+# What a run may override: everything before training is shared by the runs of a config.
+RUN_SECTIONS = tuple(key for key in IDENTITY if key not in ("quirks", "diagnostics", "data"))
+
+
+class Study(NamedTuple):
+    """A config made complete: the shared settings, those of each run by its name, and lines for the log."""
+
+    shared: Config
+    runs: dict[str, Config]
+    notes: list[str]
+
+
+def resolve(config: Mapping[str, Any], schema: Config) -> Study:
+    """Return the complete settings of each run of `config`.
+
+    The runs are merged over the rest before defaults are filled in; without `runs` there is one, `main`. Ranges and
+    types are not checked here (see `explain`). Raises UserError for an unknown key, with the nearest known one, and
+    for a run that overrides what the runs share.
+    """
+    notes: list[str] = []
+    base = expand({key: value for key, value in config.items() if key != "runs"}, schema, schema, "")
+    overrides = config.get("runs") or {"main": {}}
+    if not isinstance(overrides, Mapping):
+        raise UserError(f"runs: expected a mapping from the name of a run to its settings, found {overrides!r}")
+    runs = {}
+    for name, override in overrides.items():
+        where = f"runs.{name}"
+        override = {} if override is None else override
+        if not isinstance(override, Mapping):
+            raise UserError(f"{where}: expected a mapping of settings, found {override!r}")
+        for key in override:
+            if key in schema["properties"] and key not in RUN_SECTIONS:
+                raise UserError(f"{where}.{key}: shared by all runs: a run may change only {', '.join(RUN_SECTIONS)}")
+        merged = merge(base, expand(override, schema, schema, where))
+        runs[str(name)] = fill(prune(merged, schema, schema, where if "runs" in config else "", notes), schema, schema)
+    shared = fill(prune(base, schema, schema, "", []), schema, schema)
+    shared["runs"] = {name: {} for name in runs}
+    return Study(shared, runs, list(dict.fromkeys(notes)))
+
+
+def merge(base: Any, over: Any) -> Any:
+    """Return `base` with `over` laid on it: mappings key by key at every depth, anything else replaced."""
+    if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
+        return copy.deepcopy(over)
+    return {
+        key: merge(base.get(key), over[key]) if key in over else copy.deepcopy(base[key]) for key in {**base, **over}
+    }
+
+
+def expand(value: Any, schema: Config, root: Config, where: str) -> Any:
+    """Return `value` with each bare word of a section with kinds as `{kind: word}`; refuse unknown keys by name."""
+    schema = _deref(schema, root)
+    properties = schema.get("properties", {})
+    if isinstance(value, str) and "kind" in properties:
+        return {"kind": value}
+    if not isinstance(value, Mapping) or not properties:
+        return copy.deepcopy(value)
+    for key in value:
+        if key not in properties:
+            raise UserError(unknown_key(_join(where, key), str(key), list(properties)))
+    return {key: expand(value[key], properties[key], root, _join(where, key)) for key in value}
+
+
+def unknown_key(where: str, key: str, known: list[str]) -> str:
+    """Return the line about an unknown key: the nearest right one, or all where none is near."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    remedy = f"did you mean {near[0]}?" if near else f"known here are {', '.join(sorted(known))}"
+    return f"{where}: unknown key: {remedy}"
+
+
+def prune(value: Any, schema: Config, root: Config, where: str, notes: list[str]) -> Any:
+    """Return `value` without the keys that `null` takes away and without those that its kind does not use.
+
+    `null` stays where the schema allows it. A key of another kind is noted, and its default will stand instead, so
+    that it cannot change a run's identity.
+    """
+    schema = _deref(schema, root)
+    properties = schema.get("properties", {})
+    if not isinstance(value, Mapping) or not properties:
+        return _number(value, schema)
+    kept = {}
+    kind = value.get("kind") or fill({}, schema, root).get("kind")
+    for key, inner in value.items():
+        below = _deref(properties[key], root)
+        if inner is None and "null" not in _types(below):
+            continue
+        if "x-kinds" in below and kind not in below["x-kinds"]:
+            notes.append(f"{_join(where, key)}: not used with kind {kind}, only with {', '.join(below['x-kinds'])}")
+            continue
+        kept[key] = prune(inner, below, root, _join(where, key), notes)
+    return kept
+
+
+def fill(value: Any, schema: Config, root: Config) -> Any:
+    """Return `value` with the schema's default for every key that is missing, at every depth."""
+    schema = _deref(schema, root)
+    properties = schema.get("properties", {})
+    if not isinstance(value, Mapping) or not properties:
+        return copy.deepcopy(value)
+    base = merge(schema.get("default") or {}, value)
+    filled = dict(base)
+    for key, below in properties.items():
+        below = _deref(below, root)
+        if key in filled or "default" in below:
+            filled[key] = fill(filled.get(key, below.get("default")), below, root)
+    return filled
+
+
+def explain(error: Any) -> str:
+    """Return one line for a `jsonschema` ValidationError: key, value, what is allowed, unit."""
+    where = ".".join(str(part) for part in error.absolute_path) or "config"
+    value, schema, found = error.instance, error.schema, json.dumps(error.instance, ensure_ascii=False, default=str)
+    unit = f" {schema['unit']}" if schema.get("unit") else ""
+    if error.validator == "type":
+        return f"{where}: {found} is not of type {' or '.join(_types(schema))}"
+    if error.validator == "enum":
+        words = [str(word) for word in schema["enum"]]
+        near = difflib.get_close_matches(str(value), words, n=1)
+        return f"{where}: {found} is not one of {', '.join(words)}" + (f": did you mean {near[0]}?" if near else "")
+    if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
+        return f"{where}: {found} is out of range: {allowed(schema)}{unit}"
+    if error.validator == "required":
+        return f"{where}: {error.message}"
+    if error.validator == "pattern":
+        return f"{where}: {found}: only letters, digits and . _ - (not first) are possible here"
+    return f"{where}: {' '.join(error.message.split())}"
+
+
+def allowed(schema: Mapping[str, Any]) -> str:
+    """Return a schema's range in words, such as `at least 0 and below 1`."""
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    return " and ".join(f"{word} {schema[key]}" for key, word in words.items() if key in schema)
+
+
+def leaves(schema: Config, root: Config | None = None, where: str = "") -> Iterator[tuple[str, Config]]:
+    """Yield the dotted path and the schema of every key that has no keys of its own."""
+    root = root or schema
+    for key, below in schema.get("properties", {}).items():
+        below = _deref(below, root)
+        if below.get("properties"):
+            yield from leaves(below, root, _join(where, key))
+        else:
+            yield _join(where, key), below
+
+
+def identity(run: Config, schema: Config) -> Config:
+    """Return what decides a run's result: its training sections without engine, device, cores and the like."""
+    return {key: _without_other(run[key], schema["properties"][key], schema) for key in IDENTITY}
+
+
+def compact(value: Any) -> str:
+    """Return JSON on one line with sorted keys: the form in which a section travels to a command."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def check(shared: Config) -> None:
+    """Refuse settings before training that do not fit together; those of a run are checked by `sense.check`.
+
+    Raises UserError with the keys concerned and the remedy.
+    """
+    corpus, lm, features = shared["corpus"], shared["lm"], {"features": shared["features"]}
+    if corpus["kind"] != "spoken" and not corpus["dir"]:
+        raise UserError(
+            f"corpus.dir: missing: corpus.kind {corpus['kind']} needs the corpus's folder below corpora_dir"
+        )
+    if lm["kind"] == "arpa" and not lm["arpa"]:
+        raise UserError("lm.arpa: missing: lm.kind arpa needs the path of an ARPA file below corpora_dir")
+    for where, section in {**features, "hmm.features": shared["hmm"]["features"]}.items():
+        if section["kind"] == "mfcc" and section["num_ceps"] > section["num_mel_bins"]:
+            raise UserError(
+                f"{where}.num_ceps: {section['num_ceps']} is more than num_mel_bins {section['num_mel_bins']}"
+            )
+
+
+def _without_other(value: Any, schema: Config, root: Config) -> Any:
+    schema = _deref(schema, root)
+    if not isinstance(value, Mapping) or "properties" not in schema:
+        return value
+    properties = schema["properties"]
+    return {
+        key: _without_other(inner, properties[key], root)
+        for key, inner in value.items()
+        if not _deref(properties[key], root).get("x-other")
+    }
+
+
+def _deref(schema: Config, root: Config) -> Config:
+    """Return `schema` with what its `$ref` names laid under it."""
+    if "$ref" not in schema:
+        return schema
+    target: Any = root
+    for part in schema["$ref"].removeprefix("#/").split("/"):
+        target = target[part]
+    return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
+def _number(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return a number for text such as 1e-3, which YAML 1.1 takes for a word because it has no point."""
+    if isinstance(value, str) and "number" in _types(schema):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _types(schema: Mapping[str, Any]) -> list[str]:
+    types = schema.get("type", [])
+    return [types] if isinstance(types, str) else list(types)
+
+
+def _join(where: str, key: Any) -> str:
+    return f"{where}.{key}" if where else str(key)

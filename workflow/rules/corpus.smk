@@ -1,0 +1,33 @@
+"""Corpus: recordings, transcripts, lexicon and text as validated tables.
+
+Requires: nothing (kind spoken), or a corpus folder below corpora_dir.
+Provides: data/{train,dev,test}.tsv, data/lexicon.txt, data/lm_text.txt, data/corpus.json.
+"""
+
+
+rule corpus:
+    """Check the corpus, or speak it, and write one table per split."""
+    input:
+        corpus_files,
+    output:
+        tables=expand(results("data/{split}.tsv"), split=SPLITS),
+        lexicon=results("data/lexicon.txt"),
+        lm_text=results("data/lm_text.txt"),
+        info=results("data/corpus.json"),
+    log:
+        results("logs/corpus/corpus.log"),
+    benchmark:
+        results("benchmarks/corpus/corpus.tsv")
+    conda:
+        "../../envs/corpus.yaml"
+    threads: 8
+    params:
+        recipe=RECIPE["corpus"],
+        options=options("corpus"),
+        corpora_dir=SHARED["corpora_dir"],
+        out_dir=subpath(output.info, parent=True),
+    message:
+        "Corpus: check recordings, transcripts and lexicon"
+    shell:
+        "python -m unisono corpus --options {params.options:q} --corpora-dir {params.corpora_dir:q}"
+        " --out-dir {params.out_dir:q} --processes {threads} --log {log:q}"

@@ -1,0 +1,50 @@
+"""Features: filterbanks or cepstra of each shard, and normalisation statistics of each split.
+
+Requires: data/{split}.tsv.
+Provides: features/{frontend}/{split}.{shard}.h5 and {split}.cmvn.h5; front end `net` for the network, `hmm` for GMMs.
+"""
+
+
+rule features:
+    """Compute base features of one shard of a split: before normalisation and deltas."""
+    input:
+        table=results("data/{split}.tsv"),
+    output:
+        results("features/{frontend}/{split}.{shard}.h5"),
+    log:
+        results("logs/features/{frontend}/{split}.{shard}.log"),
+    benchmark:
+        results("benchmarks/features/{frontend}.{split}.{shard}.tsv")
+    conda:
+        "../../envs/base.yaml"
+    params:
+        recipe=RECIPE["features"],
+        options=feature_section,
+    message:
+        "Features for {wildcards.frontend}: {wildcards.split}, shard {wildcards.shard}"
+    shell:
+        "python -m unisono features --table {input.table:q} --shard {wildcards.shard:q} --options {params.options:q}"
+        " --out {output:q} --log {log:q}"
+
+
+rule cmvn:
+    """Sum features and their squares per speaker, or over the whole split."""
+    input:
+        table=results("data/{split}.tsv"),
+        features=features_of_split,
+    output:
+        results("features/{frontend}/{split}.cmvn.h5"),
+    log:
+        results("logs/features/{frontend}/{split}.cmvn.log"),
+    benchmark:
+        results("benchmarks/features/{frontend}.{split}.cmvn.tsv")
+    conda:
+        "../../envs/base.yaml"
+    params:
+        recipe=RECIPE["features"],
+        options=feature_section,
+    message:
+        "Features for {wildcards.frontend}: mean and variance of {wildcards.split}"
+    shell:
+        "python -m unisono cmvn --table {input.table:q} --features {input.features:q} --options {params.options:q}"
+        " --out {output:q} --log {log:q}"

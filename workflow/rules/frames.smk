@@ -1,0 +1,47 @@
+"""Frames: features and pdf_ids of all training utterances, unspliced and flat.
+
+Requires: features/net/, the alignments of hmm.align.
+Provides: frames/{train,dev}.h5, frames/frames.json.
+"""
+
+ALIGNMENTS = results(f"hmm/{SHARED['hmm']['align']}")
+ALIGN_GRAPH = results(f"graph/{SHARED['hmm']['align']}/HCLG.fst")
+
+
+rule frames:
+    """Join features and alignment of train and dev into the two stores that training reads."""
+    input:
+        train_table=results("data/train.tsv"),
+        train_features=feature_shards("net", "train"),
+        train_cmvn=cmvn_file("net", "train"),
+        train_alignment=f"{ALIGNMENTS}/ali.train.h5",
+        train_alignment_report=f"{ALIGNMENTS}/ali.train.json",
+        dev_table=results("data/dev.tsv"),
+        dev_features=feature_shards("net", "dev"),
+        dev_cmvn=cmvn_file("net", "dev"),
+        dev_alignment=f"{ALIGNMENTS}/ali.dev.h5",
+        dev_alignment_report=f"{ALIGNMENTS}/ali.dev.json",
+    output:
+        train=results("frames/train.h5"),
+        dev=results("frames/dev.h5"),
+        info=results("frames/frames.json"),
+    log:
+        results("logs/frames/frames.log"),
+    benchmark:
+        results("benchmarks/frames/frames.tsv")
+    conda:
+        "../../envs/base.yaml"
+    params:
+        recipe=RECIPE["frames"],
+        features=options("features"),
+        dtype=SHARED["data"]["dtype"],
+    message:
+        "Frames: join features and alignment"
+    shell:
+        "python -m unisono frames --train-table {input.train_table:q} --train-features {input.train_features:q}"
+        " --train-cmvn {input.train_cmvn:q} --train-alignment {input.train_alignment:q}"
+        " --train-alignment-report {input.train_alignment_report:q}"
+        " --dev-table {input.dev_table:q} --dev-features {input.dev_features:q} --dev-cmvn {input.dev_cmvn:q}"
+        " --dev-alignment {input.dev_alignment:q} --dev-alignment-report {input.dev_alignment_report:q}"
+        " --feature-options {params.features:q} --dtype {params.dtype:q} --out-train {output.train:q}"
+        " --out-dev {output.dev:q} --out-info {output.info:q} --log {log:q}"

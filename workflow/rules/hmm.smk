@@ -1,0 +1,135 @@
+"""HMM bootstrap: who says which state when, found by GMMs alone.
+
+Requires: data/, features/hmm/.
+Provides: hmm/lang/, hmm/{mono,tri}/model.h5 and the alignments ali.{train,dev}.h5 of both.
+Steps: lexicon and topology, flat-start monophones, alignment, decision tree and triphones, alignment.
+"""
+
+
+rule lang:
+    """Turn the lexicon into symbol tables, lexicon transducers and HMM topology."""
+    input:
+        lexicon=results("data/lexicon.txt"),
+    output:
+        files=multiext(
+            results("hmm/lang/"),
+            "words.txt",
+            "phones.txt",
+            "L.fst",
+            "L_disambig.fst",
+            "topo",
+            "lexicon.txt",
+        ),
+        info=results("hmm/lang/lang.json"),
+    log:
+        results("logs/hmm/lang.log"),
+    benchmark:
+        results("benchmarks/hmm/lang.tsv")
+    conda:
+        "../../envs/bootstrap.yaml"
+    params:
+        recipe=RECIPE["lang"],
+        options=hmm_options("mono", "tri", "align", "features"),
+        out_dir=subpath(output.info, parent=True),
+    message:
+        "HMM: lexicon and topology"
+    shell:
+        "python -m unisono lang --lexicon {input.lexicon:q} --options {params.options:q}"
+        " --out-dir {params.out_dir:q} --log {log:q}"
+
+
+rule train_mono:
+    """Train monophone GMMs from a flat start."""
+    input:
+        lang=results("hmm/lang/lang.json"),
+        table=results("data/train.tsv"),
+        features=feature_shards("hmm", "train"),
+        cmvn=cmvn_file("hmm", "train"),
+    output:
+        model=results("hmm/mono/model.h5"),
+        report=results("hmm/mono/train.json"),
+    log:
+        results("logs/hmm/mono.log"),
+    benchmark:
+        results("benchmarks/hmm/mono.tsv")
+    conda:
+        "../../envs/bootstrap.yaml"
+    threads: 8
+    params:
+        recipe=RECIPE["hmm"],
+        options=hmm_options("tri", "align"),
+        features=options("hmm", "features"),
+        lang_dir=subpath(input.lang, parent=True),
+    message:
+        "HMM: train monophones"
+    shell:
+        "python -m unisono train-mono --lang-dir {params.lang_dir:q} --table {input.table:q}"
+        " --features {input.features:q} --cmvn {input.cmvn:q} --options {params.options:q}"
+        " --feature-options {params.features:q} --processes {threads} --out {output.model:q}"
+        " --report {output.report:q} --log {log:q}"
+
+
+rule train_tri:
+    """Grow a decision tree on the monophones' alignment and train triphone GMMs."""
+    input:
+        lang=results("hmm/lang/lang.json"),
+        model=results("hmm/mono/model.h5"),
+        alignments=results("hmm/mono/ali.train.h5"),
+        table=results("data/train.tsv"),
+        features=feature_shards("hmm", "train"),
+        cmvn=cmvn_file("hmm", "train"),
+    output:
+        model=results("hmm/tri/model.h5"),
+        report=results("hmm/tri/train.json"),
+    log:
+        results("logs/hmm/tri.log"),
+    benchmark:
+        results("benchmarks/hmm/tri.tsv")
+    conda:
+        "../../envs/bootstrap.yaml"
+    threads: 8
+    params:
+        recipe=RECIPE["hmm"],
+        options=hmm_options("mono", "align"),
+        features=options("hmm", "features"),
+        lang_dir=subpath(input.lang, parent=True),
+    message:
+        "HMM: train triphones"
+    shell:
+        "python -m unisono train-tri --lang-dir {params.lang_dir:q} --table {input.table:q}"
+        " --features {input.features:q} --cmvn {input.cmvn:q} --from-model {input.model:q}"
+        " --from-alignments {input.alignments:q} --options {params.options:q}"
+        " --feature-options {params.features:q} --processes {threads} --out {output.model:q}"
+        " --report {output.report:q} --log {log:q}"
+
+
+rule align:
+    """Find the best path of states through each utterance of a split."""
+    input:
+        lang=results("hmm/lang/lang.json"),
+        model=results("hmm/{system}/model.h5"),
+        table=results("data/{split}.tsv"),
+        features=hmm_features,
+        cmvn=hmm_cmvn,
+    output:
+        alignments=results("hmm/{system}/ali.{split}.h5"),
+        report=results("hmm/{system}/ali.{split}.json"),
+    log:
+        results("logs/hmm/{system}.ali.{split}.log"),
+    benchmark:
+        results("benchmarks/hmm/{system}.ali.{split}.tsv")
+    conda:
+        "../../envs/bootstrap.yaml"
+    threads: 8
+    params:
+        recipe=RECIPE["hmm"],
+        options=hmm_options("mono", "tri", "align"),
+        features=options("hmm", "features"),
+        lang_dir=subpath(input.lang, parent=True),
+    message:
+        "HMM: align {wildcards.split} with {wildcards.system}"
+    shell:
+        "python -m unisono align --lang-dir {params.lang_dir:q} --model {input.model:q} --table {input.table:q}"
+        " --features {input.features:q} --cmvn {input.cmvn:q} --options {params.options:q}"
+        " --feature-options {params.features:q} --processes {threads} --out {output.alignments:q}"
+        " --report {output.report:q} --log {log:q}"

@@ -1,0 +1,82 @@
+"""Report: plots, tables and a summary of all systems of the config.
+
+Requires: the numbers of all stages.
+Provides: report/ with summary.txt; `snakemake --report` puts its plots and tables on one page.
+"""
+
+WORDS = "Word error rate"
+CORPUS = "Corpus and alignment"
+TIME = "Time"
+
+
+rule report:
+    """Draw the learning curves and tabulate word errors, corpus, alignment and time."""
+    input:
+        corpus=results("data/corpus.json"),
+        alignments=reported_alignments(),
+        frames=results("frames/frames.json"),
+        runs=run_files("plan.json", "metrics.jsonl", "ledger.json", "wer.json"),
+        wers=expand(
+            results("{where}/{name}"),
+            where=decoded(),
+            name=["wer.json", "per_speaker.tsv", "confusions.tsv"],
+        ),
+    output:
+        summary=multiext(results("report/summary"), ".txt", ".json"),
+        wer_plot=report(results("report/wer.svg"), caption="../report/wer_plot.rst", category=WORDS),
+        wer_table=report(
+            results("report/wer.html"),
+            caption="../report/wer_table.rst",
+            category=WORDS,
+        ),
+        speakers=report(
+            results("report/speakers.html"),
+            caption="../report/speakers.rst",
+            category=WORDS,
+        ),
+        confusions=report(
+            results("report/confusions.html"),
+            caption="../report/confusions.rst",
+            category=WORDS,
+        ),
+        training=training_pages(),
+        corpus=report(
+            results("report/corpus.html"),
+            caption="../report/corpus.rst",
+            category=CORPUS,
+        ),
+        alignment_plot=report(
+            results("report/alignment.svg"),
+            caption="../report/alignment_plot.rst",
+            category=CORPUS,
+        ),
+        alignment_table=report(
+            results("report/alignment.html"),
+            caption="../report/alignment_table.rst",
+            category=CORPUS,
+        ),
+        time_plot=report(
+            results("report/time.svg"),
+            caption="../report/time_plot.rst",
+            category=TIME,
+        ),
+        time_table=report(
+            results("report/time.html"),
+            caption="../report/time_table.rst",
+            category=TIME,
+        ),
+    log:
+        results("logs/report/report.log"),
+    conda:
+        "../../envs/base.yaml"
+    params:
+        recipe=RECIPE["report"],
+        root=subpath(input.corpus, ancestor=2),
+        results=decoded(),
+        runs=list(RUNS),
+        align=["mono", "tri"],
+    message:
+        "Report"
+    shell:
+        "python -m unisono report --root {params.root:q} --results {params.results:q} --runs {params.runs:q}"
+        " --align {params.align:q} --log {log:q}"

@@ -1,0 +1,114 @@
+"""Training, engine `jobs`: one job per worker and iteration, one combination after them; vectors travel in files.
+
+Requires: frames/, runs/{run}/plan.json, runs/{run}/iterations/init.*.
+Provides: runs/{run}/iterations/{iter}.*, and for all engines runs/{run}/final.safetensors and models/.
+"""
+
+
+rule train_job:
+    """Train one worker over its slice of one iteration."""
+    input:
+        config=results("runs/{run}/config.json"),
+        plan=results("runs/{run}/plan.json"),
+        frames=results("frames/train.h5"),
+        combined=combined_before,
+        state=state_before,
+        worker_state=worker_state_before,
+    output:
+        model=temp(results("runs/{run}/iterations/{iter}.{job}.model.safetensors")),
+        state=temp(results("runs/{run}/iterations/{iter}.{job}.state.safetensors")),
+        stats=temp(results("runs/{run}/iterations/{iter}.{job}.json")),
+    log:
+        results("logs/train/{run}/{iter}.{job}.log"),
+    benchmark:
+        results("benchmarks/train/{run}.{iter}.{job}.tsv")
+    wildcard_constraints:
+        run=runs_with("jobs"),
+    conda:
+        "../../envs/base.yaml"
+    threads: THREADS
+    resources:
+        worker_threads=THREADS,
+    params:
+        recipe=RECIPE["train"],
+        worker_state=worker_state_flag,
+    message:
+        "Run {wildcards.run}: iteration {wildcards.iter}, worker {wildcards.job}"
+    shell:
+        "python -m unisono train-job --config {input.config:q} --plan {input.plan:q} --frames {input.frames:q}"
+        " --iteration {wildcards.iter:q} --job {wildcards.job:q} --combined {input.combined:q}"
+        " --state {input.state:q} {params.worker_state:q} --out-model {output.model:q}"
+        " --out-state {output.state:q} --out-stats {output.stats:q} --threads {resources.worker_threads} --log {log:q}"
+
+
+rule combine:
+    """Combine the workers' models of an iteration and look at the result on fixed subsets of train and dev."""
+    input:
+        config=results("runs/{run}/config.json"),
+        plan=results("runs/{run}/plan.json"),
+        train=results("frames/train.h5"),
+        dev=results("frames/dev.h5"),
+        combined=combined_before,
+        state=state_before,
+        models=jobs_of("model.safetensors"),
+        worker_states=jobs_of("state.safetensors"),
+        stats=jobs_of("json"),
+    output:
+        combined=temp(results("runs/{run}/iterations/{iter}.combine.safetensors")),
+        state=results("runs/{run}/iterations/{iter}.state.json"),
+    log:
+        results("logs/train/{run}/{iter}.combine.log"),
+    benchmark:
+        results("benchmarks/train/{run}.{iter}.combine.tsv")
+    wildcard_constraints:
+        run=runs_with("jobs"),
+    conda:
+        "../../envs/base.yaml"
+    threads: THREADS
+    resources:
+        worker_threads=THREADS,
+    params:
+        recipe=RECIPE["train"],
+    message:
+        "Run {wildcards.run}: combine iteration {wildcards.iter}"
+    shell:
+        "python -m unisono combine --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q}"
+        " --frames-dev {input.dev:q} --iteration {wildcards.iter:q} --combined {input.combined:q}"
+        " --state {input.state:q} --models {input.models:q} --worker-states {input.worker_states:q}"
+        " --stats {input.stats:q} --out {output.combined:q} --out-state {output.state:q}"
+        " --threads {resources.worker_threads} --log {log:q}"
+
+
+rule finish:
+    """Choose the final model, add the prior, and put metrics and ledger together from the iterations."""
+    input:
+        config=results("runs/{run}/config.json"),
+        plan=results("runs/{run}/plan.json"),
+        train=results("frames/train.h5"),
+        dev=results("frames/dev.h5"),
+        combined=last_combined,
+    output:
+        model=results("runs/{run}/final.safetensors"),
+        info=results("runs/{run}/final.json"),
+        metrics=results("runs/{run}/metrics.jsonl"),
+        ledger=results("runs/{run}/ledger.json"),
+        models=directory(results("runs/{run}/models")),
+    log:
+        results("logs/train/{run}/finish.log"),
+    benchmark:
+        results("benchmarks/train/{run}.finish.tsv")
+    conda:
+        "../../envs/base.yaml"
+    threads: THREADS
+    resources:
+        worker_threads=THREADS,
+    params:
+        recipe=RECIPE["train"],
+        iterations=subpath(input.combined, parent=True),
+    message:
+        "Run {wildcards.run}: final model"
+    shell:
+        "python -m unisono finish --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q}"
+        " --frames-dev {input.dev:q} --combined {input.combined:q} --iterations-dir {params.iterations:q}"
+        " --models-dir {output.models:q} --out {output.model:q} --out-info {output.info:q}"
+        " --metrics {output.metrics:q} --ledger {output.ledger:q} --threads {resources.worker_threads} --log {log:q}"

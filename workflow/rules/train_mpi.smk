@@ -1,0 +1,87 @@
+"""Training, engines `virtual` (all workers in one process) and `sync` (MPI ranks): a block of iterations is one job.
+
+Requires: frames/, runs/{run}/plan.json, runs/{run}/iterations/init.*.
+Provides: runs/{run}/iterations/{iter}.combine.safetensors and {iter}.state.json for the last iteration of each block.
+The checkpoints of an interrupted block lie in runs/{run}/state/ and the workers' states of finished blocks in
+iterations/; neither is a declared output, so Snakemake leaves them alone and the block goes on where it was.
+"""
+
+
+rule train_virtual:
+    """Train the iterations of a block in one process, worker after worker."""
+    input:
+        config=results("runs/{run}/config.json"),
+        plan=results("runs/{run}/plan.json"),
+        train=results("frames/train.h5"),
+        dev=results("frames/dev.h5"),
+        combined=combined_before_block,
+        state=state_before_block,
+    output:
+        combined=temp(results("runs/{run}/iterations/{iter}.combine.safetensors")),
+        state=results("runs/{run}/iterations/{iter}.state.json"),
+    log:
+        results("logs/train/{run}/block.{iter}.log"),
+    benchmark:
+        results("benchmarks/train/{run}.block.{iter}.tsv")
+    wildcard_constraints:
+        run=runs_with("virtual"),
+    conda:
+        "../../envs/base.yaml"
+    threads: THREADS
+    resources:
+        first=block_begin,
+        worker_threads=THREADS,
+        checkpoint_s=CHECKPOINT_S,
+    params:
+        recipe=RECIPE["train"],
+        iterations=subpath(output.combined, parent=True),
+        state_dir=state_dir,
+    message:
+        "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, virtual workers"
+    shell:
+        "python -m unisono train --engine virtual --config {input.config:q} --plan {input.plan:q}"
+        " --frames-train {input.train:q} --frames-dev {input.dev:q} --first {resources.first}"
+        " --last {wildcards.iter:q} --iterations-dir {params.iterations:q} --state-dir {params.state_dir:q}"
+        " --checkpoint-s {resources.checkpoint_s} --threads {resources.worker_threads} --log {log:q}"
+
+
+rule train_sync:
+    """Train the iterations of a block by MPI ranks, one per worker."""
+    input:
+        config=results("runs/{run}/config.json"),
+        plan=results("runs/{run}/plan.json"),
+        train=results("frames/train.h5"),
+        dev=results("frames/dev.h5"),
+        combined=combined_before_block,
+        state=state_before_block,
+    output:
+        combined=temp(results("runs/{run}/iterations/{iter}.combine.safetensors")),
+        state=results("runs/{run}/iterations/{iter}.state.json"),
+    log:
+        results("logs/train/{run}/block.{iter}.log"),
+    benchmark:
+        results("benchmarks/train/{run}.block.{iter}.tsv")
+    wildcard_constraints:
+        run=runs_with("sync"),
+    conda:
+        "../../envs/mpi.yaml"
+    threads: 8
+    resources:
+        first=block_begin,
+        worker_threads=THREADS,
+        checkpoint_s=CHECKPOINT_S,
+        hang_timeout_s=HANG_TIMEOUT_S,
+        tasks=ranks,
+        mpi="mpirun",
+    params:
+        recipe=RECIPE["train"],
+        iterations=subpath(output.combined, parent=True),
+        state_dir=state_dir,
+    message:
+        "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"
+    shell:
+        "{resources.mpi} -n {resources.tasks} python -m mpi4py -m unisono train --engine sync"
+        " --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q} --frames-dev {input.dev:q}"
+        " --first {resources.first} --last {wildcards.iter:q} --iterations-dir {params.iterations:q}"
+        " --state-dir {params.state_dir:q} --checkpoint-s {resources.checkpoint_s} --hang-timeout-s {resources.hang_timeout_s}"
+        " --threads {resources.worker_threads} --log {log:q}"
