@@ -16,9 +16,17 @@ SCHEMA = {
                 "beam": {"$ref": "#/$defs/beam", "default": 13.0},
                 "kind": {"enum": ["a", None], "default": None},
                 "scales": {"type": "array", "items": {"type": "number"}, "minItems": 5, "maxItems": 5},
-                "combine": {
-                    "default": "mean",
-                    "oneOf": [{"type": "string"}, {"type": "object", "properties": {"rate": {"type": "integer"}}}],
+                "workers": {
+                    "type": ["integer", "object"],
+                    "minimum": 1,
+                    "default": 2,
+                    "properties": {"final": {"type": "integer"}},
+                },
+                "inner": {
+                    "type": "object",
+                    "x-kinds": ["ng"],
+                    "default": {"rank": 80},
+                    "properties": {"rank": {"type": "integer", "default": 20, "description": "Rank."}},
                 },
             },
         },
@@ -31,9 +39,11 @@ def test_each_leaf_has_a_row():
     assert "| `name` | string like `^[a\\|b]+$` |  | `demo` | A name. |" in text
     assert "| `decode.beam` | number > 0 | nats | `13.0` | Beam \\| width. |" in text
     assert "| `decode.kind` | `a`, `null` |  | `null` |  |" in text
-    assert "| `decode.scales` | list of number (5 values) |" in text
-    assert "| `decode.combine` | string or mapping |  | `mean` |" in text
-    assert "| `decode.combine.rate` | integer |" in text
+    assert "| `decode.scales` | list of 5 of number |" in text
+    assert "| `decode.workers` | integer ≥ 1 or mapping |  | `2` |" in text
+    assert "| `decode.workers.final` | integer |" in text
+    assert "| `decode.inner.rank` | integer |  | `80` | Rank. Only for `ng`. |" in text
+    assert "`decode.inner` " not in text
     assert "The search." in text
 
 

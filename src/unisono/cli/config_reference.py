@@ -1,14 +1,18 @@
 """Write the table of all config keys from the JSON schema into config/README.md.
 
 The page keeps what stands above the line MARK; everything below is made anew: a table for each section, in the order
-of the schema, with type, range, unit, default and meaning of each key. A test fails while page and schema differ.
+of the schema, with type, range, unit, default and meaning of each key, and the kinds that use it (`x-kinds`). A test
+fails while page and schema differ.
 """
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+Schema = dict[str, Any]
 
 MARK = "<!-- Below: made by `unisono config-reference` from workflow/schemas/config.schema.yaml. Do not edit. -->"
 
@@ -36,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     write_text(args.readme, page[: page.index(MARK)] + MARK + "\n\n" + render(schema))
 
 
-def render(schema: dict[str, Any]) -> str:
+def render(schema: Schema) -> str:
     """Return the Markdown tables for a JSON schema whose top-level properties are the sections of a config."""
     single, sections = [], []
     for name, node in schema["properties"].items():
@@ -49,23 +53,28 @@ def render(schema: dict[str, Any]) -> str:
     return "\n".join(([f"## Single keys\n\n{_table(single, schema)}"] if single else []) + sections)
 
 
-def leaves(node: dict[str, Any], path: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (dotted key, its schema) for everything below `node` that has no keys of its own.
+def leaves(node: Schema, path: str, schema: Schema) -> Iterator[tuple[str, Schema]]:
+    """Yield (dotted key, its schema) for everything at or below `node` that a config can set.
 
-    A value that may be a word or a mapping (`combine: mean` or `combine: {kind: mean}`) gives a row of its own and
-    those of the mapping.
+    A mapping with keys of its own gives the rows of its keys, and a row for itself too where it may be something else
+    (a number or null). The default of a mapping overrides those of its keys, its `x-kinds` hold for all of them.
     """
     node = resolve(node, schema)
-    choices = [resolve(choice, schema) for choice in node.get("oneOf", node.get("anyOf", []))]
-    mappings = [part for part in [node, *choices] if part.get("properties")]
-    if not mappings or len(choices) > 1:
+    kinds = node.get("type", "object")
+    properties = node.get("properties", {})
+    if not properties or kinds != "object":
         yield path, node
-    for mapping in mappings:
-        for name, below in mapping["properties"].items():
-            yield from leaves(below, f"{path}.{name}", schema)
+    given = node["default"] if isinstance(node.get("default"), dict) else {}
+    for name, below in properties.items():
+        below = resolve(below, schema)
+        if name in given:
+            below = {**below, "default": given[name]}
+        if "x-kinds" in node:
+            below = {"x-kinds": node["x-kinds"], **below}
+        yield from leaves(below, f"{path}.{name}", schema)
 
 
-def resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def resolve(node: Schema, schema: Schema) -> Schema:
     """Follow `$ref: "#/..."`; what stands beside the reference overrides what it names."""
     while "$ref" in node:
         target: Any = schema
@@ -75,39 +84,37 @@ def resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def describe(node: dict[str, Any], schema: dict[str, Any]) -> str:
+def describe(node: Schema, schema: Schema) -> str:
     """Return type and range of one value in a few words."""
     node = resolve(node, schema)
     if "enum" in node:
         return ", ".join(_literal(value) for value in node["enum"])
-    if "const" in node:
-        return _literal(node["const"])
-    if choices := node.get("oneOf", node.get("anyOf")):
-        return " or ".join(describe(choice, schema) for choice in choices)
-    kinds = node.get("type", "any")
-    words = " or ".join(kinds if isinstance(kinds, list) else [kinds])
-    if "items" in node and isinstance(node["items"], dict):
-        words = words.replace("array", f"list of {describe(node['items'], schema)}")
-    words = words.replace("object", "mapping").replace("array", "list")
-    return " ".join([words, *_limits(node)])
+    kinds = node.get("type", "any value")
+    return " or ".join(_kind(kind, node, schema) for kind in ([kinds] if isinstance(kinds, str) else kinds))
 
 
-def _limits(node: dict[str, Any]) -> list[str]:
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {node[key]}" for key, sign in signs.items() if key in node]
-    if "minItems" in node or "maxItems" in node:
-        low, high = node.get("minItems", 0), node.get("maxItems", "any")
-        limits.append(f"({low} values)" if low == high else f"({low} to {high} values)")
-    if "pattern" in node:
-        limits.append(f"like `{node['pattern']}`".replace("|", "\\|"))
-    return limits
+def _kind(kind: str, node: Schema, schema: Schema) -> str:
+    if kind in ("integer", "number"):
+        signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+        return " ".join([kind, ", ".join(f"{sign} {node[key]}" for key, sign in signs.items() if key in node)]).rstrip()
+    if kind == "array":
+        low, high = node.get("minItems", 0), node.get("maxItems")
+        items = describe(node["items"], schema) if "items" in node else "values"
+        many = f"{low} of " if low == high else f"{low} or more of " if low and high is None else ""
+        return f"list of {many}{items}"
+    if kind == "string" and "pattern" in node:
+        word = re.fullmatch(r"\^(\w+)\$", node["pattern"])
+        return f"`{word[1]}`" if word else f"string like `{node['pattern']}`".replace("|", "\\|")
+    return {"object": "mapping", "null": "`null`", "boolean": "`true`, `false`"}.get(kind, kind)
 
 
-def _table(rows: list[tuple[str, dict[str, Any]]], schema: dict[str, Any]) -> str:
+def _table(rows: list[tuple[str, Schema]], schema: Schema) -> str:
     lines = ["| key | value | unit | default | meaning |", "|---|---|---|---|---|"]
     for path, node in rows:
         default = _literal(node["default"]) if "default" in node else ""
         meaning = " ".join(str(node.get("description", "")).split()).replace("|", "\\|")
+        if "x-kinds" in node:
+            meaning += f" Only for {', '.join(f'`{kind}`' for kind in node['x-kinds'])}."
         lines.append(f"| `{path}` | {describe(node, schema)} | {node.get('unit', '')} | {default} | {meaning} |")
     return "\n".join(lines) + "\n"
 
