@@ -23,7 +23,7 @@ class Form(NamedTuple):
 
     eigen_start: start from eigenvectors of the first minibatch, else from a fixed pattern and passes over it.
     initial_updates: the estimate is updated on calls 0 to this one, later once per period.
-    one_pass: a first minibatch of no more rows than the rank is passed once, not three times, to start from the pattern.
+    one_pass: start from the pattern with one pass, not three, where the first minibatch has no more rows than R.
     delta: floor of rho, and of d if floor_d, relative to the largest eigenvalue.
     largest_eta: cap of the forgetting factor.
     gram_schmidt: repair lost orthogonality by Gram-Schmidt where Cholesky fails, else by a fresh start of R.
@@ -57,7 +57,7 @@ def inverse_weights(d: Tensor, rho: float, alpha: float, dim: int) -> Tensor:
 
 def pattern_start(rank: int, dim: int, alpha: float, like: Tensor) -> Factor:
     """Return the start of the later forms: sparse orthonormal rows, rho = d = epsilon (papers.md 6.1.5)."""
-    w = matrix(rank, dim, like)
+    w = flat.matrix(rank, dim, like)
     d = torch.full((rank,), EPSILON, dtype=torch.float64)
     scale = inverse_weights(d, EPSILON, alpha, dim).sqrt()
     for row in range(rank):
@@ -84,7 +84,7 @@ def eigen_start(x: Tensor, rank: int, alpha: float, delta: float) -> Factor:
     rho = (trace - float(values.sum())) / (dim - rank)
     rho = max(rho, EPSILON, delta * float(values.max()))
     d = (values - rho).clamp(min=EPSILON)
-    w = matrix(rank, dim, x)
+    w = flat.matrix(rank, dim, x)
     w.copy_(inverse_weights(d, rho, alpha, dim).sqrt()[:, None] * directions)
     return Factor(w, d, rho)
 
@@ -109,7 +109,7 @@ def refresh(
         return factor
     try:
         c, u = torch.linalg.eigh(z)
-    except torch._C._LinAlgError:
+    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
         return factor
     c, u = c.flip(0), u.flip(1)
     c_floor = (rho * keep) ** 2
@@ -120,17 +120,11 @@ def refresh(
     sqrt_e = inverse_weights(new_d, new_rho, alpha, dim).sqrt()
     left = a * (sqrt_e / root)[:, None] * u.t() * inv_sqrt_e
     j.addcmul_((keep / a * p)[:, None].to(w), w)  # B = J + (1 - eta)/a P W
-    new_w = matrix(rank, dim, w)
+    new_w = flat.matrix(rank, dim, w)
     torch.mm(left.to(w), j, out=new_w)
     if repair:
         _repair_(new_w, sqrt_e, form)
     return Factor(new_w, new_d, new_rho)
-
-
-def matrix(rows: int, columns: int, like: Tensor) -> Tensor:
-    """Return zeros [rows, columns] with padded, aligned rows, dtype and device of `like`."""
-    stride = flat.padded(columns)
-    return flat.zeros(rows * stride, like.dtype).to(like.device).view(rows, stride)[:, :columns]
 
 
 def _gram(m: Tensor) -> Tensor:

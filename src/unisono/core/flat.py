@@ -70,6 +70,12 @@ def zeros(size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return vector[skip : skip + size]
 
 
+def matrix(rows: int, columns: int, like: Tensor) -> Tensor:
+    """Return zeros [rows, columns] stored as in a layout (aligned, padded), with dtype and device of `like`."""
+    stride = padded(columns)
+    return zeros(rows * stride, like.dtype).to(like.device).view(rows, stride)[:, :columns]
+
+
 def views(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
     """Return the matrices [rows, columns] of `flat` [P] by name, without a copy. Writing to them writes to `flat`."""
     if flat.shape != (layout.size,):

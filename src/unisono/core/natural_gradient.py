@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from unisono.core import fisher
+from unisono.core import fisher, flat
 from unisono.core.fisher import Factor, Form
 from unisono.errors import UserError
 
@@ -199,7 +199,7 @@ class OnlineEstimator:
             found = tuple(state[key].shape) if key in state else None
             if found != shapes.get(key):
                 raise UserError(f"{where}{key}: shape {found}, expected {shapes.get(key)}: it is of another config")
-        w = fisher.matrix(self.rank, self.dim, state["w"]).copy_(state["w"])
+        w = flat.matrix(self.rank, self.dim, state["w"]).copy_(state["w"])
         self.factor = Factor(w, state["d"].double().clone(), float(state["rho"]))
         self.count = int(state["t"])
 
@@ -222,7 +222,7 @@ class OnlineEstimator:
     def _refresh(self, rows: Tensor, ht: Tensor, trace: float) -> Factor:
         assert self.factor is not None
         if self._j is None or self._j.dtype != rows.dtype:
-            self._j = fisher.matrix(self.rank, self.dim, rows)
+            self._j = flat.matrix(self.rank, self.dim, rows)
         j = torch.mm(ht, rows, out=self._j)
         count = rows.shape[0]
         return fisher.refresh(self.factor, ht, j, count, trace, self.eta(count), self.alpha, self.form)

@@ -1,0 +1,48 @@
+"""Averaging between pairs of workers instead of all of them (papers.md 1.4, the reduce types of Su and Chen)."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from unisono.errors import UserError
+
+Gossip = Literal["butterfly", "ring", "hopping_ring"]
+
+
+def check_workers(kind: Gossip, workers: int) -> None:
+    """Raise UserError where `kind` cannot work with this number of workers."""
+    if kind == "butterfly" and workers & (workers - 1):
+        raise UserError(
+            f"parallel.combine.kind: butterfly: {workers} workers are not a power of two: take 2, 4, 8, ..."
+        )
+
+
+def partner(kind: Gossip, rank: int, round_: int, workers: int) -> int | None:
+    """Return the rank whose model worker `rank` takes in at combination `round_` (from 0); None for a lone worker.
+
+    butterfly: rank XOR 2^(round mod log2 N), so both take each other's. ring: rank - 1. hopping_ring: rank - s with
+    s = 1, 2, ..., N - 1, 1, ... . Ranks count modulo N.
+    """
+    check_workers(kind, workers)
+    if workers == 1:
+        return None
+    if kind == "butterfly":
+        return rank ^ (1 << round_ % (workers.bit_length() - 1))
+    shift = 1 if kind == "ring" else 1 + round_ % (workers - 1)
+    return (rank - shift) % workers
+
+
+def receiver(kind: Gossip, rank: int, round_: int, workers: int) -> int | None:
+    """Return the rank that takes in worker `rank`'s model: the inverse of `partner`."""
+    source = partner(kind, rank, round_, workers)
+    if source is None or kind == "butterfly":
+        return source
+    return (2 * rank - source) % workers
+
+
+def pair_step(own: Tensor, other: Tensor | None) -> Tensor:
+    """Return half of each vector [P] added up, or a copy of one's own where there is no other.
+
+    Commutative to the bit, so both partners of a butterfly get the same.
+    """
+    return own.clone() if other is None else own.mul(0.5).add_(other, alpha=0.5)

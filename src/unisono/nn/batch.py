@@ -1,0 +1,32 @@
+"""What a network is fed and what a step reports."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """N sequences of T frames. A feed-forward network has T = 1.
+
+    x: [N, T, D] inputs; for `dnn` D = input_dim, spliced frames. It may be a view of the network's input buffer, then
+        nothing is copied.
+    ids: [N, T] int64, the pdf of each frame.
+    mask: [N, T] float of 0 and 1, frames that count; None where all do.
+    """
+
+    x: Tensor
+    ids: Tensor
+    mask: Tensor | None
+
+
+class StepStats(NamedTuple):
+    """Sums over the counted frames of one minibatch, taken before its update.
+
+    objective_sum: sum of log p(pdf | frame), natural logarithm, float64.
+    correct: frames whose pdf has the largest posterior (ties count as correct).
+    frames: number of counted frames.
+    """
+
+    objective_sum: float
+    correct: int
+    frames: int
