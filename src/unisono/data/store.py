@@ -104,10 +104,15 @@ class Sequences:
 
     def get(self, utt: str, dataset: str = FRAMES) -> np.ndarray:
         """Return a writable copy of one utterance's rows. Raises UserError where it is not here."""
+        index = self.index(utt)
+        return self.slice(int(self.offsets[index]), int(self.offsets[index + 1]), dataset)
+
+    def index(self, utt: str) -> int:
+        """Return the place u of an utterance in `utts` and `offsets`. Raises UserError where it is not here."""
         index = self._find(utt)
         if index is None:
             raise UserError(f"{self.path}: no utterance {utt!r}: run the stage that makes this file anew")
-        return self.slice(int(self.offsets[index]), int(self.offsets[index + 1]), dataset)
+        return index
 
     def slice(self, begin: int, end: int, dataset: str = FRAMES) -> np.ndarray:
         """Return a writable copy of rows begin to end (0 <= begin <= end <= T)."""

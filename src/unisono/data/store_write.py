@@ -60,6 +60,7 @@ class SequenceWriter:
         self._utts: list[str] = []
         self._offsets = [0]
         self._spools: dict[str, BinaryIO] = {}
+        self._targets: dict[str, h5py.Dataset] = {}
         self._shapes: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
         self._stack = contextlib.ExitStack()
 
@@ -108,7 +109,7 @@ class SequenceWriter:
             elif end > self.rows:
                 raise ValueError(f"{utt}: more than the {self.rows} rows that were announced")
             else:
-                self._file[name][begin:end] = array
+                self._targets[name][begin:end] = array
         self._utts.append(utt)
         self._offsets.append(end)
 
@@ -117,7 +118,7 @@ class SequenceWriter:
             if self.rows is None:
                 self._spools[name] = self._stack.enter_context(tempfile.TemporaryFile(dir=self.path.parent))  # type: ignore[assignment]
             else:
-                self._file.create_dataset(name, shape=(self.rows, *tail), dtype=dtype)
+                self._targets[name] = self._file.create_dataset(name, shape=(self.rows, *tail), dtype=dtype)
 
     def _finish(self) -> None:
         if self.rows is not None and self._utts and self._offsets[-1] != self.rows:

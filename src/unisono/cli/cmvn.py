@@ -1,0 +1,24 @@
+"""Statistics for cepstral mean and variance normalisation of one split, from its base features."""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("--table", required=True, help="utterance table of the split (TSV)")
+    parser.add_argument("--features", required=True, nargs="+", help="feature files of all its shards")
+    parser.add_argument("--options", required=True, help="config section features or hmm.features as JSON")
+    parser.add_argument("--out", required=True, help="statistics file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Sum the statistics in table order."""
+    from unisono.data import cmvn
+    from unisono.data.features import FeatureOptions
+    from unisono.data.reader import BaseReader
+    from unisono.options import from_json
+
+    options = from_json(FeatureOptions, args.options)
+    reader = BaseReader(args.table, args.features, options)
+    pairs = ((u.speaker_id, reader.base(u.utterance_id)) for u in reader.utterances)
+    cmvn.write_statistics(args.out, cmvn.statistics(pairs, options.cmvn), options.base_dim)

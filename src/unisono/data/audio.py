@@ -1,0 +1,125 @@
+"""WAV and FLAC files: a cheap look at the header for the checks, and reading as 16-bit-scaled floats."""
+
+import os
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+
+from unisono.errors import UserError
+
+_UNKNOWN_SIZE = (0xFFFFFFFF, 0x7FFFFFFF)  # what programs write that stream a WAV without knowing its end
+_FORMATS = ("WAV", "WAVEX", "RF64", "FLAC")
+
+
+class UnusableAudio(Exception):
+    """An audio file that is there but empty, unreadable or truncated; the text is the reason."""
+
+
+class AudioInfo(NamedTuple):
+    """What a header says: sampling rate in Hz, channels, samples per channel."""
+
+    rate: int
+    channels: int
+    frames: int
+
+
+def inspect(path: str | os.PathLike[str]) -> AudioInfo:
+    """Check one file by its header and its last sample, without decoding the rest (0.1 ms).
+
+    A WAV's data chunk is compared with the file's size; in a FLAC the last sample is sought, which fails where
+    the end is missing. Damage in the middle of a file is found when features are computed. Raises
+    FileNotFoundError, and UnusableAudio with the reason for a file that is empty, not readable or truncated.
+    """
+    try:
+        size = os.stat(path).st_size
+        if not os.path.isfile(path):
+            raise UnusableAudio("not readable (not a plain file)")
+        if size == 0:
+            raise UnusableAudio("empty (0 bytes)")
+        info = _wav_header(path, size) or _look(path)
+    except PermissionError:
+        raise UnusableAudio("not readable (permission denied)") from None
+    if info.frames == 0:
+        raise UnusableAudio("empty (no samples)")
+    return info
+
+
+def read_audio(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    """Read a mono file: float32 [n] in 16-bit units (-32768 to 32767), and the sampling rate in Hz.
+
+    Raises UserError naming the file where it is missing, damaged or not mono.
+    """
+    try:
+        with soundfile.SoundFile(os.fspath(path)) as file:
+            samples, rate, announced = file.read(dtype="float32", always_2d=True), file.samplerate, file.frames
+    except (soundfile.SoundFileError, OSError) as error:
+        raise UserError(f"{path}: not readable as WAV or FLAC ({_reason(error)}): mend it or take it out") from None
+    if samples.shape[1] != 1:
+        raise UserError(f"{path}: {samples.shape[1]} channels: convert it to one channel")
+    if len(samples) != announced:
+        raise UserError(f"{path}: {len(samples)} of {announced} samples could be read: mend it or take it out")
+    return samples[:, 0] * np.float32(32768), rate
+
+
+def write_flac(path: str | os.PathLike[str], samples: np.ndarray, rate: int) -> None:
+    """Write int16 [n] as a FLAC file under a temporary name, then rename it."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    soundfile.write(temporary, np.ascontiguousarray(samples, dtype=np.int16), rate, format="FLAC", subtype="PCM_16")
+    temporary.replace(target)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    return text.rsplit(": ", 1)[-1].strip(" .") or type(error).__name__
+
+
+def _look(path: str | os.PathLike[str]) -> AudioInfo:
+    """Let libsndfile read the header and the last sample."""
+    try:
+        with soundfile.SoundFile(os.fspath(path)) as file:
+            info = AudioInfo(file.samplerate, file.channels, file.frames)
+            kind = file.format
+            if kind not in _FORMATS:
+                raise UnusableAudio(f"not readable ({kind} is neither WAV nor FLAC)")
+            try:
+                whole = info.frames == 0 or (file.seek(info.frames - 1) >= 0 and len(file.read(1)) == 1)
+            except soundfile.SoundFileError:
+                whole = False
+    except (soundfile.SoundFileError, OSError) as error:
+        raise UnusableAudio(f"not readable ({_reason(error)})") from None
+    if not whole:
+        raise UnusableAudio(f"truncated (the end of {info.frames} announced samples is missing)")
+    return info
+
+
+def _wav_header(path: str | os.PathLike[str], size: int) -> AudioInfo | None:
+    """Read rate, channels and length of a PCM or float WAV from its chunks; None where libsndfile should look."""
+    with open(path, "rb") as file:
+        if file.read(4) != b"RIFF" or file.seek(8) != 8 or file.read(4) != b"WAVE":
+            return None
+        form = None
+        while len(head := file.read(8)) == 8:
+            name, length = struct.unpack("<4sI", head)
+            if name == b"fmt " and length >= 16:
+                form = struct.unpack("<HHIIHH", file.read(16).ljust(16, b"\0"))
+                file.seek(length - 16 + length % 2, 1)
+            elif name == b"data":
+                return _wav_length(form, length, size - file.tell())
+            else:
+                file.seek(length + length % 2, 1)
+    raise UnusableAudio("truncated (no samples follow the header)")
+
+
+def _wav_length(form: tuple[int, ...] | None, announced: int, there: int) -> AudioInfo | None:
+    if form is None or form[0] not in (1, 3, 0xFFFE) or form[4] == 0:
+        return None
+    _, channels, rate, _, block, _ = form
+    if announced in _UNKNOWN_SIZE:
+        announced = there
+    if announced > there:
+        raise UnusableAudio(f"truncated ({there // block} of {announced // block} samples are there)")
+    return AudioInfo(rate, channels, announced // block)

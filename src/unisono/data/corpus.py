@@ -1,0 +1,218 @@
+"""From a source to `data/`: three utterance tables, lexicon, text for the language model, statistics; all checked.
+
+A mistake ends in one UserError that names file, line or utterance and the remedy. Utterances with empty,
+unreadable or truncated audio or without words are set aside and listed in corpus.json; the rest goes on.
+"""
+
+import collections
+import dataclasses
+import logging
+import multiprocessing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from unisono.data.audio import AudioInfo, UnusableAudio, inspect
+from unisono.data.lexicon import Lexicon, map_unknown, read_lexicon, read_phone_set, write_lexicon
+from unisono.data.sources import SPLITS, Source, SourceRow, join_strings, read_source_table
+from unisono.data.spoken import SpokenOptions, speak
+from unisono.data.table import Utterance, with_shards, write_table
+from unisono.data.text import check_id, read_lines, short_list, words_of
+from unisono.errors import UserError
+from unisono.files import write_json, write_text
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 500
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusOptions:
+    """Config section `corpus`.
+
+    dir: folder of the corpus below corpora_dir. table, strings, lexicon, lm_text, phones: files in it; lm_text null =
+    the training transcripts; phones null = any phone that the lexicon uses. shared_speakers: a speaker may be in
+    several splits. unknown_word: stands for words that the lexicon lacks; null = such a word is an error. shards:
+    parts of each split, fixed so that results do not depend on cores. seed: of what is drawn for the spoken corpus.
+    """
+
+    kind: Literal["spoken", "table", "strings"]
+    dir: str
+    table: str
+    strings: str
+    lexicon: str
+    lm_text: str | None
+    phones: str | None
+    shared_speakers: bool
+    unknown_word: str | None
+    shards: int
+    seed: int
+    spoken: SpokenOptions
+
+
+def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: int = 1) -> dict[str, Any]:
+    """Read, check and write a corpus; returns what corpus.json says. The result does not depend on `processes`."""
+    if options.shards < 1:
+        raise UserError(f"corpus.shards: {options.shards}: must be at least 1")
+    source = _read(options, corpora_dir / options.dir, out_dir, processes)
+    rows = _check_rows(source.rows, options.shared_speakers)
+    phones = None if options.phones is None else read_phone_set(corpora_dir / options.dir / options.phones)
+    lexicon = read_lexicon(source.lexicon, phones)
+    kept, infos, quarantined = _check_audio(rows, processes)
+    utterances = _utterances(kept, infos, lexicon, options.unknown_word)
+    tables = {split: with_shards(utterances[split], options.shards) for split in SPLITS}
+    _check_splits(tables, quarantined)
+    text = _lm_text(source.lm_text, tables["train"], lexicon, options.unknown_word)
+    facts: dict[str, Any] = {
+        "splits": {split: _statistics(tables[split]) for split in SPLITS},
+        "sampling_rate": next(iter(infos.values())).rate,
+        "lexicon_words": len(lexicon),
+        "lm_sentences": len(text),
+        "quarantined": quarantined,
+    }
+    for split in SPLITS:
+        write_table(out_dir / f"{split}.tsv", tables[split])
+    write_lexicon(out_dir / "lexicon.txt", lexicon)
+    write_text(out_dir / "lm_text.txt", "".join(line + "\n" for line in text))
+    write_json(out_dir / "corpus.json", facts)
+    return facts
+
+
+def _read(options: CorpusOptions, folder: Path, out_dir: Path, processes: int) -> Source:
+    if options.kind == "spoken":
+        return speak(options.spoken, options.seed, out_dir, processes)
+    if options.kind == "strings":
+        rows = join_strings(folder / options.strings, folder / options.table, (out_dir / "audio").resolve())
+    else:
+        rows = read_source_table(folder / options.table)
+    lm_text = None if options.lm_text is None else folder / options.lm_text
+    return Source(rows, folder / options.lexicon, lm_text)
+
+
+def _check_rows(rows: Sequence[SourceRow], shared_speakers: bool) -> list[SourceRow]:
+    """Check ids, splits and speakers."""
+    first: dict[str, str] = {}
+    home: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        check_id(row.utterance_id, "utterance id", row.where)
+        check_id(row.speaker_id, "speaker id", row.where)
+        if row.utterance_id in first:
+            raise UserError(
+                f"{row.where}: utterance id {row.utterance_id!r} is there already ({first[row.utterance_id]}): "
+                "make ids unique over all splits"
+            )
+        first[row.utterance_id] = row.where
+        if row.split not in SPLITS:
+            raise UserError(f"{row.where}: split {row.split!r}: must be train, dev or test")
+        split, where = home.setdefault(row.speaker_id, (row.split, row.where))
+        if split != row.split and not shared_speakers:
+            raise UserError(
+                f"{row.where}: speaker {row.speaker_id!r} is in {row.split} and in {split} ({where}): "
+                "keep speakers apart, or set corpus.shared_speakers: true for a published split that shares them"
+            )
+    return list(rows)
+
+
+def _check_audio(
+    rows: list[SourceRow], processes: int
+) -> tuple[list[SourceRow], dict[str, AudioInfo], list[dict[str, str]]]:
+    """Look at every file's header. Returns the usable rows, their headers by utterance id, and the quarantined."""
+    kept: list[SourceRow] = []
+    infos: dict[str, AudioInfo] = {}
+    quarantined: list[dict[str, str]] = []
+    for row, found in zip(rows, _inspect_all(rows, processes), strict=True):
+        if isinstance(found, str) or not row.transcript.split():
+            reason = found if isinstance(found, str) else "transcript empty"
+            log.warning("%s: utterance %s set aside: %s", row.where, row.utterance_id, reason)
+            quarantined.append({"utterance_id": row.utterance_id, "split": row.split, "reason": reason})
+        elif found is None:
+            raise UserError(f"{row.where}: {row.path}: no such audio file: check corpus.dir and the path in the table")
+        elif found.channels != 1:
+            raise UserError(f"{row.where}: {row.path}: {found.channels} channels: convert it to one channel")
+        else:
+            kept.append(row)
+            infos[row.utterance_id] = found
+    rates = collections.Counter(info.rate for info in infos.values())
+    usual = min(rates, key=lambda rate: (-rates[rate], rate), default=0)
+    others = [row for row in kept if infos[row.utterance_id].rate != usual]
+    if others:
+        row = others[0]
+        raise UserError(
+            f"{row.where}: {row.path}: {infos[row.utterance_id].rate} Hz, the rest has {usual} Hz "
+            f"({len(others)} such files): convert them to one sampling rate"
+        )
+    return kept, infos, sorted(quarantined, key=lambda entry: entry["utterance_id"])
+
+
+def _inspect_all(rows: list[SourceRow], processes: int) -> list[AudioInfo | str | None]:
+    chunks = [rows[i : i + _CHUNK] for i in range(0, len(rows), _CHUNK)]
+    if processes < 2 or len(chunks) < 2:
+        return [found for chunk in chunks for found in _inspect_chunk(chunk)]
+    with multiprocessing.get_context("fork").Pool(min(processes, len(chunks))) as pool:
+        return [found for part in pool.map(_inspect_chunk, chunks, chunksize=1) for found in part]
+
+
+def _inspect_chunk(rows: list[SourceRow]) -> list[AudioInfo | str | None]:
+    """Header of each file, the reason why it is unusable, or None where it is missing."""
+    results: list[AudioInfo | str | None] = []
+    for row in rows:
+        try:
+            results.append(row.fault or inspect(row.path))
+        except UnusableAudio as error:
+            results.append(str(error))
+        except (FileNotFoundError, NotADirectoryError):
+            results.append(None)
+    return results
+
+
+def _utterances(
+    rows: list[SourceRow], infos: dict[str, AudioInfo], lexicon: Lexicon, unknown_word: str | None
+) -> dict[str, list[Utterance]]:
+    words = [words_of(row.transcript, row.where) for row in rows]
+    named = [(row.utterance_id, text) for row, text in zip(rows, words, strict=True)]
+    lexical = map_unknown(named, lexicon, unknown_word, "transcripts")
+    tables: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
+    for row, transcript, mapped in zip(rows, words, lexical, strict=True):
+        info = infos[row.utterance_id]
+        tables[row.split].append(
+            Utterance(
+                utterance_id=row.utterance_id,
+                speaker_id=row.speaker_id,
+                path=str(row.path.absolute()),
+                duration_s=info.frames / info.rate,
+                transcript=" ".join(transcript),
+                lexical=" ".join(mapped),
+                shard=0,
+            )
+        )
+    return tables
+
+
+def _check_splits(tables: dict[str, list[Utterance]], quarantined: list[dict[str, str]]) -> None:
+    for split, rows in tables.items():
+        if not rows:
+            aside = [f"{q['utterance_id']} ({q['reason']})" for q in quarantined if q["split"] == split]
+            why = f"all set aside: {short_list(aside, 3)}" if aside else "no row of the table names it"
+            raise UserError(f"corpus: split {split} is empty: {why}: give it utterances")
+
+
+def _lm_text(path: Path | None, train: list[Utterance], lexicon: Lexicon, unknown_word: str | None) -> list[str]:
+    """Sentences for the language model; words that the lexicon lacks are mapped or refused as in transcripts."""
+    if path is None:
+        return [u.lexical for u in train]
+    named = [
+        (f"line {number}", words_of(line, f"{path}: line {number}")) for number, line in enumerate(read_lines(path), 1)
+    ]
+    sentences = [" ".join(words) for words in map_unknown(named, lexicon, unknown_word, str(path)) if words]
+    if not sentences:
+        raise UserError(f"{path}: no sentences: write one a line, or set corpus.lm_text: null for the transcripts")
+    return sentences
+
+
+def _statistics(rows: list[Utterance]) -> dict[str, int | float]:
+    return {
+        "utterances": len(rows),
+        "speakers": len({u.speaker_id for u in rows}),
+        "words": sum(len(u.transcript.split()) for u in rows),
+        "seconds": round(sum(u.duration_s for u in rows), 3),
+    }
