@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of both commands."""
     parser.add_argument("--system", required=True, choices=("gmm", "dnn"), help="kind of acoustic model")
     parser.add_argument("--table", required=True, help="utterance table of the split")
-    parser.add_argument("--features", required=True, nargs="+", help="feature files of all shards of the split")
+    parser.add_argument("--features", required=True, nargs="+", help="feature files of what is decoded")
     parser.add_argument("--cmvn", required=True, help="CMVN statistics that go with the features")
     parser.add_argument("--feature-options", required=True, help="config section of these features as JSON")
     parser.add_argument("--lang-dir", required=True, help="language directory")
@@ -33,11 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=1, help="processes; no result depends on their number")
 
 
-def open_reader(args: argparse.Namespace) -> FeatureReader:
-    """Open the features of the split."""
-    return FeatureReader(
-        args.table, args.features, args.cmvn, from_json(FeatureOptions, args.feature_options, "--feature-options")
-    )
+def open_reader(args: argparse.Namespace, shard: int | None = None) -> FeatureReader:
+    """Open the features of the split, or of one shard of it."""
+    options = from_json(FeatureOptions, args.feature_options, "--feature-options")
+    return FeatureReader(args.table, args.features, args.cmvn, options, shard)
 
 
 def scorer(args: argparse.Namespace, reader: FeatureReader, hmm: "HmmModel") -> LogLikelihoods:

@@ -33,9 +33,8 @@ def run(args: argparse.Namespace) -> None:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{args.tuned}: not a tune.json ({error!r}): run the tuning again") from None
     words, hmm = load_lang(args.lang_dir).word_list, load_model(args.hmm_model)
-    reader = acoustics.open_reader(args)
-    shards = reader.shards
-    utterances = shards[args.shard] if args.shard < len(shards) else []
+    reader = acoustics.open_reader(args, args.shard)
+    utterances = [utterance.utterance_id for utterance in reader.utterances]
     searcher = Searcher(read_fst(args.graph), hmm.id2pdf, (setting.word_insertion_penalty,))
     beam = Beam(options.beam, options.max_active, options.min_active)
     scorer = acoustics.scorer(args, reader, hmm)

@@ -28,13 +28,13 @@ def run(args: argparse.Namespace) -> None:
     from unisono.hmm.model import load_model
     from unisono.hmm.tune import draw, tune
     from unisono.options import from_json
-    from unisono.score import results, wer
+    from unisono.score import wer
 
     log = logging.getLogger("unisono.tune")
     options = from_json(DecodeOptions, args.options)
     words, hmm = load_lang(args.lang_dir).word_list, load_model(args.hmm_model)
     reader = acoustics.open_reader(args)
-    references, _ = results.read_references(args.table)
+    references = {utterance.utterance_id: utterance.transcript.split() for utterance in reader.utterances}
     utterances = draw(references, options.tune_utterances, options.seed)
     part = {utterance: references[utterance] for utterance in utterances}
     searcher = Searcher(read_fst(args.graph), hmm.id2pdf, (0.0, *options.word_insertion_penalties))
