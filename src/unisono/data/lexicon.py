@@ -66,7 +66,7 @@ def map_unknown(
     """
     if unknown_word is not None and unknown_word not in lexicon:
         raise UserError(
-            f"corpus.unknown_word: {unknown_word!r} is not in the lexicon: add a line for it, e.g. '{unknown_word}  SPN'"
+            f"corpus.unknown_word: {unknown_word!r} is not in the lexicon: add it, e.g. '{unknown_word}  SPN'"
         )
     missing: dict[str, str] = {}
     mapped = []

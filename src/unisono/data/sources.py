@@ -1,6 +1,7 @@
-"""Where a corpus comes from: `table` (recordings and transcripts in a TSV) and `strings` (recordings joined on the way).
+"""Where a corpus comes from: `table` (recordings and transcripts in a TSV) and `strings` (recordings to be joined).
 
-Every source ends in a `Source`, which `unisono.data.corpus` checks and writes. All paths inside a table are relative to its folder.
+Every source ends in a `Source`, which `unisono.data.corpus` checks and writes. Paths inside a table are relative to
+its folder.
 """
 
 import dataclasses

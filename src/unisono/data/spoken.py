@@ -34,8 +34,10 @@ _TIMEOUT_S = 600
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenOptions:
-    """Config section `corpus.spoken`: sentences spoken in each split, further sentences for the language model's text,
-    voices of each split, and the sampling rate in Hz.
+    """Config section `corpus.spoken`.
+
+    Sentences and voices of each split; lm_sentences: further ones for the language model's text that nobody speaks;
+    sampling_rate: Hz, 8000 or 16000.
     """
 
     train_sentences: int

@@ -57,7 +57,7 @@ def pronunciations() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 class _Decks:
-    """Words of each class in shuffled order; a class begins anew when it is used up, so all words are about as frequent."""
+    """Words of each class in shuffled order, anew when they are used up, so that all are about equally frequent."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
