@@ -85,7 +85,7 @@ def test_score_gives_the_same_bytes_again(folder):
     [
         ("test.1.hyp", "ann-1 ONE\n", "utterance ann-1 stands twice"),
         ("test.1.hyp", "zoe-1 ONE\n", "utterance zoe-1 has no reference"),
-        ("test.tsv", "utterance_id\ttranscript\nann-1\tONE\n", "without utterance_id, speaker_id, transcript"),
+        ("test.tsv", "utterance_id\ttranscript\nann-1\tONE\n", "column 'speaker_id' is missing"),
         ("test.tsv", TABLE + TABLE.splitlines()[1], "utterance ann-1 stands twice"),
         ("tune.json", '{"acoustic_scale": 0.1}', "no usable 'dev_wer'"),
         ("tune.json", "{", "not readable as JSON"),

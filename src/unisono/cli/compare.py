@@ -15,10 +15,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Score both, test, print."""
+    from unisono.cli.references import read_references
     from unisono.files import write_json
     from unisono.score import comparison, results
 
-    references, speakers = results.read_references(args.table)
+    references, speakers = read_references(args.table)
     texts = [results.read_hypotheses(path) for path in (args.a, args.b)]
     found = comparison.compare(references, speakers, *texts, seed=args.seed)
     sys.stdout.write(comparison.format_comparison(found, args.a, args.b))

@@ -21,11 +21,12 @@ def run(args: argparse.Namespace) -> None:
     """Read references and hypotheses, count, write."""
     import logging
 
+    from unisono.cli.references import read_references
     from unisono.files import write_json, write_text
     from unisono.score import results, tables, wer
     from unisono.score.statistics import bootstrap_wer
 
-    references, speakers = results.read_references(args.table)
+    references, speakers = read_references(args.table)
     hypotheses = wer.read_text(args.hyp)
     tuned = results.read_tuning(args.tuned)
     score = wer.evaluate(references, hypotheses)

@@ -1,4 +1,4 @@
-"""The files of a scored system: references in, `wer.json` and its companions out.
+"""The files of a scored system: hypotheses and tuning in, `wer.json` out.
 
 `wer.json`:
 
@@ -16,7 +16,6 @@
 | word_insertion_penalty | nats a word; null where nothing was tuned |
 """
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,29 +24,6 @@ from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.score.statistics import Interval
 from unisono.score.wer import Score, read_text
-
-COLUMNS = ("utterance_id", "speaker_id", "transcript")
-
-
-def read_references(table_path: str | Path) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Read transcripts and speakers, by utterance, from the table of a split.
-
-    Raises UserError for a missing file or column, or an utterance that stands twice.
-    """
-    references: dict[str, list[str]] = {}
-    speakers: dict[str, str] = {}
-    try:
-        with open(table_path, encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-                if any(row.get(column) is None for column in COLUMNS):
-                    raise UserError(f"{table_path}: a row without {', '.join(COLUMNS)}: make the table anew")
-                if row["utterance_id"] in references:
-                    raise UserError(f"{table_path}: utterance {row['utterance_id']} stands twice: remove one")
-                references[row["utterance_id"]] = row["transcript"].split(" ") if row["transcript"] else []
-                speakers[row["utterance_id"]] = row["speaker_id"]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{table_path}: cannot be read ({error}): run the corpus stage") from None
-    return references, speakers
 
 
 def read_hypotheses(path: str | Path) -> dict[str, list[str]]:

@@ -1,0 +1,168 @@
+"""What the report shows, read from the files of a finished pipeline under `results/<name>/` and from nowhere else.
+
+Files that every pipeline makes must be there (UserError names the first that is not); the benchmark files that
+Snakemake writes beside the jobs, ledgers and the course of the HMM training are shown where they are found.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unisono.errors import UserError
+from unisono.files import read_json
+
+Rows = list[dict[str, Any]]
+STAGES = ("corpus", "features", "hmm", "graph", "frames", "plan", "pretrain", "train", "decode", "score")
+METRICS = ("iteration", "worker", "frames", "objective_train", "objective_dev", "frame_accuracy", "learning_rate")
+
+
+class StageTime(NamedTuple):
+    """Jobs of one stage: how many, seconds by the clock and of CPU summed over them, the largest memory (MB)."""
+
+    stage: str
+    jobs: int
+    seconds: float
+    cpu_seconds: float
+    max_rss_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One scored system: its folder below the root, wer.json, the rows of its tables; `chosen`: its run's result."""
+
+    folder: str
+    numbers: dict[str, Any]
+    speakers: Rows
+    confusions: Rows
+    chosen: bool
+
+    @property
+    def name(self) -> str:
+        """Name in tables and pictures: `tri GMM` for gmm/tri, `main, ema` for runs/main/decode/ema."""
+        parts = Path(self.folder).parts
+        if parts[0] == "gmm" and len(parts) == 2:
+            return f"{parts[1]} GMM"
+        return f"{parts[1]}, {parts[3]}" if len(parts) == 4 else self.folder
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training run: the rows of metrics.jsonl for the combined model and for the workers, and its ledger."""
+
+    name: str
+    combined: Rows
+    workers: Rows
+    ledger: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Everything that the report shows. `alignments`: system -> split -> report; `courses`: system -> iterations."""
+
+    root: Path
+    results: list[Result]
+    runs: list[Run]
+    corpus: dict[str, Any]
+    alignments: dict[str, dict[str, Any]]
+    courses: dict[str, Rows]
+    frames: dict[str, Any]
+    times: list[StageTime]
+
+
+def gather(root: str | Path, results: Sequence[str], runs: Sequence[str], systems: Sequence[str]) -> Gathered:
+    """Read everything below `root`.
+
+    results: folders with wer.json, in the order of the tables.  runs: names of training runs.  systems: those whose
+    alignments are shown (`mono`, `tri`).
+    """
+    root = Path(root)
+    return Gathered(
+        root=root,
+        results=[_result(root, folder) for folder in results],
+        runs=[_run(root / "runs" / name) for name in runs],
+        corpus=read_json(root / "data" / "corpus.json"),
+        alignments={name: _alignments(root / "hmm" / name) for name in systems},
+        courses={name: _optional(root / "hmm" / name / "train.json").get("iterations", []) for name in systems},
+        frames=_optional(root / "frames" / "frames.json"),
+        times=_times(root / "benchmarks"),
+    )
+
+
+def read_metrics(path: str | Path) -> Rows:
+    """Read `metrics.jsonl`: one JSON object a line. Raises UserError naming the line that is not one."""
+    rows = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            missing = [field for field in METRICS if field not in row]
+        except (ValueError, TypeError):
+            raise UserError(f"{path}:{number}: not a JSON object: run the training again") from None
+        if missing:
+            raise UserError(f"{path}:{number}: {missing[0]} is missing: run the training again")
+        rows.append(row)
+    return rows
+
+
+def _result(root: Path, folder: str) -> Result:
+    numbers = read_json(root / folder / "wer.json")
+    parts = Path(folder).parts  # runs/<run>/decode/<candidate>
+    copy = root / parts[0] / parts[1] / "wer.json" if len(parts) == 4 else None
+    chosen = copy is not None and copy.exists() and read_json(copy) == numbers
+    speakers, confusions = (_tsv(root / folder / name) for name in ("per_speaker.tsv", "confusions.tsv"))
+    return Result(folder, numbers, speakers, confusions, chosen)
+
+
+def _run(folder: Path) -> Run:
+    rows = read_metrics(folder / "metrics.jsonl")
+    rows.sort(key=lambda row: (row["iteration"], -1 if row["worker"] is None else row["worker"]))
+    combined = [row for row in rows if row["worker"] is None]
+    seen = 0
+    for row in combined:
+        seen += row["frames"]
+        row["frames_seen"] = seen
+    ends = {row["iteration"]: row["frames_seen"] for row in combined}
+    workers = [row for row in rows if row["worker"] is not None]
+    for row in workers:
+        row["frames_seen"] = ends.get(row["iteration"], 0)
+    return Run(folder.name, combined, workers, _optional(folder / "ledger.json"))
+
+
+def _alignments(folder: Path) -> dict[str, Any]:
+    paths = sorted(folder.glob("ali.*.json"), key=lambda path: path.name, reverse=True)  # train before dev
+    return {path.name.split(".")[1]: read_json(path) for path in paths}
+
+
+def _times(folder: Path) -> list[StageTime]:
+    times = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        rows = [row for file in sorted(path.rglob("*.tsv")) for row in _tsv(file)]
+        if rows:
+            seconds, cpu, memory = ([_number(row.get(key)) for row in rows] for key in ("s", "cpu_time", "max_rss"))
+            times.append(StageTime(path.name, len(rows), sum(seconds), sum(cpu), max(memory)))
+    return sorted(times, key=lambda time: (STAGES + (time.stage,)).index(time.stage))
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or 0)
+    except ValueError:  # Snakemake writes "-" or "NA" for a job that was too short to be measured
+        return 0.0
+
+
+def _tsv(path: Path) -> Rows:
+    lines: Iterable[str] = _text(path).splitlines()
+    return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}): run the stage that makes it") from None
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}

@@ -1,0 +1,220 @@
+"""The HTML tables of the report, each a page of its own, made from what `gather` found."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from unisono.score.gather import Gathered, Result, Rows, Run
+from unisono.score.pages import Number, decimal, heading, page, paragraph, table
+from unisono.score.statistics import matched_pairs
+from unisono.score.summary import COLUMNS, interval_methods, wer_rows
+from unisono.score.wer import Counts
+
+PHASES = ("start", "load", "compute", "wait", "average", "write")
+MOST_CONFUSIONS = 40
+
+
+def wer_page(results: Sequence[Result], counts: Mapping[str, Mapping[str, Counts]]) -> str:
+    """Give the word error rates, and the matched-pairs test of each system against each other.
+
+    counts: folder -> utterance -> counts; the test is left out where fewer than two systems are there.
+    """
+    rows = [[row[0], *(Number(cell) for cell in row[1:])] for row in wer_rows(results)]
+    parts = [
+        table(COLUMNS, rows, [i for i, result in enumerate(results) if result.chosen]),
+        paragraph(
+            "dev, test, interval: word error rate in percent. * the final model of its run. LM weight = 1 / acoustic "
+            "scale; penalty in nats a word; both chosen on dev, applied once to test."
+        ),
+        *(paragraph(f"Interval: {method}.") for method in interval_methods(results)),
+    ]
+    if len(results) > 1:
+        parts += [
+            heading("Is a difference more than chance?"),
+            paragraph(
+                "Two-sided p of the matched-pairs test over utterances; under 0.05 is usually called significant."
+            ),
+            _significance(results, counts),
+        ]
+    return page("Word error rates", *parts)
+
+
+def speakers_page(results: Sequence[Result]) -> str:
+    """Give the word error rate of each speaker by each system."""
+    by_system = [{row["speaker_id"]: row for row in result.speakers} for result in results]
+    rows = []
+    for speaker in sorted({speaker for found in by_system for speaker in found}):
+        words = next(found[speaker]["words"] for found in by_system if speaker in found)
+        rates = [decimal(100 * float(found[speaker]["wer"])) if speaker in found else None for found in by_system]
+        rows.append([speaker, int(words), *rates])
+    columns = ["speaker", "words", *(result.name for result in results)]
+    return page("Word error rate by speaker (percent, test)", table(columns, rows))
+
+
+def confusions_page(results: Sequence[Result]) -> str:
+    """Give the most frequent errors of each system."""
+    parts = []
+    for result in results:
+        rows = [[row["kind"], int(row["count"]), row["reference"], row["hypothesis"]] for row in result.confusions]
+        parts += [heading(result.name), table(("kind", "count", "spoken", "recognised"), rows[:MOST_CONFUSIONS])]
+        if len(rows) > MOST_CONFUSIONS:
+            parts.append(paragraph(f"… and {len(rows) - MOST_CONFUSIONS:,} more in {result.folder}/confusions.tsv"))
+    return page("Most frequent errors (test)", *parts)
+
+
+def corpus_page(corpus: Mapping[str, Any]) -> str:
+    """Give the size of each split and the utterances that were left out, with reasons."""
+    rows = [
+        [split, facts["utterances"], facts["speakers"], facts["words"], decimal(facts["seconds"] / 60, 1)]
+        for split, facts in corpus.get("splits", {}).items()
+    ]
+    parts = [
+        table(("split", "utterances", "speakers", "words", "minutes"), rows),
+        paragraph(f"Sampling rate: {corpus.get('sampling_rate', 'unknown')} Hz."),
+        heading("Utterances left out"),
+        _list_of(corpus.get("quarantined", []), ("utterance_id", "split", "reason")),
+    ]
+    return page("Corpus", *parts)
+
+
+def alignment_page(gathered: Gathered) -> str:
+    """Give alignment statistics, and each utterance that could not be aligned or had no frames, with reasons."""
+    found = [(name, split, r) for name, splits in gathered.alignments.items() for split, r in splits.items()]
+    rows = [
+        [name, split, r["aligned"], r.get("retried", 0), len(r["failed"]), r["frames"]]
+        + [decimal(r["log_likelihood_per_frame"], 3)]
+        for name, split, r in found
+    ]
+    columns = ("model", "split", "aligned", "with the wider beam", "failed", "frames", "log-likelihood per frame")
+    failed = [{"model": name, "split": split, **entry} for name, split, r in found for entry in r["failed"]]
+    left_out = [
+        {"split": split, **entry}
+        for split, facts in gathered.frames.items()
+        if isinstance(facts, dict)
+        for entry in facts.get("left_out", [])
+    ]
+    return page(
+        "Alignment",
+        table(columns, rows),
+        heading("Utterances that could not be aligned"),
+        _list_of(failed, ("model", "split", "utterance_id", "reason")),
+        heading("Utterances left out of the frames for training"),
+        _list_of(left_out, ("split", "utterance_id", "reason")),
+    )
+
+
+def iterations_page(run: Run) -> str:
+    """Give each iteration of the combined model, rejected workers, and each worker's part."""
+    combined = [
+        [
+            row["iteration"],
+            row.get("epoch"),
+            row["frames_seen"],
+            *_course(row),
+            decimal(row.get("objective_dev_full"), 4),
+        ]
+        for row in run.combined
+    ]
+    workers = [
+        [row["iteration"], row["worker"], row["frames"], *_course(row)]
+        + [decimal(row.get(f"seconds_{phase}")) for phase in PHASES]
+        for row in run.workers
+    ]
+    rejected = [
+        {"iteration": row["iteration"], "worker": row["worker"], "reason": row.get("reason", "")}
+        for row in run.workers
+        if row.get("rejected")
+    ]
+    course = ("objective train", "objective dev", "frame accuracy %", "learning rate")
+    return page(
+        f"Training run {run.name}",
+        paragraph("Objective: mean log-probability of a frame in nats, higher is better; frames: seen by all workers."),
+        table(("iteration", "epoch", "frames", *course, "objective, whole dev set"), combined),
+        heading("Rejected workers"),
+        _list_of(rejected, ("iteration", "worker", "reason")),
+        heading("Workers"),
+        paragraph("Objective and accuracy on the worker's own slice as it trained; times in seconds."),
+        table(("iteration", "worker", "frames", *course, *PHASES), workers),
+    )
+
+
+def ledger_page(run: Run) -> str:
+    """Give the account of the training frames: what each worker saw, and whether the sum is the corpus."""
+    fields = ("seen", "discarded", "dropped", "repeated")
+    ledger = run.ledger
+    if not ledger:
+        return page(f"Frame ledger of run {run.name}", paragraph("This run has no ledger.json."))
+    workers = sorted(ledger["workers"].items(), key=lambda item: int(item[0]))
+    rows = [[name, *(facts[field] for field in fields)] for name, facts in workers]
+    sums = {field: sum(facts[field] for _, facts in workers) for field in fields}
+    total = ledger.get("total", sums["seen"] + sums["discarded"] + sums["dropped"] - sums["repeated"])
+    expected = ledger["corpus_frames"] * ledger["epochs"]
+    verdict = "they agree" if total == expected else f"a difference of {total - expected:+,}"
+    return page(
+        f"Frame ledger of run {run.name}",
+        table(("worker", *fields), [*rows, ["all", *sums.values()]], [len(rows)]),
+        paragraph(
+            f"Frames accounted for: {total:,}; corpus times epochs: {ledger['corpus_frames']:,} × {ledger['epochs']} "
+            f"= {expected:,}: {verdict}. Discarded: read by a worker whose model was not taken."
+        ),
+    )
+
+
+def time_page(gathered: Gathered) -> str:
+    """Give the time of each stage, and what the workers of each run spent theirs on."""
+    times = gathered.times
+    rows = [
+        [t.stage, t.jobs, decimal(t.seconds, 1), decimal(t.cpu_seconds, 1), decimal(t.max_rss_mb, 0)] for t in times
+    ]
+    whole = [
+        "all",
+        sum(t.jobs for t in times),
+        decimal(sum(t.seconds for t in times), 1),
+        decimal(sum(t.cpu_seconds for t in times), 1),
+        decimal(max([t.max_rss_mb for t in times], default=0.0), 0),
+    ]
+    split = [[run.name, *(decimal(value, 1) for value in phases(run).values()), _share(run)] for run in gathered.runs]
+    return page(
+        "Time",
+        table(
+            ("stage", "jobs", "seconds by the clock", "seconds of CPU", "largest memory (MB)"),
+            [*rows, whole],
+            [len(rows)],
+        ),
+        paragraph("Summed over the jobs of a stage; jobs ran side by side, so the whole took less by the clock."),
+        heading("What the workers of each run spent their time on (seconds)"),
+        table(("run", *PHASES, "computing %"), split),
+    )
+
+
+def phases(run: Run) -> dict[str, float]:
+    """Sum the seconds of each phase over the workers and iterations of a run."""
+    return {phase: sum(row.get(f"seconds_{phase}") or 0.0 for row in run.workers) for phase in PHASES}
+
+
+def _significance(results: Sequence[Result], counts: Mapping[str, Mapping[str, Counts]]) -> str:
+    rows = []
+    for a in results:
+        row: list[object] = [a.name]
+        for b in results:
+            p = matched_pairs(list(counts[a.folder].values()), list(counts[b.folder].values())).p
+            row.append(None if a is b else Number("< 0.0001") if p < 1e-4 else decimal(p, 4))
+        rows.append(row)
+    return table(["", *(result.name for result in results)], rows)
+
+
+def _course(row: Mapping[str, Any]) -> list[Number | None]:
+    accuracy = row["frame_accuracy"]
+    rate = Number(f"{row['learning_rate']:.3g}") if row["learning_rate"] is not None else None
+    objectives = [decimal(row[field], 4) for field in ("objective_train", "objective_dev")]
+    return [*objectives, None if accuracy is None else decimal(100 * accuracy), rate]
+
+
+def _share(run: Run) -> Number | None:
+    spent = phases(run)
+    return decimal(100 * spent["compute"] / sum(spent.values()), 1) if sum(spent.values()) else None
+
+
+def _list_of(entries: Rows, fields: Sequence[str]) -> str:
+    if not entries:
+        return paragraph("None.")
+    return table([field.replace("_", " ") for field in fields], [[entry.get(f) for f in fields] for entry in entries])

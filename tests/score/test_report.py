@@ -1,0 +1,212 @@
+"""The report: what it gathers, that it escapes, that its files repeat."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import xml.dom.minidom
+from html.parser import HTMLParser
+
+import pytest
+
+from unisono.errors import UserError
+from unisono.score import gather, pages, plots, report, summary
+
+HOSTILE = '<script>alert("x")</script> & $x$ -->'
+PAGES = [
+    "wer.html", "speakers.html", "confusions.html", "corpus.html", "alignment.html", "time.html",
+    "runs/main/iterations.html", "runs/main/ledger.html",
+]  # fmt: skip
+PICTURES = [
+    "wer.svg", "alignment.svg", "time.svg", "runs/main/learning_curve.svg", "runs/main/frame_accuracy.svg"
+]  # fmt: skip
+RESULTS = ["gmm/tri", "runs/main/decode/last", "runs/main/decode/ema"]
+
+
+def worker(iteration, name, objective, **more):
+    times = dict.fromkeys(["start", "load", "wait", "average", "write"], 0.5) | {"compute": 2.0}
+    row = {
+        "iteration": iteration, "worker": name, "frames": 100, "objective_train": objective, "objective_dev": None,
+        "frame_accuracy": 0.25, "learning_rate": 0.01, "rejected": False,
+    }  # fmt: skip
+    return row | {f"seconds_{phase}": seconds for phase, seconds in times.items()} | more
+
+
+def combined(iteration, **more):
+    return worker(iteration, None, -2.0, frames=200, objective_dev=-2.5, **more)
+
+
+@pytest.fixture
+def root(tmp_path, finished):
+    """A copy of the results of a small pipeline."""
+    return shutil.copytree(finished, tmp_path / "results")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Results of a small pipeline, with hostile text wherever text of a user goes."""
+    tmp_path = tmp_path_factory.mktemp("finished")
+
+    def put(path, content):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        text = content if isinstance(content, str) else json.dumps(content)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+
+    words = HOSTILE.replace(" ", "_")
+    put("data/test.tsv", f"utterance_id\tspeaker_id\ttranscript\nu1\ts{words}\tA {words}\nu2\tt\tB C\n")
+    facts = {"utterances": 9, "speakers": 2, "words": 20, "seconds": 60.0}
+    put("data/corpus.json", {
+        "splits": {"train": facts, "test": facts}, "sampling_rate": 8000,
+        "quarantined": [{"utterance_id": "u9", "split": "train", "reason": HOSTILE}],
+    })  # fmt: skip
+    failed = [{"utterance_id": "u3", "reason": HOSTILE}]
+    counts = {"aligned": 8, "retried": 1, "frames": 800, "log_likelihood_per_frame": -70.5, "failed": failed}
+    put("hmm/tri/ali.train.json", counts)
+    put("hmm/tri/train.json", {"iterations": [{"iteration": i, "log_likelihood_per_frame": -80.0 + i} for i in (0, 1)]})
+    left_out = [{"utterance_id": "u4", "reason": HOSTILE}]
+    put("frames/frames.json", {"train": {"frames": 800, "utterances": 7, "left_out": left_out}, "dim": 3})
+    put("benchmarks/train/a.tsv", "s\th:m:s\tmax_rss\tcpu_time\n2.5\t0:00:02\t100.5\t2.0\n")
+    put("benchmarks/train/main/b.tsv", "s\th:m:s\tmax_rss\tcpu_time\n1.5\t0:00:01\tNA\t-\n")
+    rejected = worker(1, 1, None, rejected=True, reason=HOSTILE)
+    rows = [worker(0, 1, -3.0), worker(0, 0, -3.1), combined(0), worker(1, 0, -2.1), rejected, combined(1)]
+    put("runs/main/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    account = {"seen": 200, "discarded": 0, "dropped": 0, "repeated": 0}
+    put("runs/main/ledger.json", {"workers": {"0": account, "1": account}, "corpus_frames": 200, "epochs": 2})
+    (tmp_path / "good.hyp").write_text(f"u1 A {words}\nu2 B\n")
+    (tmp_path / "bad.hyp").write_text(f"u1 A {words}x\nu2 X Y\n")
+    for folder in RESULTS:
+        run_unisono(
+            tmp_path, "score", "--table", "data/test.tsv", "--hyp", "good.hyp" if "ema" in folder else "bad.hyp",
+            "--system", folder, "--seed", 1, "--out-dir", folder,
+        )  # fmt: skip
+    run_unisono(tmp_path, "choose", "--from-dir", "runs/main/decode/ema", "--out-dir", "runs/main")
+    return tmp_path
+
+
+def run_unisono(folder, *arguments):
+    command = [sys.executable, "-m", "unisono", *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def make_report(root):
+    run_unisono(root, "report", "--root", ".", "--results", *RESULTS, "--runs", "main", "--align", "mono", "tri")
+    return root / "report"
+
+
+class Reader(HTMLParser):
+    """Collect tags and text of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read_page(path):
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader.tags, "\n".join(reader.text)
+
+
+def test_the_report_is_complete_escaped_and_repeats(root):
+    out = make_report(root)
+    made = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert sorted(made) == sorted([*PAGES, *PICTURES, "summary.txt", "summary.json"])
+
+    hostile_word = HOSTILE.replace(" ", "_")
+    told = {"corpus.html": HOSTILE, "alignment.html": HOSTILE, "runs/main/iterations.html": HOSTILE,
+            "confusions.html": hostile_word, "speakers.html": "s" + hostile_word}  # fmt: skip
+    for name in PAGES:
+        tags, text = read_page(out / name)
+        assert "script" not in tags
+        assert told.get(name, "") in text
+    for name in PICTURES:
+        assert b"<script" not in made[name]
+        assert xml.dom.minidom.parseString(made[name]).documentElement.tagName == "svg"
+
+    make_report(root)
+    assert {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()} == made
+
+
+def test_summary_names_systems_and_marks_the_chosen_one(root):
+    found = gather.gather(root, RESULTS, ["main"], ["tri"])
+    lines = summary.summary_text(found).splitlines()
+    assert lines[0] == "Word error rate in percent"
+    rows = [re.split(r" {2,}", line) for line in lines[2:7]]
+    assert rows[0][:4] == ["system", "dev", "test", "95 % interval"]
+    assert rows[2][:3] == ["tri GMM", "–", "75.00"]
+    assert rows[4][:3] == ["main, ema *", "–", "25.00"]
+    numbers = summary.summarise(found)
+    assert [system["chosen"] for system in numbers["systems"]] == [False, False, True]
+    assert numbers["runs"]["main"] == {
+        "iterations": 2, "frames": 400, "rejected": 1, "objective_train": -2.0, "objective_dev": -2.5,
+        "frame_accuracy": 0.25,
+    }  # fmt: skip
+    assert numbers["stages"]["train"] == {"jobs": 2, "seconds": 4.0, "cpu_seconds": 2.0, "max_rss_mb": 100.5}
+
+
+def test_frames_are_summed_over_iterations_for_workers_too(root):
+    run = gather.gather(root, RESULTS, ["main"], []).runs[0]
+    assert [row["frames_seen"] for row in run.combined] == [200, 400]
+    assert [(row["iteration"], row["worker"], row["frames_seen"]) for row in run.workers] == [
+        (0, 0, 200), (0, 1, 200), (1, 0, 400), (1, 1, 400)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "verdict"), [(0, "they agree"), (-7, "a difference of -7")])
+def test_the_ledger_is_judged(root, change, verdict):
+    path = root / "runs" / "main" / "ledger.json"
+    ledger = json.loads(path.read_text())
+    ledger["workers"]["1"]["seen"] += change
+    path.write_text(json.dumps(ledger))
+    run = gather.gather(root, RESULTS, ["main"], []).runs[0]
+    assert verdict in report.ledger_page(run)
+
+
+def test_what_is_not_there_is_left_out(root):
+    (root / "runs" / "main" / "ledger.json").unlink()
+    for path in [*root.glob("benchmarks/**/*.tsv"), *root.glob("hmm/**/*.json")]:
+        path.unlink()
+    out = make_report(root)
+    assert "no ledger.json" in (out / "runs" / "main" / "ledger.html").read_text()
+    assert (out / "time.svg").exists()
+    assert (out / "alignment.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "message"),
+    [
+        ("runs/main/metrics.jsonl", '{"iteration": 0}\n', "metrics.jsonl:1: worker is missing"),
+        ("runs/main/metrics.jsonl", "{}{}\n", "metrics.jsonl:1: not a JSON object"),
+        ("data/corpus.json", "{", "corpus.json: not readable as JSON"),
+        ("gmm/tri/wer.json", None, "wer.json: no such file"),
+        ("gmm/tri/per_speaker.tsv", None, "per_speaker.tsv: cannot be read"),
+    ],
+)
+def test_damaged_files_are_named(root, path, content, message):
+    (root / path).unlink() if content is None else (root / path).write_text(content)
+    with pytest.raises(UserError, match=re.escape(message)):
+        gather.gather(root, RESULTS, ["main"], ["tri"])
+
+
+def test_a_table_sets_numbers_right_and_escapes():
+    text = pages.table(["a<b", "n"], [["x&y", 1234], [None, None]], marked=[1])
+    assert "<th>a&lt;b</th><th class=number>n</th>" in text
+    assert "<tr><td>x&amp;y</td><td class=number>1,234</td></tr>" in text
+    assert "<tr class=marked><td>–</td><td class=number>–</td></tr>" in text
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_a_picture_of_one_iteration_and_of_none(tmp_path, kind):
+    one = {**combined(0), "frames_seen": 200, "objective_dev_full": -2.6}
+    plots.learning_curve(tmp_path / f"one.{kind}", HOSTILE, [one], [{**worker(0, 0, None), "frames_seen": 200}])
+    plots.frame_accuracy(tmp_path / f"none.{kind}", "no iteration", [], [])
+    assert (tmp_path / f"one.{kind}").stat().st_size > 5000
+    assert (tmp_path / f"none.{kind}").stat().st_size > 5000
