@@ -81,7 +81,7 @@ def _check_combine(parallel: ParallelOptions) -> None:
         raise UserError(f"parallel.combine: butterfly needs a power of two of workers, not {final}: change either")
     if combine.kind in GOSSIP and parallel.carry_state == "average":
         raise UserError(
-            f"parallel.carry_state: average needs a sum over all workers, {combine.kind} never forms one: carry or reset"
+            f"parallel.carry_state: average needs a sum over all workers, {combine.kind} forms none: carry or reset"
         )
     if combine.block_momentum != "auto" and not 0 <= float(combine.block_momentum) < 1:
         raise UserError(f"parallel.combine.block_momentum: {combine.block_momentum} is not in [0, 1)")

@@ -1,0 +1,51 @@
+"""Combine the workers of one iteration (engine jobs): judge, average, filter, evaluate, set the next rate."""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
+    parser.add_argument("--plan", required=True, metavar="FILE", help="plan.json of the run")
+    parser.add_argument("--frames-train", required=True, metavar="FILE", help="frames store of the training data")
+    parser.add_argument("--frames-dev", required=True, metavar="FILE", help="frames store of the dev data")
+    parser.add_argument("--iteration", required=True, type=int, metavar="I", help="iteration, from 0")
+    parser.add_argument("--combined", required=True, metavar="FILE", help="combine.safetensors of the iteration before")
+    parser.add_argument("--state", required=True, metavar="FILE", help="state.json of the iteration before")
+    parser.add_argument("--models", required=True, nargs="+", metavar="FILE", help="the workers' models, in order")
+    parser.add_argument("--worker-states", required=True, nargs="+", metavar="FILE", help="their optimiser states")
+    parser.add_argument("--stats", required=True, nargs="+", metavar="FILE", help="what they did, JSON")
+    parser.add_argument("--out", required=True, metavar="FILE", help="combine.safetensors of this iteration")
+    parser.add_argument("--out-state", required=True, metavar="FILE", help="state.json of this iteration")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Combine from files to files."""
+    import torch
+
+    from unisono.data.frames import FramesStore
+    from unisono.engines.jobs import WorkerFiles, combine_job
+    from unisono.engines.run import read_run
+    from unisono.errors import UserError
+    from unisono.schedule import read_plan
+
+    torch.set_num_threads(args.threads)
+    settings, plan = read_run(args.config), read_plan(args.plan)
+    if not len(args.models) == len(args.worker_states) == len(args.stats):
+        raise UserError("--models, --worker-states and --stats: give as many of each")
+    if not 0 <= args.iteration < len(plan.iterations):
+        raise UserError(f"--iteration: {args.iteration}: the plan has iterations 0 to {len(plan.iterations) - 1}")
+    files = [WorkerFiles(*paths) for paths in zip(args.models, args.worker_states, args.stats, strict=True)]
+    with FramesStore(args.frames_train) as train, FramesStore(args.frames_dev) as dev:
+        combine_job(
+            settings,
+            plan,
+            train,
+            dev,
+            iteration=args.iteration,
+            combined_path=args.combined,
+            state_path=args.state,
+            workers=files,
+            out=args.out,
+            out_state=args.out_state,
+        )

@@ -1,0 +1,45 @@
+"""End a run: its candidate models, the final model with provenance, metrics and the frame ledger."""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
+    parser.add_argument("--plan", required=True, metavar="FILE", help="plan.json of the run")
+    parser.add_argument("--frames-train", required=True, metavar="FILE", help="frames store of the training data")
+    parser.add_argument("--frames-dev", required=True, metavar="FILE", help="frames store of the dev data")
+    parser.add_argument("--combined", required=True, metavar="FILE", help="combine.safetensors of the last iteration")
+    parser.add_argument("--iterations-dir", required=True, metavar="DIR", help="folder of all {i}.state.json")
+    parser.add_argument("--models-dir", required=True, metavar="DIR", help="folder for the candidate models")
+    parser.add_argument("--out", required=True, metavar="FILE", help="final.safetensors")
+    parser.add_argument("--out-info", required=True, metavar="FILE", help="final.json: where the model comes from")
+    parser.add_argument("--metrics", required=True, metavar="FILE", help="metrics.jsonl")
+    parser.add_argument("--ledger", required=True, metavar="FILE", help="ledger.json")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the results of a run."""
+    from pathlib import Path
+
+    import torch
+
+    from unisono.data.frames import FramesStore
+    from unisono.engines.finish import Outputs, finish
+    from unisono.engines.run import read_run
+    from unisono.files import read_json
+    from unisono.schedule import read_plan
+
+    torch.set_num_threads(args.threads)
+    out = Outputs(*map(Path, (args.models_dir, args.out, args.out_info, args.metrics, args.ledger)))
+    with FramesStore(args.frames_train) as train, FramesStore(args.frames_dev) as dev:
+        finish(
+            read_run(args.config),
+            read_json(args.config),
+            read_plan(args.plan),
+            train,
+            dev,
+            combined_path=args.combined,
+            iterations_dir=Path(args.iterations_dir),
+            out=out,
+        )

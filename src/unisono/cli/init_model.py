@@ -1,0 +1,32 @@
+"""Write what a run starts from: random parameters, or those of a given model."""
+
+import argparse
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
+    parser.add_argument("--plan", required=True, metavar="FILE", help="plan.json of the run")
+    parser.add_argument("--frames", required=True, metavar="FILE", help="frames store of the training data")
+    parser.add_argument("--model", metavar="FILE", help="the model of initialisation.kind: model")
+    parser.add_argument("--out", required=True, metavar="FILE", help="init.combine.safetensors")
+    parser.add_argument("--out-state", required=True, metavar="FILE", help="init.state.json")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the parameters and the state before the first iteration."""
+    import torch
+
+    from unisono.data.frames import FramesStore
+    from unisono.engines.combine import first_state
+    from unisono.engines.initial import initial_parameters
+    from unisono.engines.run import make_network, read_run
+    from unisono.engines.state import save_combined, write_state
+    from unisono.schedule import read_plan
+
+    torch.set_num_threads(args.threads)
+    settings, plan = read_run(args.config), read_plan(args.plan)
+    with FramesStore(args.frames) as store:
+        combined, state = first_state(settings, plan, initial_parameters(settings, store, args.model))
+        save_combined(args.out, combined, -1, make_network(settings, store).layout)
+    write_state(args.out_state, state)

@@ -1,0 +1,95 @@
+"""Diagnostics: a model's objective on fixed frames, summed in float64 in a fixed order, by one process or many."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from unisono.data.frames import FramesStore, spliced
+from unisono.data.order import Piece
+from unisono.engines.comm import Comm
+from unisono.engines.run import Run
+from unisono.nn.batch import Batch
+from unisono.nn.dnn import Dnn
+
+BATCH = 512  # frames; a result depends on it, so it is no option
+_SUBSET = 2  # purpose in the generator's key
+
+
+class Evaluator:
+    """Evaluates parameter vectors on fixed subsets of train and dev frames, and on the whole of dev.
+
+    Batch k is computed by rank k mod size; the sums run over batches in order, so they do not depend on the size.
+    """
+
+    def __init__(self, run: Run, network: Dnn, train: FramesStore, dev: FramesStore, comm: Comm) -> None:
+        self._network, self._comm, self._dev = network, comm, dev
+        self.frames = run.diagnostics.frames
+        self._train_batches = self._own(_subset(train, run.seed, 0, self.frames))
+        self._dev_batches = self._own(_subset(dev, run.seed, 1, self.frames))
+        self._train, self._cache = train, {}
+
+    def evaluate(self, params: Tensor, *, whole_dev: bool) -> dict[str, float | None]:
+        """Return objective_train, objective_dev, frame_accuracy (dev) of the subsets; with `whole_dev` two more.
+
+        objective_dev_full, frame_accuracy_full: over all dev frames. Values that are not finite are None. Collective:
+        every rank calls it and gets the same.
+        """
+        found: dict[str, float | None] = dict.fromkeys(("objective_train", "objective_dev", "frame_accuracy"))
+        self._network.bind(params)
+        if self.frames:
+            found["objective_train"], _ = self._mean(self._train, self._train_batches, keep="train")
+            found["objective_dev"], found["frame_accuracy"] = self._mean(self._dev, self._dev_batches, keep="dev")
+        if whole_dev:
+            batches = self._own(np.arange(self._dev.frames))
+            found["objective_dev_full"], found["frame_accuracy_full"] = self._mean(self._dev, batches, keep="")
+        return found
+
+    def _own(self, frames: np.ndarray) -> list[np.ndarray]:
+        return [frames[begin : begin + BATCH] for begin in range(0, len(frames), BATCH)]
+
+    def _mean(self, store: FramesStore, batches: Sequence[np.ndarray], keep: str) -> tuple[float | None, float | None]:
+        rank, size = self._comm.rank, self._comm.size
+        rows = -(-len(batches) // size)
+        sums = np.zeros((rows, 3))
+        for row, number in enumerate(range(rank, len(batches), size)):
+            sums[row] = self._batch(store, batches[number], (keep, number))
+        everyone = self._comm.gather_records(sums.reshape(-1)).reshape(size, rows, 3)
+        objective = correct = frames = 0.0
+        for number in range(len(batches)):
+            part = everyone[number % size, number // size]
+            objective, correct, frames = objective + part[0], correct + part[1], frames + part[2]
+        mean = objective / frames
+        return (float(mean), float(correct / frames)) if np.isfinite(mean) else (None, None)
+
+    def _batch(self, store: FramesStore, frames: np.ndarray, key: tuple[str, int]) -> tuple[float, int, int]:
+        if key not in self._cache:
+            loaded = spliced(store, _pieces(store, frames), self._network.context)
+            if key[0]:
+                self._cache[key] = loaded
+        else:
+            loaded = self._cache[key]
+        x, ids = loaded
+        buffer = self._network.input_buffer(len(ids))
+        buffer.copy_(x)
+        return self._network.evaluate(Batch(buffer.unsqueeze(1), ids.unsqueeze(1), None))
+
+
+def _subset(store: FramesStore, seed: int, split: int, count: int) -> np.ndarray:
+    """Return `count` (or all) frames of the store, ascending, chosen by the seed."""
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(_SUBSET, split))))
+    if count >= store.frames:
+        return np.arange(store.frames)
+    return np.sort(generator.choice(store.frames, count, replace=False, shuffle=False))
+
+
+def _pieces(store: FramesStore, frames: np.ndarray) -> list[Piece]:
+    """Return ascending frames of the store as runs within utterances."""
+    utterances = np.searchsorted(store.offsets, frames, side="right") - 1
+    breaks = np.flatnonzero((np.diff(frames) != 1) | (np.diff(utterances) != 0)) + 1
+    runs = zip([0, *breaks.tolist()], [*breaks.tolist(), len(frames)], strict=True)
+    pieces = []
+    for begin, end in runs:
+        first = int(store.offsets[utterances[begin]])
+        pieces.append(Piece(int(utterances[begin]), int(frames[begin]) - first, int(frames[end - 1]) + 1 - first))
+    return pieces

@@ -1,0 +1,64 @@
+"""Combine rules: what becomes of the workers' models at the end of an iteration, as a pattern and pure functions.
+
+Pattern `sum`: the weighted mean of the accepted workers goes through `step`. Pattern `pair`: each worker meets its
+partner half-way and goes on from there; the model is then the equal mean over workers. To add a rule of either pattern,
+write its function in `core` and name it in `rule_for`.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from unisono.core import bmuf, flat, gossip
+from unisono.schedule import CombineOptions
+
+RuleState = dict[str, Tensor]
+
+
+class CombineRule(NamedTuple):
+    """A combine rule for a given number of workers.
+
+    init: model [P] -> state, before the first combination. step (sum): state, start [P] of the workers, their mean
+    [P] -> state, model [P], next start [P]. partner (pair): worker, round -> the worker that it meets, or None.
+    """
+
+    pattern: Literal["sum", "pair"]
+    init: Callable[[Tensor], RuleState]
+    step: Callable[[RuleState, Tensor, Tensor], tuple[RuleState, Tensor, Tensor]]
+    partner: Callable[[int, int], int | None]
+
+
+def rule_for(options: CombineOptions, workers: int) -> CombineRule:
+    """Return the rule that the config names, for `workers` workers."""
+    if options.kind == "mean":
+        return CombineRule("sum", _stateless, _take_mean, _nobody)
+    if options.kind in ("bmuf", "bmuf_nesterov"):
+        auto = options.block_momentum == "auto"
+        eta = bmuf.default_momentum(workers) if auto else float(options.block_momentum)
+
+        def step(state: RuleState, start: Tensor, mean: Tensor) -> tuple[RuleState, Tensor, Tensor]:
+            done = bmuf.bmuf_step(
+                start, state["delta"], mean, eta, options.block_learning_rate, options.kind == "bmuf_nesterov"
+            )
+            return {"delta": done.delta}, done.model, done.start
+
+        return CombineRule("sum", _zero_delta, step, _nobody)
+    kind = options.kind
+    return CombineRule("pair", _stateless, _take_mean, lambda worker, turn: gossip.partner(kind, worker, turn, workers))
+
+
+def _stateless(model: Tensor) -> RuleState:
+    return {}
+
+
+def _zero_delta(model: Tensor) -> RuleState:
+    return {"delta": flat.zeros(len(model), model.dtype)}
+
+
+def _take_mean(state: RuleState, start: Tensor, mean: Tensor) -> tuple[RuleState, Tensor, Tensor]:
+    return state, mean, mean
+
+
+def _nobody(worker: int, turn: int) -> None:
+    return None

@@ -1,0 +1,132 @@
+"""What stands between two iterations: the vectors of `{i}.combine.safetensors` and the numbers of `{i}.state.json`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from unisono.core.flat import Layout
+from unisono.engines.tensor_file import TensorFile, save_tensors
+from unisono.errors import UserError
+from unisono.files import read_json, write_json
+from unisono.options import from_dict
+
+KIND = "combine"
+STATE_FORMAT = "unisono.state/1"
+
+
+@dataclass(slots=True)
+class Combined:
+    """Vectors [P] after a combination; those that equal the model may be the same object, and none is ever changed.
+
+    model: W(t), filtered. start: where workers go on from; `starts`: what single workers (gossip) start from instead.
+    rule: the combine rule's state. observers: `ema`, `polyak`. best: the best model so far where it is kept.
+    optimiser: a state that all workers take over (the best worker's after iteration 0, or the mean momentum).
+    """
+
+    model: Tensor
+    start: Tensor
+    starts: dict[int, Tensor] = field(default_factory=dict)
+    rule: dict[str, Tensor] = field(default_factory=dict)
+    observers: dict[str, Tensor] = field(default_factory=dict)
+    best: Tensor | None = None
+    optimiser: dict[str, Tensor] = field(default_factory=dict)
+
+    def start_of(self, worker: int) -> Tensor:
+        """Return the vector that a worker starts the next iteration from."""
+        return self.starts.get(worker, self.start)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """The numbers after iteration `iteration` (-1: before the first).
+
+    learning_rate: of each worker in the next iteration, null at the end. rate_scale: what back-off left. backoffs:
+    combinations in a row in which all workers were rejected. stop: newbob ends the run; later iterations pass.
+    turn: combinations so far. averaged: models in the Polyak mean. fresh: workers that start the next iteration with
+    fresh optimiser state. shared: all take over the optimiser state of the combined file. best: iteration and dev
+    objective of the best model. newbob: its state. diagnostics: objectives of the model. workers: what each worker did.
+    """
+
+    iteration: int
+    learning_rate: float | None
+    rate_scale: float
+    backoffs: int
+    stop: bool
+    turn: int
+    averaged: int
+    fresh: tuple[int, ...]
+    shared: bool
+    best: dict[str, Any] | None
+    newbob: dict[str, Any] | None
+    diagnostics: dict[str, Any]
+    workers: tuple[dict[str, Any], ...]
+    seconds: dict[str, Any]
+
+
+def write_state(path: str | os.PathLike[str], state: State) -> None:
+    """Write `{i}.state.json`."""
+    write_json(path, {"format": STATE_FORMAT} | asdict(state))
+
+
+def read_state(path: str | os.PathLike[str]) -> State:
+    """Read `{i}.state.json`. Raises UserError naming the file where it is not one."""
+    return state_from(read_json(path), str(path))
+
+
+def state_from(value: Any, where: str) -> State:
+    """Return a State from plain values."""
+    if not isinstance(value, dict) or value.get("format") != STATE_FORMAT:
+        raise UserError(f"{where}: not of format {STATE_FORMAT}: delete it and run the training again")
+    return from_dict(State, {key: item for key, item in value.items() if key != "format"}, where)
+
+
+def combined_tensors(combined: Combined) -> dict[str, Tensor]:
+    """Return the vectors by their names in the file; what is the model itself is left out."""
+    named = {"start": combined.start} | {f"start.{worker}": vector for worker, vector in combined.starts.items()}
+    named |= {f"rule.{name}": vector for name, vector in combined.rule.items()}
+    named |= {f"observer.{name}": vector for name, vector in combined.observers.items()}
+    named |= {f"optimiser.{name}": tensor for name, tensor in combined.optimiser.items()}
+    if combined.best is not None:
+        named["best"] = combined.best
+    return {"model": combined.model} | {name: t for name, t in named.items() if t is not combined.model}
+
+
+def combined_from(tensors: Mapping[str, Tensor], observers: tuple[str, ...], has_best: bool) -> Combined:
+    """Return the inverse of `combined_tensors`."""
+
+    def group(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+    model = tensors["model"]
+    return Combined(
+        model=model,
+        start=tensors.get("start", model),
+        starts={int(worker): vector for worker, vector in group("start.").items()},
+        rule=group("rule."),
+        observers={name: tensors.get(f"observer.{name}", model) for name in observers},
+        best=tensors.get("best", model) if has_best else None,
+        optimiser=group("optimiser."),
+    )
+
+
+def save_combined(path: str | os.PathLike[str], combined: Combined, iteration: int, layout: Layout) -> None:
+    """Write `{i}.combine.safetensors`."""
+    save_tensors(path, combined_tensors(combined), kind=KIND, iteration=iteration, layout=layout)
+
+
+def load_combined(
+    path: str | os.PathLike[str], state: State, observers: tuple[str, ...], layout: Layout, worker: int | None = None
+) -> Combined:
+    """Read `{i}.combine.safetensors`; with `worker` only what that worker needs to start."""
+    file = TensorFile(path, kind=KIND, layout=layout)
+    if file.iteration != state.iteration:
+        raise UserError(f"{path}: of iteration {file.iteration}, the state file of {state.iteration}: give a pair")
+    if worker is None:
+        return combined_from(file.all(), observers, state.best is not None)
+    own = f"start.{worker}"
+    start = own if own in file.names else "start" if "start" in file.names else "model"
+    shared = {name: file.get(name) for name in file.names if name.startswith("optimiser.")}
+    return combined_from({"model": file.get(start)} | shared, (), False)

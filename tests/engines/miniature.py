@@ -1,0 +1,152 @@
+"""A small training task for the tests of the engines: a synthetic store, a config, and how to run it by files."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+
+from unisono.data.frames import FramesStore
+from unisono.data.frames_write import write_frames
+from unisono.engines.combine import first_state
+from unisono.engines.finish import Outputs, finish
+from unisono.engines.initial import initial_parameters
+from unisono.engines.jobs import WorkerFiles, combine_job, train_job
+from unisono.engines.run import make_network, make_run
+from unisono.engines.state import read_state, save_combined, write_state
+from unisono.schedule import build_plan, write_plan
+
+DIM, PDFS = 6, 9
+NG = {"preset": "nnet3", "rank_in": 4, "rank_out": 3, "update_period": 2, "history": 500.0,
+      "minibatches_history": None, "alpha": None}  # fmt: skip
+CONFIG = {
+    "network": {"kind": "dnn", "hidden": [16, 12], "nonlinearity": "relu", "context": [2, 1], "dropout": 0.0},
+    "initialisation": {"kind": "random", "path": None, "hidden_gain": None, "output_gain": 0.0},
+    "optimiser": {
+        "kind": "sgd", "learning_rate": 0.004, "momentum": 0.5, "l2": 0.0, "minibatch": 32,
+        "max_change": {"kind": "none", "per_layer": 0.75, "global": 2.0, "per_sample": 0.075}, "ng": NG,
+    },
+    "schedule": {
+        "kind": "exponential", "epochs": 2, "iterations": None, "final_learning_rate": 0.001, "per": "iteration",
+        "constant_epochs": 0, "power": 0.75, "learning_rates": None,
+        "newbob": {"start": 0.01, "stop": 0.001, "factor": 0.5},
+    },
+    "parallel": {
+        "workers": 2, "combine": {"kind": "mean", "weights": "frames", "block_momentum": "auto",
+                                  "block_learning_rate": 1.0},
+        "period_frames": 300, "dealing": "rotating", "carry_state": "carry", "first_iteration": "best",
+        "scale_rate_with_workers": "auto", "reject_below": 1.0, "max_backoffs": 3,
+    },
+    "observers": {"ema": None, "polyak": None},
+    "final_model": "last",
+    "seed": 3,
+    "quirks": {},
+    "diagnostics": {"frames": 200},
+    "data": {"shuffle_window": 512, "dtype": "float32"},
+}  # fmt: skip
+
+
+def config(**changes):
+    """The config with dotted keys changed: config(parallel__workers=3)."""
+    made = copy.deepcopy(CONFIG)
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        section = made
+        for part in path:
+            section = section[part]
+        section[last] = value | {} if isinstance(value, dict) else value
+        if last == "combine" and isinstance(value, str):
+            section[last] = CONFIG["parallel"]["combine"] | {"kind": value}
+    return made
+
+
+def make_store(path, utterances, seed, dtype="float32"):
+    """Frames of PDFS Gaussian clusters, so that there is something to learn."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).standard_normal((PDFS, DIM)) * 2
+    items = []
+    for number in range(utterances):
+        ids = np.repeat(rng.integers(0, PDFS, rng.integers(3, 12)), rng.integers(3, 9)).astype(np.int32)
+        items.append((f"utt{number:03d}", (centres[ids] + rng.standard_normal((len(ids), DIM))).astype("f4"), ids))
+    write_frames(path, items, num_pdfs=PDFS, frame_shift_s=0.01, dtype=dtype)
+
+
+class Task:
+    """One run in one folder."""
+
+    def __init__(self, folder, settings=None, utterances=40):
+        self.folder = Path(folder)
+        self.settings = settings or config()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "train.h5").exists():
+            make_store(self.folder / "train.h5", utterances, 1)
+            make_store(self.folder / "dev.h5", 10, 2)
+        (self.folder / "config.json").write_text(json.dumps(self.settings))
+        self.run = make_run(self.settings)
+        self.train, self.dev = FramesStore(self.folder / "train.h5"), FramesStore(self.folder / "dev.h5")
+        self.plan = build_plan(
+            self.train.lengths.tolist(), self.run.schedule, self.run.parallel, self.run.optimiser.minibatch
+        )
+        write_plan(self.folder / "plan.json", self.plan)
+        self.network = make_network(self.run, self.train)
+        self.iterations = self.folder / "iterations"
+
+    @property
+    def last(self):
+        return len(self.plan.iterations) - 1
+
+    def combined(self, i):
+        return self.iterations / f"{'init' if i < 0 else i}.combine.safetensors"
+
+    def state(self, i):
+        return self.iterations / f"{'init' if i < 0 else i}.state.json"
+
+    def worker(self, i, j):
+        names = (f"{i}.{j}.model.safetensors", f"{i}.{j}.state.safetensors", f"{i}.{j}.json")
+        return WorkerFiles(*(self.iterations / name for name in names))
+
+    def initialise(self):
+        combined, state = first_state(self.run, self.plan, initial_parameters(self.run, self.train, None))
+        save_combined(self.combined(-1), combined, -1, self.network.layout)
+        write_state(self.state(-1), state)
+        return combined, state
+
+    def train_worker(self, i, j):
+        before = self.plan.iterations[i - 1].workers if i else 0
+        train_job(
+            self.run, self.plan, self.train, iteration=i, worker=j, combined_path=self.combined(i - 1),
+            state_path=self.state(i - 1), own_state=self.worker(i - 1, j).state if j < before else None,
+            out=self.worker(i, j),
+        )  # fmt: skip
+
+    def combine(self, i):
+        combine_job(
+            self.run, self.plan, self.train, self.dev, iteration=i, combined_path=self.combined(i - 1),
+            state_path=self.state(i - 1), workers=[self.worker(i, j) for j in range(self.plan.iterations[i].workers)],
+            out=self.combined(i), out_state=self.state(i),
+        )  # fmt: skip
+
+    def jobs(self, spoil=None):
+        """Run the engine `jobs`; spoil(task, i) may change the workers' files before iteration i is combined."""
+        self.initialise()
+        for i, iteration in enumerate(self.plan.iterations):
+            for j in reversed(range(iteration.workers)):  # no job may need another's
+                self.train_worker(i, j)
+            if spoil:
+                spoil(self, i)
+            self.combine(i)
+        return self.finish()
+
+    def finish(self):
+        out = Outputs(self.folder / "models", *(self.folder / n for n in NAMES))
+        finish(
+            self.run, self.settings, self.plan, self.train, self.dev, combined_path=self.combined(self.last),
+            iterations_dir=self.iterations, out=out,
+        )  # fmt: skip
+        return (self.folder / "final.safetensors").read_bytes()
+
+    def read_state(self, i):
+        return read_state(self.state(i))
+
+
+NAMES = ("final.safetensors", "final.json", "metrics.jsonl", "ledger.json")
