@@ -188,23 +188,22 @@ def literal_network_hypotheses(folder, setting):
     return lines
 
 
-def test_mistakes_are_one_line(folder, tuned, tmp_path):
-    system, out, _ = tuned
-    if system == "gmm":
-        return
-    paths = {"out": tmp_path / "h", "report": tmp_path / "r", "shard": 0, "tuned": out}
-    given = flags(folder, "dnn", "test.tsv", ["test.0.h5"], **paths)
+def test_mistakes_are_one_line(folder, tmp_path):
+    (tmp_path / "tune.json").write_text('{"acoustic_scale": 0.1, "word_insertion_penalty": 0.5}')
+    paths = {"out": tmp_path / "h", "report": tmp_path / "r", "shard": 0, "tuned": tmp_path / "tune.json"}
+    given = flags(folder, "gmm", "test.tsv", ["test.0.h5"], **paths)
     other = Dnn(from_dict(DnnOptions, NETWORK), DIM, 11)
     save_network(tmp_path / "n", other.spec(), other.layout, torch.zeros(other.layout.size), torch.zeros(11))
     cases = [
-        ([*given, "--network", tmp_path / "n"], "the network has 11 outputs, the HMM 12 pdfs"),
-        ([*given, "--tuned", folder / "graph.json"], "not a tune.json"),
-        ([*given, "--features", folder / "test.1.h5"], "in no feature file given"),
-        ([*given, "--graph", folder / "model.h5"], "not an OpenFST vector FST"),
-        ([*given, "--options", "{}"], "--options.beam: missing"),
+        (["--system", "dnn", "--network", tmp_path / "n"], "the network has 11 outputs, the HMM 12 pdfs"),
+        (["--system", "dnn"], "--network: missing"),
+        (["--tuned", folder / "graph.json"], "not a tune.json"),
+        (["--features", folder / "test.1.h5"], "in no feature file given"),
+        (["--graph", folder / "model.h5"], "not an OpenFST vector FST"),
+        (["--options", "{}"], "--options.beam: missing"),
     ]
-    for arguments, message in cases:
-        error = unisono("decode", *arguments, expect=2)
+    for more, message in cases:
+        error = unisono("decode", *given, *more, expect=2)
         assert message in error and len(error.strip().splitlines()) == 1, error
     assert not (tmp_path / "h").exists()
 

@@ -1,5 +1,7 @@
 """Reading ARPA files: what is sound is read to the digit, what is malformed is refused by file and line."""
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 
 from unisono.errors import UserError
@@ -102,3 +104,47 @@ def test_zero_probability_may_be_minus_infinity(tmp_path):
 def test_restriction_drops_foreign_words_and_counts_them(tmp_path):
     model, dropped = arpa.restrict(read(tmp_path, GOOD), {"B"})
     assert dropped == 3 and model.order == 1 and model.words() == {"</s>", "B"}
+
+
+TOKENS = [
+    "",
+    "A",
+    "<s>",
+    "-1",
+    "1e400",
+    "nan",
+    "-inf",
+    "\\end\\",
+    "\\1-grams:",
+    "ngram 2=1",
+    "\x00",
+    "\u2028",
+    "<eps>",
+    "1_0",
+]
+
+
+@pytest.mark.fuzz
+@hypothesis.given(
+    st.lists(st.tuples(st.sampled_from("dis"), st.integers(0, 15), st.sampled_from(TOKENS)), min_size=1, max_size=4)
+)
+def test_damage_is_refused_or_harmless(tmp_path_factory, changes):
+    """Delete lines, insert some, replace columns: what is read is sound enough to be written and read again."""
+    folder = tmp_path_factory.mktemp("damaged")
+    lines = GOOD.split("\n")
+    for kind, place, token in changes:
+        place %= len(lines)
+        if kind == "d":
+            del lines[place : place + 1]
+            lines = lines or [""]
+        elif kind == "i":
+            lines.insert(place, token)
+        else:
+            lines[place] = "\t".join([token, *lines[place].split("\t")[1:]])
+    try:
+        model = read(folder, "\n".join(lines))
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    arpa.write_arpa(folder / "again", model)
+    assert arpa.read_arpa(folder / "again").words() == model.words()

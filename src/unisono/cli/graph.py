@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     lang, model = load_lang(args.lang_dir), load_model(args.model)
     context = graph.Context(model.tree, model.transition_model, model.context_width, model.central_position)
     words = Path(args.lang_dir) / "words.txt"
-    g = graph.grammar(args.arpa, read_arpa(args.arpa), words, lang.word_list)
+    g = graph.grammar(read_arpa(args.arpa), words, lang.word_list)
     hclg = graph.build(read_fst(lang.lexicon_disambig_fst), g, lang.phone_disambig_ids, context)
     size = graph.write_graph(args.out, hclg)
     logging.getLogger("unisono.graph").info("HCLG: %s", size)

@@ -18,6 +18,8 @@ from unisono.errors import UserError
 from unisono.files import atomic_path
 
 BEGIN, END = "<s>", "</s>"
+# What no word may be: sentence ends here, and the symbols of the graph.
+RESERVED = (BEGIN, END, "<eps>", "#0")
 # What the file says for a probability of zero (ngram-format(5)).
 LOG_ZERO = -99.0
 

@@ -24,7 +24,7 @@ import numpy as np
 from unisono.errors import UserError
 from unisono.files import atomic_path
 from unisono.hmm.arcs import Arcs, read_fst
-from unisono.hmm.arpa import END, Arpa
+from unisono.hmm.arpa import END, RESERVED, Arpa, write_arpa
 from unisono.hmm.libs import kaldifst, khg
 
 logger = logging.getLogger("unisono.graph")
@@ -48,23 +48,25 @@ class Context(NamedTuple):
     central: int  # position of the modelled phone among them, from 0
 
 
-def grammar(arpa_path: str | os.PathLike[str], arpa: Arpa, words_path: Path, words: Sequence[str]) -> Any:
-    """Compile an ARPA file into G, a StdVectorFst over word numbers with `#0` on its back-off arcs.
+def grammar(arpa: Arpa, words_path: Path, words: Sequence[str]) -> Any:
+    """Compile a language model into G, a StdVectorFst over word numbers with `#0` on its back-off arcs.
 
-    `arpa` is the same file as read by `read_arpa`, which refuses what would crash kaldilm. Raises UserError for words
-    that the symbol table lacks, and where kaldilm fails all the same.
+    `words_path` is the symbol table that `words` were read from. kaldilm is given the model as `write_arpa` writes it,
+    whatever the form of the file that it came from. Raises UserError for words that the symbol table lacks, and where
+    kaldilm fails all the same.
     """
-    missing = sorted(arpa.words() - {END} - set(words))
+    missing = sorted(arpa.words() - {END} - (set(words) - set(RESERVED)))
     if missing:
-        shown = ", ".join(missing[:5])
-        raise UserError(f"{arpa_path}: {len(missing)} words have no pronunciation ({shown}, ...): restrict it first")
+        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise UserError(f"language model: {len(missing)} words have no pronunciation ({shown}): run the stage lm on it")
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "G.fst"
-        command = [sys.executable, "-c", KALDILM, os.fspath(arpa_path), str(out), str(words_path)]
+        given, out = Path(folder) / "lm.arpa", Path(folder) / "G.fst"
+        write_arpa(given, arpa)
+        command = [sys.executable, "-c", KALDILM, str(given), str(out), str(words_path)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if done.returncode != 0 or not out.is_file():
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-            raise UserError(f"{arpa_path}: kaldilm cannot compile it (exit {done.returncode}): {last[0]}")
+            raise UserError(f"language model: kaldilm cannot compile it (exit {done.returncode}): {last[0]}")
         fst = read_fst(out)
     kaldifst.arcsort(fst, sort_type="ilabel")
     return fst

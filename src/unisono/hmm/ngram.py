@@ -26,10 +26,9 @@ from pathlib import Path
 from typing import Literal
 
 from unisono.errors import UserError
-from unisono.hmm.arpa import BEGIN, END, LOG_ZERO, Arpa, Gram, Weights
+from unisono.hmm.arpa import BEGIN, END, LOG_ZERO, RESERVED, Arpa, Gram, Weights
 
 Smoothing = Literal["witten_bell", "kneser_ney"]
-RESERVED = (BEGIN, END, "<eps>", "#0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
