@@ -53,11 +53,12 @@ def row_scale(options: MaxChangeOptions, product: float, rate: float, rows: int,
 
     product: gamma_in gamma_out sum_i |x_i| |y_i| of the preconditioned rows. The limit is c = per_sample * rows *
     limit_scale; nnet2 holds rate * product below it, su_chen the product alone (papers.md 1.3: the published code has
-    the rate's coefficient, normally 1, in place of the rate).
+    the rate's coefficient, normally 1, in place of the rate). A bound that is not finite gives factor 1: what
+    overflowed must show in the parameters instead of being scaled away.
     """
     bound = product * rate if options.kind == "nnet2" else product
     limit = options.per_sample * rows * limit_scale
-    return limit / bound if bound > limit else 1.0
+    return limit / bound if limit < bound < math.inf else 1.0
 
 
 def step_scales(options: MaxChangeOptions, norms: Sequence[float], momentum: float, limit_scale: float) -> list[float]:

@@ -119,9 +119,12 @@ class Optimiser:
             product = gamma * max_change.norm_product(x, error)
             step *= max_change.row_scale(options.max_change, product, self._rate, rows, self.max_change_scale)
         target = weight if self._fused else self._deltas[index]
+        decay = self._rate * rows * options.l2
+        if decay > 0.0 and self._fused:  # while the weights are still those of the gradient
+            sgd.add_decay_(target, weight, decay)
         sgd.add_step_(target, x, error, step, keep=self._fused or options.momentum > 0.0)
-        if options.l2 > 0.0:
-            sgd.add_decay_(target, weight, self._rate * rows * options.l2)
+        if decay > 0.0 and not self._fused:
+            sgd.add_decay_(target, weight, decay)
 
     def finish_(self) -> None:
         """End the minibatch: limit the whole step, move the weights, decay the momentum."""
