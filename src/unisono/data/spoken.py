@@ -2,7 +2,7 @@
 
 Voices and sentences of dev and test occur neither in training nor in the text for the language model. Each voice
 speaks its sentences in a fresh process (see `unisono.data.spoken_voice`); resampling is scipy's resample_poly. The
-speech gets a pause at either end and faint noise, since digital zeros have no logarithm.
+speech gets a pause at either end and noise at a level drawn for each utterance, so that the task is not trivial.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import resample_poly
+from scipy.signal import lfilter, resample_poly
 
 from unisono.data import spoken_grammar, spoken_voice
 from unisono.data.audio import write_flac
@@ -27,7 +27,8 @@ from unisono.errors import UserError
 from unisono.files import write_text
 
 _PAUSE_S = (0.12, 0.30)
-_NOISE = 10.0  # standard deviation in 16-bit units
+_SNR_DB = (0.0, 10.0)  # speech with its pauses against noise
+_COLOUR = 0.85  # the noise is first-order autoregressive: stronger at low frequencies, as in rooms
 _PEAK = (6000.0, 16000.0)
 _TIMEOUT_S = 600
 
@@ -80,17 +81,19 @@ VOICES = {
     ),
     "dev": (
         Voice("m6", "en-us+m6", 160, 50, 50),
-        Voice("steph2", "en-us+steph2", 160, 50, 50),
+        Voice("f5", "en-us+f5", 165, 50, 50),
         Voice("alex", "en-us+Alex", 155, 50, 50),
-        Voice("anika", "en-us+anika", 160, 50, 50),
+        Voice("hugo", "en-us+Hugo", 165, 50, 50),
     ),
     "test": (
-        Voice("m3", "en-us+m3", 160, 50, 50),
+        Voice("m3", "en-us+m3", 165, 50, 50),
         Voice("f3", "en-us+f3", 155, 50, 50),
-        Voice("gene", "en-us+Gene", 155, 50, 50),
-        Voice("belinda", "en-us+belinda", 160, 50, 50),
-        Voice("m8", "en-us+m8", 165, 50, 50),
-        Voice("alicia", "en-us+Alicia", 160, 50, 50),
+        Voice("jacky", "en-us+Jacky", 160, 50, 50),
+        Voice("belinda", "en-us+belinda", 170, 45, 50),
+        Voice("m8", "en-us+m8", 160, 55, 50),
+        Voice("gene", "en-us+Gene", 150, 50, 50),
+        Voice("edward", "en-us+edward", 160, 50, 50),
+        Voice("aunty", "en-us+aunty", 165, 50, 50),
     ),
 }
 
@@ -202,5 +205,7 @@ def _finish(samples: np.ndarray, source_rate: int, rate: int, name: str) -> np.n
     speech *= rng.uniform(*_PEAK) / max(1.0, float(np.abs(speech).max()))
     before, after = (int(rng.uniform(*_PAUSE_S) * rate) for _ in range(2))
     whole = np.concatenate([np.zeros(before), speech, np.zeros(after)])
-    whole += rng.normal(0.0, _NOISE, len(whole))
+    noise = lfilter([1.0], [1.0, -_COLOUR], rng.normal(0.0, 1.0, len(whole)))
+    level = np.sqrt((whole**2).mean() / (noise**2).mean()) * 10 ** (-rng.uniform(*_SNR_DB) / 20)
+    whole += level * noise
     return np.rint(np.clip(whole, -32768, 32767)).astype(np.int16)
