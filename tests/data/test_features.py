@@ -38,7 +38,7 @@ def _signal(rate: int, seconds: float = 0.31) -> np.ndarray:
 
 
 def _twin(samples: np.ndarray, rate: int, options: FeatureOptions) -> np.ndarray:
-    """Kaldi's recipe word for word in float64: frames, DC, pre-emphasis, Povey window, power, mel triangles, log, DCT."""
+    """Kaldi's recipe word for word in float64: DC, pre-emphasis, Povey window, power, mel triangles, log, DCT."""
     length, shift = int(rate * options.frame_length_ms / 1000), int(rate * options.frame_shift_ms / 1000)
     size = 1 << (length - 1).bit_length()
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / (length - 1))) ** 0.85

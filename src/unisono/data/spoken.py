@@ -201,11 +201,11 @@ def _finish(samples: np.ndarray, source_rate: int, rate: int, name: str) -> np.n
     if len(samples) == 0:
         raise UserError(f"espeak-ng spoke nothing for {name}: install espeakng-loader as the lock file says")
     ratio = fractions.Fraction(rate, source_rate)
-    speech = resample_poly(samples.astype(np.float64), ratio.numerator, ratio.denominator)
+    speech = np.asarray(resample_poly(samples.astype(np.float64), ratio.numerator, ratio.denominator))
     speech *= rng.uniform(*_PEAK) / max(1.0, float(np.abs(speech).max()))
     before, after = (int(rng.uniform(*_PAUSE_S) * rate) for _ in range(2))
     whole = np.concatenate([np.zeros(before), speech, np.zeros(after)])
-    noise = lfilter([1.0], [1.0, -_COLOUR], rng.normal(0.0, 1.0, len(whole)))
+    noise = np.asarray(lfilter([1.0], [1.0, -_COLOUR], rng.normal(0.0, 1.0, len(whole))))
     level = np.sqrt((whole**2).mean() / (noise**2).mean()) * 10 ** (-rng.uniform(*_SNR_DB) / 20)
     whole += level * noise
     return np.rint(np.clip(whole, -32768, 32767)).astype(np.int16)
