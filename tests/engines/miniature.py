@@ -8,7 +8,9 @@ import numpy as np
 
 from unisono.data.frames import FramesStore
 from unisono.data.frames_write import write_frames
+from unisono.engines.block import Block, train_block
 from unisono.engines.combine import first_state
+from unisono.engines.comm import Alone
 from unisono.engines.finish import Outputs, finish
 from unisono.engines.initial import initial_parameters
 from unisono.engines.jobs import WorkerFiles, combine_job, train_job
@@ -137,6 +139,20 @@ class Task:
             self.combine(i)
         return self.finish()
 
+    def block(self, first=0, last=None, comm=None, **options):
+        """Run a block of iterations in this process (engine `virtual`)."""
+        values = {"checkpoint_s": 1e9, "interrupted": Interrupted()} | options
+        block = Block(
+            first=first, last=self.last if last is None else last, iterations_dir=self.iterations,
+            state_dir=self.folder / "state", **values,
+        )  # fmt: skip
+        train_block(self.run, self.settings, self.plan, self.train, self.dev, comm or Alone(), block)
+
+    def virtual(self, **options):
+        self.initialise()
+        self.block(**options)
+        return self.finish()
+
     def finish(self):
         out = Outputs(self.folder / "models", *(self.folder / n for n in NAMES))
         finish(
@@ -150,3 +166,14 @@ class Task:
 
 
 NAMES = ("final.safetensors", "final.json", "metrics.jsonl", "ledger.json")
+
+
+class Interrupted:
+    """Says stop at the n-th question (never for n = 0)."""
+
+    def __init__(self, n=0):
+        self.left = n
+
+    def __call__(self):
+        self.left -= 1
+        return self.left == 0

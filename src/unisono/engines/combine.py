@@ -1,5 +1,6 @@
 """The end of an iteration, the same in every engine: judge the workers, combine, evaluate, decide how to go on."""
 
+import hashlib
 import logging
 import math
 import time
@@ -141,6 +142,7 @@ def advance(
         diagnostics=diagnostics,
         workers=tuple(_records(decision, stats, state)),
         seconds=seconds,
+        initial=state.initial,
     )
     return combined, after
 
@@ -155,6 +157,7 @@ def first_state(run: Run, plan: Plan, model: Tensor) -> tuple[Combined, State]:
     state = State(
         iteration=-1, learning_rate=next_rate(run, plan, -1, 1.0, newbob), rate_scale=1.0, backoffs=0, stop=False,
         turn=0, averaged=0, fresh=(), shared=False, best=None, newbob=newbob, diagnostics={}, workers=(), seconds={},
+        initial=hashlib.sha256(model.numpy().tobytes()).hexdigest(),
     )  # fmt: skip
     return combined, state
 

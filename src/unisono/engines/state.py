@@ -48,6 +48,7 @@ class State:
     turn: combinations so far. averaged: models in the Polyak mean. fresh: workers that start the next iteration with
     fresh optimiser state. shared: all take over the optimiser state of the combined file. best: iteration and dev
     objective of the best model. newbob: its state. diagnostics: objectives of the model. workers: what each worker did.
+    initial: SHA-256 of the initial parameters, by which checkpoints know the run.
     """
 
     iteration: int
@@ -64,6 +65,7 @@ class State:
     diagnostics: dict[str, Any]
     workers: tuple[dict[str, Any], ...]
     seconds: dict[str, Any]
+    initial: str
 
 
 def write_state(path: str | os.PathLike[str], state: State) -> None:

@@ -84,7 +84,8 @@ def never() -> bool:
 class Worker:
     """Owns parameters [P], optimiser state, cursor and generator; the network is lent and may serve many workers.
 
-    A task that was interrupted goes on from the cursor when `run` is called again, also after `restore`.
+    A task that was interrupted goes on from the cursor when `run` is called again, also after `restore`; one that is
+    complete is not run again.
     """
 
     def __init__(self, number: int, network: Dnn, optimiser: Optimiser, seed: int) -> None:
@@ -106,7 +107,9 @@ class Worker:
         with the same task goes on. The loader's threads and the place of an interruption never change the result.
         """
         stats = self._stats
-        if stats is None or stats.complete or stats.iteration != task.iteration:
+        if stats is not None and stats.complete and stats.iteration == task.iteration:
+            return stats
+        if stats is None or stats.iteration != task.iteration:
             stats = self._stats = Stats(self.number, task.iteration)
             self._generator = generator_for(self._seed, _DROPOUT, task.iteration, self.number)
         self._network.bind(self.params)
@@ -157,7 +160,8 @@ class Worker:
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `save` returned."""
-        self.params.copy_(tensors["params"])
+        if "params" in tensors:
+            self.params.copy_(tensors["params"])
         names = [name for name in tensors if name.startswith("optimiser.")]
         self.optimiser.load_state({name.removeprefix("optimiser."): tensors[name] for name in names})
         self._generator.set_state(tensors["generator"])

@@ -1,0 +1,89 @@
+"""Train a block of iterations in one command (engines virtual and sync), with checkpoints and exact resume."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags."""
+    parser.add_argument("--engine", required=True, choices=("virtual", "sync"), help="config key parallel.engine")
+    parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
+    parser.add_argument("--plan", required=True, metavar="FILE", help="plan.json of the run")
+    parser.add_argument("--frames-train", required=True, metavar="FILE", help="frames store of the training data")
+    parser.add_argument("--frames-dev", required=True, metavar="FILE", help="frames store of the dev data")
+    parser.add_argument("--first", required=True, type=int, metavar="I", help="first iteration of the block")
+    parser.add_argument("--last", required=True, type=int, metavar="I", help="last iteration of the block")
+    parser.add_argument("--iterations-dir", required=True, metavar="DIR", help="files between iterations")
+    parser.add_argument("--state-dir", required=True, metavar="DIR", help="checkpoints; no declared output")
+    parser.add_argument("--checkpoint-s", type=float, default=300.0, metavar="S", help="seconds between checkpoints")
+    parser.add_argument("--hang-timeout-s", type=float, default=300.0, metavar="S", help="sync: when a rank is silent")
+    parser.add_argument("--stop-after-s", type=float, metavar="S", help="save and exit after so many seconds")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train; after SIGTERM, SIGUSR1 or --stop-after-s save and exit with 128 + signal."""
+    from pathlib import Path
+
+    import torch
+
+    from unisono.cli import console
+    from unisono.data.frames import FramesStore
+    from unisono.engines.block import Block, Stopped, ranks_of, train_block
+    from unisono.engines.comm import Alone
+    from unisono.engines.run import read_run
+    from unisono.errors import UserError
+    from unisono.files import read_json
+    from unisono.schedule import read_plan
+
+    torch.set_num_threads(args.threads)
+    settings, plan = read_run(args.config), read_plan(args.plan)
+    interrupted, received = _watch(args.stop_after_s)
+    comm = Alone()
+    if args.engine == "sync":
+        from unisono.engines.mpi import Mpi
+
+        comm = Mpi(ranks_of(settings))
+    with (
+        FramesStore(args.frames_train) as train,
+        FramesStore(args.frames_dev) as dev,
+        console.progress("train", args.last - args.first + 1) as advance,
+    ):
+        block = Block(
+            first=args.first,
+            last=args.last,
+            iterations_dir=Path(args.iterations_dir),
+            state_dir=Path(args.state_dir),
+            checkpoint_s=args.checkpoint_s,
+            interrupted=interrupted,
+            after=advance if comm.rank == 0 else lambda: None,
+        )
+        try:
+            train_block(settings, read_json(args.config), plan, train, dev, comm, block)
+        except UserError:
+            if comm.rank > 0:
+                time.sleep(1.0)  # an error that all ranks share is reported by rank 0, whose exit ends the others
+            raise
+        except Stopped as stopped:
+            if comm.rank == 0:
+                console.report_error(f"unisono train: {stopped}")
+            sys.exit(128 + (received() or signal.SIGTERM))
+
+
+def _watch(limit_s: float | None) -> tuple[Callable[[], bool], Callable[[], int]]:
+    """Return a question (stop now?) and the signal that was received, 0 for none."""
+    begun, signals = time.monotonic(), [0]
+
+    def note(number: int, frame: FrameType | None) -> None:
+        signals[0] = number
+
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, note)
+
+    def interrupted() -> bool:
+        return signals[0] != 0 or (limit_s is not None and time.monotonic() - begun > limit_s)
+
+    return interrupted, lambda: signals[0]

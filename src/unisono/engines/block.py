@@ -1,0 +1,268 @@
+"""A block of iterations in one command: the engines `virtual` and `sync`, with checkpoints and exact resume.
+
+A block reads and writes the same files as `jobs` does at its borders, so blocks and engines may follow each other.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from unisono.core.flat import Layout
+from unisono.data.frames import FramesStore
+from unisono.engines import checkpoint
+from unisono.engines.combine import advance, observer_names, pass_on
+from unisono.engines.comm import Comm
+from unisono.engines.crew import Crew
+from unisono.engines.evaluate import Evaluator
+from unisono.engines.jobs import load_optimiser, save_optimiser
+from unisono.engines.run import Run, make_loader, make_network
+from unisono.engines.state import (
+    KIND,
+    STATE_FORMAT,
+    Combined,
+    State,
+    combined_from,
+    combined_tensors,
+    load_combined,
+    read_state,
+    save_combined,
+    state_from,
+    write_state,
+)
+from unisono.engines.tensor_file import TensorFile, save_tensors
+from unisono.errors import UserError
+from unisono.files import read_json, write_json
+from unisono.schedule import Plan, worker_range
+
+logger = logging.getLogger("unisono.train")
+
+WORKER = "worker"
+
+
+class Stopped(Exception):
+    """The block was interrupted and its state is saved."""
+
+
+@dataclass(slots=True)
+class Block:
+    """What a block is asked to do. first..last: its iterations, both included.
+
+    checkpoint_s: seconds between checkpoints, 0 = after each iteration. interrupted: asked before each minibatch.
+    after: called after each iteration (progress).
+    """
+
+    first: int
+    last: int
+    iterations_dir: Path
+    state_dir: Path
+    checkpoint_s: float
+    interrupted: Callable[[], bool]
+    after: Callable[[], None] = field(default=lambda: None)
+
+    def combined(self, number: int) -> Path:
+        """Return the path of an iteration's vectors (-1: before the first)."""
+        return self.iterations_dir / f"{'init' if number < 0 else number}.combine.safetensors"
+
+    def state(self, number: int) -> Path:
+        """Return the path of an iteration's numbers."""
+        return self.iterations_dir / f"{'init' if number < 0 else number}.state.json"
+
+    def worker(self, number: int, worker: int) -> Path:
+        """Return the path of a worker's optimiser state."""
+        return self.iterations_dir / f"{number}.{worker}.state.safetensors"
+
+
+def train_block(
+    run: Run, config: dict[str, Any], plan: Plan, train: FramesStore, dev: FramesStore, comm: Comm, block: Block
+) -> None:
+    """Train iterations first to last. Raises Stopped after an interruption, with everything saved.
+
+    Collective: every rank calls it. Rank 0 writes the results.
+    """
+    if not 0 <= block.first <= block.last < len(plan.iterations):
+        raise UserError(f"--first, --last: {block.first} to {block.last}: the plan has 0 to {len(plan.iterations) - 1}")
+    network = make_network(run, train)
+    crew = Crew(run, plan, network, comm)
+    evaluator = Evaluator(run, network, train, dev, comm)
+    keeper = Keeper(run, config, plan, train, dev, crew, block, network.layout)
+    combined, states, under_way = keeper.resume() or keeper.from_files()
+    with make_loader(run, train, plan) as loader:
+        while states[-1].iteration < block.last:
+            state = states[-1]
+            if state.stop:
+                states.append(pass_on(state))
+                continue
+            if not under_way:
+                crew.begin(state, combined, keeper.take_own_states())
+            under_way = False
+            begun = time.perf_counter()
+            crew.train(state, loader, block.interrupted)
+            waiting = time.perf_counter()
+            stats = crew.gather(state)
+            _note_waiting(crew, time.perf_counter() - waiting)
+            if not all(item.complete for item in stats):
+                keeper.save(combined, states, under_way=True)
+                raise Stopped(f"stopped in iteration {state.iteration + 1}, all is saved: the same command goes on")
+            combined, after = advance(run, plan, combined, state, stats, crew, evaluator)
+            states.append(after)
+            logger.info("%s", _line(after, time.perf_counter() - begun))
+            keeper.save_if_due(combined, states)
+            block.after()
+    keeper.write_results(combined, states)
+
+
+class Keeper:
+    """Where a block comes from and where it goes: the files at its borders, and its checkpoints."""
+
+    def __init__(
+        self, run: Run, config: dict[str, Any], plan: Plan, train: FramesStore, dev: FramesStore, crew: Crew,
+        block: Block, layout: Layout,
+    ) -> None:  # fmt: skip
+        self._run, self._plan, self._crew, self._block, self._layout = run, plan, crew, block, layout
+        self._comm = crew.comm
+        self._observers = observer_names(run)
+        self._own_states: dict[int, dict[str, Tensor]] | None = None
+        self._saved = time.monotonic()
+        self._store = None
+        if self._comm.rank == 0:
+            identity = {
+                "config": config, "plan": checkpoint.digest_of(asdict(plan)), "initial": _initial(block),
+                "frames": {"train": train.digest, "dev": dev.digest},
+            }  # fmt: skip
+            self._store = checkpoint.Store(block.state_dir, identity)
+
+    def from_files(self) -> tuple[Combined, list[State], bool]:
+        """Return what the iteration before the block left in files."""
+        block, before = self._block, self._block.first - 1
+        state = read_state(block.state(before))
+        if state.iteration != before:
+            raise UserError(f"{block.state(before)}: of iteration {state.iteration}: delete it and train again")
+        combined = load_combined(block.combined(before), state, self._observers, self._layout)
+        self._own_states = {}
+        if before >= 0 and self._run.parallel.carry_state != "reset" and not state.stop:
+            for number in self._crew.mine:
+                if number < self._plan.iterations[before].workers:
+                    self._own_states[number] = load_optimiser(block.worker(before, number), self._layout)
+        return combined, [state], False
+
+    def take_own_states(self) -> dict[int, dict[str, Tensor]] | None:
+        """Return the optimiser states read from files, once; None after that: the optimisers hold their own."""
+        states, self._own_states = self._own_states, None
+        return states
+
+    def resume(self) -> tuple[Combined, list[State], bool] | None:
+        """Return what the newest sound checkpoint of this block holds; None where there is none."""
+        found = b""
+        if self._store is not None and (latest := self._store.latest_sound()) is not None:
+            path, manifest = latest
+            if (
+                manifest["first"] <= self._block.first
+                and self._block.first - 1 <= manifest["iteration"] <= self._block.last
+            ):
+                found = str(path).encode()
+        name = self._comm.broadcast_bytes(found, 0).decode()
+        if not name:
+            return None
+        path = Path(name)
+        saved = read_json(path / "states.json")
+        states = [state_from(value, str(path)) for value in saved["states"]]
+        tensors = TensorFile(path / "combine.safetensors", kind=KIND, layout=self._layout).all()
+        combined = combined_from(tensors, self._observers, states[-1].best is not None)
+        for number, worker in self._crew.mine.items():
+            own = TensorFile(path / f"worker.{number}.safetensors", kind=WORKER, layout=self._layout).all()
+            if "start" in own:
+                combined.starts[number] = own.pop("start")
+            worker.restore(own)
+        logger.info("going on from %s, after iteration %d", path, states[-1].iteration)
+        begin = max(0, self._block.first - 1 - saved["before"])
+        return combined, states[begin:], bool(saved["under_way"])
+
+    def save_if_due(self, combined: Combined, states: list[State]) -> None:
+        """Save after an iteration, if rank 0 finds it is time."""
+        due = self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._block.checkpoint_s
+        if due and states[-1].iteration < self._block.last:
+            self.save(combined, states, under_way=False)
+
+    def save(self, combined: Combined, states: list[State], *, under_way: bool) -> None:
+        """Publish a checkpoint; every rank writes its own workers."""
+        prepared = str(self._store.prepare()) if self._store is not None else ""
+        folder = Path(self._comm.broadcast_bytes(prepared.encode(), 0).decode())
+        iteration = states[-1].iteration
+        for number, worker in self._crew.mine.items():
+            tensors = worker.save()
+            if not under_way:
+                del tensors["params"]  # the next iteration begins from the combined vectors
+            if number in combined.starts:
+                tensors["start"] = combined.starts[number]
+            path = folder / f"worker.{number}.safetensors"
+            save_tensors(path, tensors, kind=WORKER, iteration=iteration, layout=self._layout)
+        if self._store is not None:
+            vectors = {n: t for n, t in combined_tensors(combined).items() if not n.startswith("start.")}
+            save_tensors(folder / "combine.safetensors", vectors, kind=KIND, iteration=iteration, layout=self._layout)
+            rows = [{"format": STATE_FORMAT} | asdict(state) for state in states]
+            before = states[0].iteration
+            write_json(folder / "states.json", {"states": rows, "before": before, "under_way": under_way})
+        self._comm.barrier()
+        if self._store is not None:
+            path = self._store.publish(folder, {"iteration": iteration, "first": states[0].iteration + 1})
+            logger.info("saved %s after iteration %d", path, iteration)
+        self._comm.barrier()  # nobody may leave before it is published: mpirun would end the others
+        self._saved = time.monotonic()
+
+    def write_results(self, combined: Combined, states: list[State]) -> None:
+        """Write the block's files, the numbers of each iteration last, and a checkpoint that outlives them."""
+        block, last = self._block, states[-1].iteration
+        self.save(combined, states, under_way=False)
+        for number, worker in self._crew.mine.items():
+            if number < self._plan.iterations[last].workers:
+                carried = worker.optimiser.state() if self._run.parallel.carry_state != "reset" else {}
+                save_optimiser(block.worker(last, number), carried, last, self._layout)
+        self._gather_starts(combined, states[-1])
+        if self._comm.rank == 0:
+            save_combined(block.combined(last), combined, last, self._layout)
+            for state in states[1:]:
+                write_state(block.state(state.iteration), state)
+        self._comm.barrier()
+
+    def _gather_starts(self, combined: Combined, state: State) -> None:
+        """Bring the single workers' start vectors to rank 0."""
+        if self._comm.size == 1:
+            return
+        held = self._comm.gather_records(np.array([float(self._comm.rank in combined.starts)]))[:, 0]
+        for rank in range(1, self._comm.size):
+            if held[rank]:
+                mine = self._comm.rank
+                vector = combined.starts.get(mine, combined.model)
+                source, target = (rank if mine == 0 else None), (0 if mine == rank else None)
+                received = self._comm.exchange(vector, source, target)
+                if mine == 0 and received is not None:
+                    combined.starts[rank] = received
+
+
+def _initial(block: Block) -> str:
+    """Return what the run's initial model is known by: the digest in its first state."""
+    before = block.first - 1
+    return str(read_state(block.state(before)).initial)
+
+
+def _note_waiting(crew: Crew, seconds: float) -> None:
+    for worker in crew.mine.values():
+        if worker.stats is not None:
+            worker.stats.seconds_wait = seconds
+
+
+def _line(state: State, seconds: float) -> str:
+    found = state.diagnostics
+    parts = [f"{key} {found[key]:.4f}" for key in ("objective_train", "objective_dev") if found.get(key) is not None]
+    return f"iteration {state.iteration}: {', '.join(parts) or 'not evaluated'}, {seconds:.1f} s"
+
+
+def ranks_of(run: Run) -> int:
+    """Return the number of MPI ranks that a run wants: its final number of workers."""
+    return worker_range(run.parallel.workers)[1]

@@ -1,0 +1,178 @@
+"""Checkpoints of the engines that live through many iterations: exact, atomic, and bound to what they belong to.
+
+    state/<digest>/identity.json          what the digest stands for
+    state/<digest>/lease-<token>          one for each process that came; only the newest may publish
+    state/<digest>/ckpt-<number>/         published by renaming the whole folder
+        manifest.json                     iteration, sizes and SHA-256 of the other files; written last
+        combine.safetensors               vectors after that iteration (`state.Combined`)
+        worker.<n>.safetensors            optimiser state, generator, cursor, and parameters where a task is under way
+        states.json                       the numbers after each iteration of the block so far
+
+The digest covers config, frames, plan and initial model, so a changed run never meets an old state; changed back, it
+goes on from it. The last two checkpoints are kept: a damaged one is named, and the one before is used.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unisono.errors import UserError
+from unisono.files import read_json, sha256, write_json
+
+logger = logging.getLogger("unisono.checkpoint")
+
+FORMAT = "unisono.checkpoint/1"
+MANIFEST = "manifest.json"
+KEPT = 2
+_NAME = re.compile(r"ckpt-(\d{6})")
+_LEASE = re.compile(r"lease-(\d{6})")
+
+
+class Fenced(UserError):
+    """Another process has taken over the run."""
+
+
+def digest_of(identity: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that name an identity (plain JSON values)."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Store:
+    """The checkpoints of one run. Made by the one process (rank 0) that publishes."""
+
+    def __init__(self, state_dir: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
+        """Take the lease. Logs what differs from states of other identities that are set aside."""
+        self.folder = Path(state_dir) / digest_of(identity)
+        if not self.folder.exists():
+            _log_others(Path(state_dir), identity)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "identity.json", identity)
+        self.token = self._take_lease()
+        self._remove_leftovers()
+
+    def newest(self) -> list[Path]:
+        """Return the published checkpoints, the newest first."""
+        found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
+        return sorted(found, reverse=True)
+
+    def latest_sound(self) -> tuple[Path, dict[str, Any]] | None:
+        """Return the newest checkpoint that is whole, and its manifest; damaged ones are named in the log."""
+        for path in self.newest():
+            reason, manifest = damage(path)
+            if not reason:
+                return path, manifest
+            logger.warning("checkpoint %s is damaged (%s): the one before is used", path, reason)
+        return None
+
+    def prepare(self) -> Path:
+        """Return an empty folder to write the files of the next checkpoint into."""
+        path = self.folder / f".next-{self.token:06d}"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        return path
+
+    def publish(self, prepared: Path, manifest: dict[str, Any]) -> Path:
+        """Give a folder its checksums, then its name, and drop all but the last two checkpoints.
+
+        Raises Fenced where a newer process holds the lease: this one must end without touching anything.
+        """
+        files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in prepared.iterdir()}
+        body = {"format": FORMAT, "files": files} | manifest
+        write_json(prepared / MANIFEST, body | {"digest": _body_digest(body)})
+        number = 1 + max((int(path.name[5:]) for path in self.newest()), default=-1)
+        target = self.folder / f"ckpt-{number:06d}"
+        self.check_lease()
+        prepared.rename(target)
+        _sync_folder(self.folder)
+        for old in self.newest()[KEPT:]:
+            shutil.rmtree(old, ignore_errors=True)
+        return target
+
+    def check_lease(self) -> None:
+        """Raise Fenced where a newer process has come."""
+        newest = max(self._leases())
+        if newest != self.token:
+            raise Fenced(f"{self.folder}: process {newest} has taken over this run: this one ({self.token}) ends")
+
+    def _leases(self) -> list[int]:
+        return [int(match[1]) for path in self.folder.iterdir() if (match := _LEASE.fullmatch(path.name))]
+
+    def _take_lease(self) -> int:
+        token = 1 + max(self._leases(), default=0)
+        while True:
+            try:
+                os.close(os.open(self.folder / f"lease-{token:06d}", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+                break
+            except FileExistsError:
+                token += 1
+        for old in self._leases():
+            if old < token - 1:
+                (self.folder / f"lease-{old:06d}").unlink(missing_ok=True)
+        return token
+
+    def _remove_leftovers(self) -> None:
+        """Remove what dead processes prepared and never published."""
+        for path in self.folder.glob(".next-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def damage(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return why a checkpoint cannot be used (empty: it can) and its manifest."""
+    try:
+        manifest = read_json(path / MANIFEST)
+        if manifest["format"] != FORMAT:
+            return f"{MANIFEST}: format {manifest['format']!r}", {}
+        for name, facts in manifest["files"].items():
+            file = path / name
+            if not file.is_file():
+                return f"{name} is missing", {}
+            if file.stat().st_size != facts["bytes"] or sha256(file) != facts["sha256"]:
+                return f"{name} does not have the bytes that were written", {}
+        if manifest.get("digest") != _body_digest(manifest):
+            return f"{MANIFEST} does not have the bytes that were written", {}
+    except UserError as error:
+        return str(error).split(": ", 1)[-1], {}
+    except (KeyError, TypeError, AttributeError, OSError) as error:
+        return f"{MANIFEST}: {type(error).__name__}", {}
+    return "", manifest
+
+
+def _body_digest(manifest: Mapping[str, Any]) -> str:
+    body = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _log_others(state_dir: Path, identity: Mapping[str, Any]) -> None:
+    """Say in one line what differs from the state that was used last."""
+    others = sorted(state_dir.glob("*/identity.json"), key=lambda path: path.stat().st_mtime)
+    if others:
+        differences = differences_of(read_json(others[-1]), identity)
+        logger.warning(
+            "the state in %s is of another run and set aside; what differs: %s",
+            others[-1].parent,
+            "; ".join(differences),
+        )
+
+
+def differences_of(old: Any, new: Any, where: str = "") -> list[str]:
+    """Return one phrase for each leaf that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in sorted({*old, *new}):
+            found += differences_of(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+        return found
+    return [] if old == new else [f"{where}: {old} -> {new}"]
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
