@@ -103,6 +103,8 @@ class Aligner:
 
     def __init__(self, model: HmmModel, beam: float, retry_beam: float, acoustic_scale: float) -> None:
         """`beam` and `retry_beam` in nats at the scale of the acoustics times `acoustic_scale`, as in Kaldi."""
+        if retry_beam <= beam:
+            raise UserError(f"hmm.retry_beam: {retry_beam:g} is not above hmm.beam, {beam:g}: make it wider")
         self._model, self._scale = model, acoustic_scale
         self._config = khg.AlignConfig(beam=beam, retry_beam=retry_beam)
         self._failure = f"no path within the beam {beam:g} nor {retry_beam:g}: check transcript and audio"

@@ -69,19 +69,24 @@ def phone_states(lang: Lang) -> dict[int, int]:
 
 def flat_model(lang: Lang, shards: Sequence[Shard], feature_options: dict[str, Any]) -> HmmModel:
     """Return monophones that are all alike: mean and variance of all frames (floored as in a tree)."""
-    frames = sum(len(shard.frames) for shard in shards)
+    sums = [_moments(shard.frames) for shard in shards]
+    frames = sum(count for count, _, _ in sums)
     if frames == 0:
-        raise UserError("there are no training frames: check the corpus")
-    total = sum(shard.frames.sum(axis=0, dtype=np.float64) for shard in shards) / frames
-    square = sum(np.square(shard.frames, dtype=np.float64).sum(axis=0) for shard in shards) / frames
+        raise UserError("there are no training frames (with finite features): check the recordings")
+    total = np.sum([first for _, first, _ in sums], axis=0) / frames
+    square = np.sum([second for _, _, second in sums], axis=0) / frames
     variance = np.maximum(square - total * total, VARIANCE_FLOOR)
-    if not np.isfinite(variance).all():
-        raise UserError("the training features are not finite: check the recordings and make the features anew")
     states = phone_states(lang)
     tree_bytes = to_kaldi(monophone_tree(states), 1, 0)
     count = sum(states.values())
     gmms = gmm.single_gaussians(np.tile(total, (count, 1)), np.tile(variance, (count, 1)))
     return _topology_model(tree_bytes, lang.topology, gmms, feature_options)
+
+
+def _moments(frames: NDArray[np.float32]) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    # One bad recording must not spoil the start of all: it is left out later, with its reason.
+    x = frames[np.isfinite(frames).all(axis=1)]
+    return len(x), x.sum(axis=0, dtype=np.float64), np.square(x, dtype=np.float64).sum(axis=0)
 
 
 def train_mono(
