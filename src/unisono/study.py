@@ -167,14 +167,13 @@ def allowed(schema: Mapping[str, Any]) -> str:
 
 
 def leaves(schema: Config, root: Config | None = None, where: str = "") -> Iterator[tuple[str, Config]]:
-    """Yield the dotted path and the schema of every key that has no keys of its own."""
+    """Yield the dotted path and the schema of every key that is no mere section: a value, or one that may be either."""
     root = root or schema
     for key, below in schema.get("properties", {}).items():
         below = _deref(below, root)
-        if below.get("properties"):
-            yield from leaves(below, root, _join(where, key))
-        else:
+        if _types(below) != ["object"] or not below.get("properties"):
             yield _join(where, key), below
+        yield from leaves(below, root, _join(where, key))
 
 
 def identity(run: Config, schema: Config) -> Config:

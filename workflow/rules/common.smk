@@ -29,10 +29,7 @@ def settings():
     """Return the shared settings and those of each run. Raises UserError where the config is wrong."""
     shared, runs, notes = study.resolve(config, SCHEMA)
     validator = jsonschema.Draft202012Validator(SCHEMA)
-    for where, complete in [
-        ("", shared),
-        *((f"runs.{name}.", run) for name, run in runs.items()),
-    ]:
+    for where, complete in [("", shared), *((f"runs.{name}.", run) for name, run in runs.items())]:
         for error in validator.iter_errors(complete):
             raise UserError(where + study.explain(error))
     study.check(shared)
@@ -60,9 +57,10 @@ SYSTEMS = [f"gmm/{system}" for system in SHARED["decode"]["systems"]]
 
 # The interpreter that runs snakemake runs the rules, uninstalled; with conda the environment's own comes first.
 PYTHON = "" if workflow.deployment_settings.deployment_method else f"{Path(sys.executable).parent}:"
+HIDDEN = " CUDA_VISIBLE_DEVICES=" if SHARED["resources"]["device"] == "cpu" else ""
 shell.prefix(
     f"export PATH={shlex.quote(PYTHON)}$PATH PYTHONPATH={shlex.quote(workflow.basedir)}/src"
-    " PYTHONNOUSERSITE=1 PYTHONUNBUFFERED=1; "
+    f" PYTHONNOUSERSITE=1 PYTHONUNBUFFERED=1{HIDDEN}; "
 )
 
 
@@ -157,6 +155,12 @@ def runs_with(*engines):
 
 
 @functools.cache
+def workers_of_config(run):
+    """Return the workers of each iteration where the config says how many iterations there are."""
+    return static_workers(RUNS[run]["schedule"]["iterations"], RUNS[run]["parallel"]["workers"])
+
+
+@functools.cache
 def workers_of_plan(path, changed):
     """Return the workers of each iteration of a plan.json last changed at `changed`."""
     return [iteration.workers for iteration in read_plan(path).iterations]
@@ -164,9 +168,8 @@ def workers_of_plan(path, changed):
 
 def workers(run):
     """Return the workers of each iteration of a run; from its plan, unless the config says how many there are."""
-    iterations = RUNS[run]["schedule"]["iterations"]
-    if iterations:
-        return static_workers(iterations, RUNS[run]["parallel"]["workers"])
+    if RUNS[run]["schedule"]["iterations"]:
+        return workers_of_config(run)
     path = checkpoints.plan.get(run=run).output[0]
     return workers_of_plan(path, os.stat(path).st_mtime_ns)
 
@@ -310,20 +313,21 @@ def reported_alignments():
 def training_pages():
     """Return the plots and tables of each run, marked for Snakemake's report."""
     pages = {
-        "learning_curve.svg": "learning_curve.rst",
-        "frame_accuracy.svg": "frame_accuracy.rst",
-        "iterations.html": "iterations.rst",
-        "ledger.html": "ledger.rst",
+        "learning_curve.svg": "learning curve",
+        "frame_accuracy.svg": "frame accuracy",
+        "iterations.html": "iterations and workers",
+        "ledger.html": "frame ledger",
     }
     return [
         reported(
             results(f"report/runs/{run}/{page}"),
-            caption=f"../report/{caption}",
+            caption=f"../report/{page.split('.')[0]}.rst",
             category="Training",
             subcategory=run,
+            labels={"shows": shows},
         )
         for run in RUNS
-        for page, caption in pages.items()
+        for page, shows in pages.items()
     ]
 
 

@@ -43,7 +43,7 @@ rule decode_gmm:
     """Decode one shard of test with a GMM system."""
     input:
         table=results("data/test.tsv"),
-        features=feature_shards("hmm", "test"),
+        features=results("features/hmm/test.{shard}.h5"),
         cmvn=cmvn_file("hmm", "test"),
         lang=results("hmm/lang/lang.json"),
         hmm=results("hmm/{system}/model.h5"),
@@ -112,7 +112,7 @@ rule decode_dnn:
     """Decode one shard of test with a network."""
     input:
         table=results("data/test.tsv"),
-        features=feature_shards("net", "test"),
+        features=results("features/net/test.{shard}.h5"),
         cmvn=cmvn_file("net", "test"),
         lang=results("hmm/lang/lang.json"),
         hmm=f"{ALIGNMENTS}/model.h5",

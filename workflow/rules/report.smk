@@ -13,6 +13,7 @@ rule report:
     """Draw the learning curves and tabulate word errors, corpus, alignment and time."""
     input:
         corpus=results("data/corpus.json"),
+        table=results("data/test.tsv"),
         alignments=reported_alignments(),
         frames=results("frames/frames.json"),
         runs=run_files("plan.json", "metrics.jsonl", "ledger.json", "wer.json"),
@@ -23,47 +24,60 @@ rule report:
         ),
     output:
         summary=multiext(results("report/summary"), ".txt", ".json"),
-        wer_plot=report(results("report/wer.svg"), caption="../report/wer_plot.rst", category=WORDS),
+        wer_plot=report(
+            results("report/wer.svg"),
+            caption="../report/wer_plot.rst",
+            category=WORDS,
+            labels={"shows": "word error rates, plot"},
+        ),
         wer_table=report(
             results("report/wer.html"),
             caption="../report/wer_table.rst",
             category=WORDS,
+            labels={"shows": "word error rates, table"},
         ),
         speakers=report(
             results("report/speakers.html"),
             caption="../report/speakers.rst",
             category=WORDS,
+            labels={"shows": "by speaker"},
         ),
         confusions=report(
             results("report/confusions.html"),
             caption="../report/confusions.rst",
             category=WORDS,
+            labels={"shows": "most frequent errors"},
         ),
         training=training_pages(),
         corpus=report(
             results("report/corpus.html"),
             caption="../report/corpus.rst",
             category=CORPUS,
+            labels={"shows": "corpus"},
         ),
         alignment_plot=report(
             results("report/alignment.svg"),
             caption="../report/alignment_plot.rst",
             category=CORPUS,
+            labels={"shows": "alignment, plot"},
         ),
         alignment_table=report(
             results("report/alignment.html"),
             caption="../report/alignment_table.rst",
             category=CORPUS,
+            labels={"shows": "alignment, table"},
         ),
         time_plot=report(
             results("report/time.svg"),
             caption="../report/time_plot.rst",
             category=TIME,
+            labels={"shows": "time, plot"},
         ),
         time_table=report(
             results("report/time.html"),
             caption="../report/time_table.rst",
             category=TIME,
+            labels={"shows": "time, table"},
         ),
     log:
         results("logs/report/report.log"),

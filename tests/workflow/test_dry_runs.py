@@ -1,0 +1,90 @@
+"""Each config of the project resolves to jobs, and the graph of a long training is made in seconds."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CONFIGS = sorted((ROOT / "config").rglob("*.yaml"))
+
+
+def jobs_of(output):
+    """Return {rule: number of jobs} from the table that snakemake prints."""
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
+
+
+def pretend_corpus(workspace, path):
+    """Put empty files where the config expects a recorded corpus: a dry run only looks whether they are there."""
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    corpus = config.get("corpus", {})
+    names = [corpus[key] for key in ("table", "strings", "lm_text", "phones") if corpus.get(key)] + ["lexicon.txt"]
+    files = [Path(corpus.get("dir", "")) / name for name in names]
+    lm = config.get("lm", {})
+    files += [Path(lm["arpa"])] if isinstance(lm, dict) and lm.get("arpa") else []
+    for file in files:
+        (workspace.folder / "elsewhere" / file).parent.mkdir(parents=True, exist_ok=True)
+        (workspace.folder / "elsewhere" / file).touch()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_resolves(workspace, path):
+    pretend_corpus(workspace, path)
+    process = workspace.run("--dry-run", "--config", "corpora_dir=elsewhere", config=path)
+    assert process.returncode == 0, process.stdout[-3000:]
+    jobs = jobs_of(process.stdout)
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert jobs["features"] == 6 * config["corpus"].get("shards", 4)
+    assert jobs["finish"] == len(config.get("runs") or ["main"])
+    assert f"results/{config['name']}/report/summary.txt" in process.stdout
+
+
+def test_the_demo_is_the_default_and_leaks_into_no_other(workspace):
+    own = workspace.config("own.yaml", "name: own\n")
+    assert "results/demo/report/summary.txt" in workspace.run("--dry-run", config=None).stdout
+    output = workspace.run("--dry-run", config=own).stdout
+    assert "results/own/report/summary.txt" in output and "demo" not in output
+
+
+@pytest.mark.parametrize(
+    ("lines", "jobs"),
+    [
+        ("parallel: {workers: 4}", {"train_job": 12, "combine": 3}),
+        ("parallel: {workers: {initial: 1, final: 3}}", {"train_job": 5, "combine": 3}),
+        ("parallel: {engine: virtual, iterations_per_job: 2}", {"train_virtual": 2}),
+        ("parallel: {engine: sync, iterations_per_job: 1}", {"train_sync": 3}),
+        ("runs: {one: {}, two: {parallel: virtual_three}}".replace("virtual_three", "{engine: virtual}"),
+         {"train_job": 6, "train_virtual": 1, "finish": 2, "train_mono": 1}),
+        ("observers: {ema: {decay: 0.5}, polyak: {}}", {"tune_dnn": 3, "choose": 1}),
+        ("hmm: {align: mono}\ndecode: {systems: []}", {"train_mono": 1, "align": 2}),
+    ],
+)  # fmt: skip
+def test_settings_decide_the_jobs(workspace, lines, jobs):
+    """With `schedule.iterations` the number of iterations is known, so a dry run shows all jobs."""
+    mine = workspace.config("mine.yaml", f"name: small\nschedule: {{iterations: 3, epochs: null}}\n{lines}\n")
+    process = workspace.run("--dry-run", config=mine)
+    assert process.returncode == 0, process.stdout[-3000:]
+    found = jobs_of(process.stdout)
+    assert {rule: found.get(rule) for rule in jobs} == jobs
+    if "mono}" in lines:
+        assert "train_tri" not in found
+
+
+def test_a_long_chain_resolves_in_seconds(workspace):
+    """300 iterations of 8 jobs: deeper than Python's recursion limit allows; the bound is generous, not a timing."""
+    mine = workspace.config(
+        "long.yaml", "name: long\nschedule: {iterations: 300, epochs: null}\nparallel: {workers: 8}\n"
+    )
+    begin = time.monotonic()
+    process = workspace.run("--dry-run", "--quiet", "all", config=mine)
+    assert process.returncode == 0, process.stdout[-3000:]
+    assert time.monotonic() - begin < 60
+    process = workspace.run("--dry-run", config=mine)
+    assert jobs_of(process.stdout)["train_job"] == 2400
+
+
+def test_lint(workspace):
+    process = workspace.run("--lint", config=None)
+    assert process.returncode == 0, process.stdout
