@@ -50,7 +50,7 @@ def finished(tmp_path_factory):
 
     def put(path, content):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        text = content if isinstance(content, str) else json.dumps(content)
+        text = content if isinstance(content, str) else json.dumps(content, sort_keys=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
 
     words = HOSTILE.replace(" ", "_")
@@ -72,7 +72,7 @@ def finished(tmp_path_factory):
     rows = [worker(0, 1, -3.0), worker(0, 0, -3.1), combined(0), worker(1, 0, -2.1), rejected, combined(1)]
     put("runs/main/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     account = {"seen": 200, "discarded": 0, "dropped": 0, "repeated": 0}
-    put("runs/main/ledger.json", {"workers": {"0": account, "1": account}, "corpus_frames": 200, "epochs": 2})
+    put("runs/main/ledger.json", {"workers": {"0": account, "1": account}, "corpus_frames": 200, "epochs": 2.0})
     (tmp_path / "good.hyp").write_text(f"u1 A {words}\nu2 B\n")
     (tmp_path / "bad.hyp").write_text(f"u1 A {words}x\nu2 X Y\n")
     for folder in RESULTS:
@@ -167,7 +167,12 @@ def test_the_ledger_is_judged(root, change, verdict):
     ledger["workers"]["1"]["seen"] += change
     path.write_text(json.dumps(ledger))
     run = gather.gather(root, RESULTS, ["main"], []).runs[0]
-    assert verdict in report.ledger_page(run)
+    assert f"200 × 2 = 400: {verdict}" in report.ledger_page(run)
+
+
+def test_splits_stand_in_the_order_of_work(root):
+    text = report.corpus_page(gather.gather(root, RESULTS, ["main"], []).corpus)
+    assert text.index("<td>train</td>") < text.index("<td>test</td>")
 
 
 def test_what_is_not_there_is_left_out(root):

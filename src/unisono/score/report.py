@@ -10,6 +10,7 @@ from unisono.score.summary import COLUMNS, interval_methods, wer_rows
 from unisono.score.wer import Counts
 
 PHASES = ("start", "load", "compute", "wait", "average", "write")
+SPLITS = ("train", "dev", "test")
 MOST_CONFUSIONS = 40
 
 
@@ -65,7 +66,7 @@ def corpus_page(corpus: Mapping[str, Any]) -> str:
     """Give the size of each split and the utterances that were left out, with reasons."""
     rows = [
         [split, facts["utterances"], facts["speakers"], facts["words"], decimal(facts["seconds"] / 60, 1)]
-        for split, facts in corpus.get("splits", {}).items()
+        for split, facts in sorted(corpus.get("splits", {}).items(), key=lambda item: SPLITS.index(item[0]))
     ]
     parts = [
         table(("split", "utterances", "speakers", "words", "minutes"), rows),
@@ -105,18 +106,14 @@ def alignment_page(gathered: Gathered) -> str:
 def iterations_page(run: Run) -> str:
     """Give each iteration of the combined model, rejected workers, and each worker's part."""
     combined = [
-        [
-            row["iteration"],
-            row.get("epoch"),
-            row["frames_seen"],
-            *_course(row),
-            decimal(row.get("objective_dev_full"), 4),
-        ]
+        [row["iteration"], row.get("epoch"), row["frames_seen"], _rate(row["learning_rate"])]
+        + [decimal(row.get(field), 4) for field in ("objective_train", "objective_dev", "objective_dev_full")]
+        + [_percent(row["frame_accuracy"])]
         for row in run.combined
     ]
     workers = [
-        [row["iteration"], row["worker"], row["frames"], *_course(row)]
-        + [decimal(row.get(f"seconds_{phase}")) for phase in PHASES]
+        [row["iteration"], row["worker"], row["frames"], decimal(row["objective_train"], 4)]
+        + [_percent(row["frame_accuracy"]), *(decimal(row.get(f"seconds_{phase}")) for phase in PHASES)]
         for row in run.workers
     ]
     rejected = [
@@ -124,16 +121,15 @@ def iterations_page(run: Run) -> str:
         for row in run.workers
         if row.get("rejected")
     ]
-    course = ("objective train", "objective dev", "frame accuracy %", "learning rate")
     return page(
         f"Training run {run.name}",
-        paragraph("Objective: mean log-probability of a frame in nats, higher is better; frames: seen by all workers."),
-        table(("iteration", "epoch", "frames", *course, "objective, whole dev set"), combined),
+        paragraph("Objective: mean log-probability of a frame in nats, higher is better. Frames: seen by all workers."),
+        table(("iteration", "epoch", "frames", "rate", "train", "dev", "whole dev", "accuracy %"), combined),
         heading("Rejected workers"),
         _list_of(rejected, ("iteration", "worker", "reason")),
         heading("Workers"),
-        paragraph("Objective and accuracy on the worker's own slice as it trained; times in seconds."),
-        table(("iteration", "worker", "frames", *course, *PHASES), workers),
+        paragraph("Objective and accuracy on the worker's own slice as it trained; the times are in seconds."),
+        table(("iteration", "worker", "frames", "objective", "accuracy %", *PHASES), workers),
     )
 
 
@@ -147,13 +143,13 @@ def ledger_page(run: Run) -> str:
     rows = [[name, *(facts[field] for field in fields)] for name, facts in workers]
     sums = {field: sum(facts[field] for _, facts in workers) for field in fields}
     total = ledger.get("total", sums["seen"] + sums["discarded"] + sums["dropped"] - sums["repeated"])
-    expected = ledger["corpus_frames"] * ledger["epochs"]
+    expected = round(ledger["corpus_frames"] * ledger["epochs"])
     verdict = "they agree" if total == expected else f"a difference of {total - expected:+,}"
     return page(
         f"Frame ledger of run {run.name}",
         table(("worker", *fields), [*rows, ["all", *sums.values()]], [len(rows)]),
         paragraph(
-            f"Frames accounted for: {total:,}; corpus times epochs: {ledger['corpus_frames']:,} × {ledger['epochs']} "
+            f"Frames accounted for: {total:,}; corpus times epochs: {ledger['corpus_frames']:,} × {ledger['epochs']:g} "
             f"= {expected:,}: {verdict}. Discarded: read by a worker whose model was not taken."
         ),
     )
@@ -202,11 +198,12 @@ def _significance(results: Sequence[Result], counts: Mapping[str, Mapping[str, C
     return table(["", *(result.name for result in results)], rows)
 
 
-def _course(row: Mapping[str, Any]) -> list[Number | None]:
-    accuracy = row["frame_accuracy"]
-    rate = Number(f"{row['learning_rate']:.3g}") if row["learning_rate"] is not None else None
-    objectives = [decimal(row[field], 4) for field in ("objective_train", "objective_dev")]
-    return [*objectives, None if accuracy is None else decimal(100 * accuracy), rate]
+def _percent(fraction: float | None) -> Number | None:
+    return None if fraction is None else decimal(100 * fraction)
+
+
+def _rate(rate: float | None) -> Number | None:
+    return None if rate is None else Number(f"{rate:.3g}")
 
 
 def _share(run: Run) -> Number | None:
