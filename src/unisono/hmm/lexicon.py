@@ -89,7 +89,7 @@ def write_lang(
     """
     if not 0.0 <= silence_probability < 1.0:
         raise UserError(f"hmm.silence_probability: {silence_probability} is not in [0, 1)")
-    _check_symbols("hmm.silence_phone", EPSILON + " ", [silence_phone])
+    _check_symbols("hmm.silence_phone", "", [silence_phone])
     out = Path(directory)
     marked, marks = add_disambiguation(lexicon)
     silence_mark = marks + 1
