@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Make .venv from requirements.lock and install unisono in it (editable, no dependencies).
 #
-# Done once, and again when the lock file, pyproject.toml or this script changes: .venv/.complete holds a checksum of all three.
+# Done once, and again when the lock file, pyproject.toml or this script changes: .venv/.complete holds a checksum of all three
+# and the folder, since an environment does not work where it was moved to.
 # While packages are being installed .venv/.unfinished exists; a folder with that mark was interrupted and is made anew,
 # because pip may have left half a package there. A .venv without either mark is somebody's own and is completed in place.
 set -euo pipefail
@@ -49,12 +50,15 @@ if [ "${1:-}" != locked ] && command -v flock >/dev/null; then
 fi
 
 wanted=$(checksum)
-if [ "$(cat .venv/.complete 2>/dev/null)" = "$wanted" ] && fits .venv/bin/python; then
+found='' folder=''
+[ ! -e .venv/.complete ] || read -r found folder <.venv/.complete
+if [ "$found" = "$wanted" ] && [ "$folder" = "$(cd .venv && pwd -P)" ] && fits .venv/bin/python; then
     exit 0
 fi
 
-if [ -e .venv/.unfinished ] || { [ -e .venv ] && ! fits .venv/bin/python; }; then
-    echo "make venv: .venv is unfinished or its Python is gone or of another version: making it anew" >&2
+if [ -e .venv/.unfinished ] || { [ -n "$folder" ] && [ "$folder" != "$(cd .venv && pwd -P)" ]; } ||
+    { [ -e .venv ] && ! fits .venv/bin/python; }; then
+    echo "make venv: .venv is unfinished, was moved, or its Python is gone or of another version: making it anew" >&2
     rm -rf .venv
 fi
 if [ ! -e .venv ]; then
@@ -70,5 +74,5 @@ rm -f .venv/.complete .venv/install.log
 touch .venv/.unfinished
 install -r requirements.lock
 install --no-deps --no-build-isolation --editable .
-echo "$wanted" >.venv/.complete
+echo "$wanted $(cd .venv && pwd -P)" >.venv/.complete
 rm -f .venv/.unfinished

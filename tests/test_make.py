@@ -42,7 +42,7 @@ def finished(house):
     digest = hashlib.sha256()
     for name in ("requirements.lock", "pyproject.toml", "envs/venv.sh"):
         digest.update((house / name).read_bytes())
-    (house / ".venv" / ".complete").write_text(digest.hexdigest() + "\n")
+    (house / ".venv" / ".complete").write_text(f"{digest.hexdigest()} {(house / '.venv').resolve()}\n")
 
 
 def test_no_python_is_one_line(house):
@@ -76,6 +76,18 @@ def test_finished_environment_is_left_alone(house):
     (house / ".venv" / ".unfinished").touch()
     code, _ = venv(house, PYTHON="/nonexistent/python3")
     assert code == 2 and not (house / ".venv").exists()  # interrupted under an old lock: made anew
+
+
+def test_moved_environment_is_made_anew(house):
+    script(house / ".venv" / "bin" / "python", f'exec {sys.executable} "$@"\n')
+    finished(house)
+    shutil.move(house / ".venv", house / "old")
+    (house / "elsewhere").mkdir()
+    shutil.move(house / "old", house / "elsewhere" / ".venv")
+    for name in ("requirements.lock", "pyproject.toml", "envs"):
+        shutil.move(house / name, house / "elsewhere" / name)
+    code, lines = venv(house / "elsewhere", PYTHON="/nonexistent/python3")
+    assert code == 2 and "moved" in lines[0] and not (house / "elsewhere" / ".venv").exists()
 
 
 def test_failed_install_is_said_and_not_taken_as_finished(house):
