@@ -27,7 +27,7 @@ from unisono.errors import UserError
 from unisono.files import write_text
 
 _PAUSE_S = (0.12, 0.30)
-_SNR_DB = (0.0, 10.0)  # speech with its pauses against noise
+_SNR_DB = (-3.0, 7.0)  # speech with its pauses against noise
 _COLOUR = 0.85  # the noise is first-order autoregressive: stronger at low frequencies, as in rooms
 _PEAK = (6000.0, 16000.0)
 _TIMEOUT_S = 600
@@ -88,12 +88,12 @@ VOICES = {
     "test": (
         Voice("m3", "en-us+m3", 165, 50, 50),
         Voice("f3", "en-us+f3", 155, 50, 50),
-        Voice("jacky", "en-us+Jacky", 160, 50, 50),
+        Voice("aunty", "en-us+aunty", 160, 50, 50),
         Voice("belinda", "en-us+belinda", 170, 45, 50),
-        Voice("m8", "en-us+m8", 160, 55, 50),
+        Voice("denis", "en-us+Denis", 160, 50, 50),
         Voice("gene", "en-us+Gene", 150, 50, 50),
         Voice("edward", "en-us+edward", 160, 50, 50),
-        Voice("aunty", "en-us+aunty", 165, 50, 50),
+        Voice("adam", "en-us+adam", 165, 50, 50),
     ),
 }
 
