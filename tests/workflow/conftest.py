@@ -26,7 +26,7 @@ class Workspace:
         words = [*arguments, "--snakefile", ROOT / "Snakefile", "--directory", self.folder, "--cores", cores, *files]
         return [sys.executable, "-m", "snakemake", *map(str, words)]
 
-    def run(self, *arguments, timeout=400, **keywords):
+    def run(self, *arguments, timeout=900, **keywords):
         """Run snakemake and return the completed process, with all that it printed in `stdout`."""
         command = self.command(*arguments, **keywords)
         return subprocess.run(

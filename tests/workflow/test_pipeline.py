@@ -18,7 +18,7 @@ PRODUCTS = (
 def test_it_ends_with_a_recogniser_and_a_report(finished):
     wer = json.loads((finished.results / "runs/main/wer.json").read_text())
     assert wer["words"] > 100
-    assert wer["wer"] < 0.2, "the small network is weak, yet it must recognise most words"
+    assert wer["wer"] < 0.4, "a small network on unseen voices must still recognise most words"
     assert re.search(r"main, last", (finished.results / "report/summary.txt").read_text())
     ledger = json.loads((finished.results / "runs/main/ledger.json").read_text())
     frames = json.loads((finished.results / "frames/frames.json").read_text())["train"]["frames"]
