@@ -128,7 +128,7 @@ def refresh(
 
 
 def _gram(m: Tensor) -> Tensor:
-    # In float64 although m may be float32: for mean-dominated rows this is the step that loses the digits.
+    # In float64 although m may be float32: what it holds, fourth powers of the data, overflows there.
     double = m.double()
     return (double @ double.t()).cpu()
 
