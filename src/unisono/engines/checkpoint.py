@@ -137,7 +137,7 @@ def damage(path: Path) -> tuple[str, dict[str, Any]]:
         if manifest.get("digest") != _body_digest(manifest):
             return f"{MANIFEST} does not have the bytes that were written", {}
     except UserError as error:
-        return str(error).split(": ", 1)[-1], {}
+        return f"{MANIFEST}: {str(error).split(': ', 2)[1]}", {}
     except (KeyError, TypeError, AttributeError, OSError) as error:
         return f"{MANIFEST}: {type(error).__name__}", {}
     return "", manifest

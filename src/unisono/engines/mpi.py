@@ -18,11 +18,10 @@ _BORDER = 16  # parts begin at whole vector registers
 
 
 class Mpi:
-    """All ranks of MPI_COMM_WORLD, on a communicator of their own."""
+    """All ranks of MPI_COMM_WORLD (or of another communicator), on a communicator of their own."""
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self, expected: int, world: MPI.Intracomm = MPI.COMM_WORLD) -> None:
         """Join. Raises UserError unless there are `expected` ranks (as the config says), or where each is alone."""
-        world = MPI.COMM_WORLD
         self.rank, self.size = world.rank, world.size
         if self.size != expected:
             alone = ": the launcher may not fit the MPI library (each rank is then alone)" if self.size == 1 else ""

@@ -1,0 +1,265 @@
+"""Exact resume: killed, interrupted, out of disk or damaged, a run ends at the bits of one that was left alone."""
+
+import contextlib
+import io
+import logging
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+
+import pytest
+import torch
+from miniature import Interrupted, Task, config
+
+from unisono.engines import checkpoint
+from unisono.engines.block import Stopped
+from unisono.errors import UserError
+
+torch.set_num_threads(1)
+
+SETTINGS = config(
+    optimiser__kind="ng_online", parallel__combine="bmuf_nesterov", parallel__workers=3, schedule__epochs=3,
+    observers__ema={"decay": 0.8, "start": 0.2}, final_model="ema", network__dropout=0.1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory):
+    return Task(tmp_path_factory.mktemp("whole"), SETTINGS).virtual()
+
+
+@pytest.fixture
+def task(tmp_path):
+    made = Task(tmp_path, SETTINGS)
+    made.initialise()
+    return made
+
+
+def killed_after(task, seconds):
+    """Run the block in a child process and kill it after a while; says whether it was still running."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            task.block(checkpoint_s=0)
+        os._exit(0)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def kill_and_resume(task, wanted, times, seed):
+    started = time.monotonic()
+    assert not killed_after(task, 600)
+    whole = time.monotonic() - started
+    assert task.finish() == wanted
+    chance, killed = random.Random(seed), 0
+    for _ in range(times):
+        for path in [*task.iterations.glob("[0-9]*"), *task.folder.glob("state/*/*")]:
+            if path.is_file():
+                path.unlink()
+            else:
+                for file in path.iterdir():
+                    file.unlink()
+                path.rmdir()
+        while killed_after(task, chance.uniform(0.0, 0.6) * whole):
+            killed += 1
+        assert task.finish() == wanted
+    assert killed
+
+
+def test_killed_at_random_moments(task, wanted):
+    kill_and_resume(task, wanted, times=3, seed=1)
+
+
+@pytest.mark.slow
+def test_killed_at_many_random_moments(task, wanted):
+    kill_and_resume(task, wanted, times=20, seed=2)
+
+
+@pytest.mark.parametrize("place", [1, 2, 9, 40, 77])
+def test_interrupted_at_any_minibatch(task, wanted, place):
+    stops = 0
+    while True:
+        try:
+            task.block(interrupted=Interrupted(place))
+            break
+        except Stopped as stopped:
+            stops += 1
+            assert "all is saved" in str(stopped)
+            if place <= 2:
+                place = 25  # the first questions come before any step: such a run would never end
+    assert stops and task.finish() == wanted
+
+
+def test_the_moments_of_checkpoints_do_not_matter(task, wanted):
+    task.block(checkpoint_s=0)
+    assert task.finish() == wanted
+
+
+class Disk:
+    """Counts the file operations that change something, and fails the n-th."""
+
+    NAMES = (
+        (os, "open"), (os, "fsync"), (os, "replace"), (os, "rename"), (os, "mkdir"), (os, "unlink"), (os, "rmdir"),
+        (os, "chmod"), (io, "open"), (tempfile, "mkstemp"),
+    )  # fmt: skip
+
+    def __init__(self, monkeypatch, fail=0):
+        self.count, self.fail, self.active = 0, fail, False
+        for module, name in self.NAMES:
+            monkeypatch.setattr(module, name, self._wrap(getattr(module, name)))
+
+    def _wrap(self, function):
+        def wrapped(*args, **kwargs):
+            if self.active:
+                self.count += 1
+                if self.count == self.fail:
+                    raise OSError(28, "No space left on device")
+            return function(*args, **kwargs)
+
+        return wrapped
+
+
+def test_a_checkpoint_that_fails_at_any_file_operation_is_never_a_mixture(tmp_path):
+    settings = config(schedule__epochs=1, observers__ema={"decay": 0.8, "start": 0.0}, diagnostics={"frames": 0},
+                      parallel__period_frames=200)  # fmt: skip
+    wanted = Task(tmp_path / "whole", settings, 20).virtual()
+    task = Task(tmp_path / "run", settings, 20)
+    assert task.last >= 1
+    task.initialise()
+    prepare, publish = checkpoint.Store.prepare, checkpoint.Store.publish
+    operations = failed = 0
+    while True:
+        operations += 1
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch, operations)
+
+            def watched(self, disk=disk):
+                disk.active = len(self.newest()) == 1  # the second checkpoint of the run, written over a first
+                return prepare(self)
+
+            def unwatched(self, *args, disk=disk):
+                found = publish(self, *args)
+                disk.active = False
+                return found
+
+            patch.setattr(checkpoint.Store, "prepare", watched)
+            patch.setattr(checkpoint.Store, "publish", unwatched)
+            try:
+                task.block(checkpoint_s=0)
+            except OSError:
+                failed += 1
+        if disk.count < operations:
+            break
+        (folder,) = {path.parent for path in task.folder.glob("state/*/ckpt-*")}
+        sound = [path for path in folder.glob("ckpt-*") if not checkpoint.damage(path)[0]]
+        assert sound and len(sound) == len(list(folder.glob("ckpt-*")))
+        task.block()
+        assert task.finish() == wanted
+        shutil.rmtree(folder)
+    assert failed > 20
+
+
+def test_a_flipped_byte_anywhere_is_detected_and_the_one_before_is_used(task, wanted, caplog):
+    with pytest.raises(Stopped):
+        task.block(checkpoint_s=0, interrupted=Interrupted(60))
+    folders = sorted(task.folder.glob("state/*/ckpt-*"))
+    assert len(folders) == checkpoint.KEPT
+    for file in sorted(folders[-1].iterdir()):
+        content = file.read_bytes()
+        for place in (0, len(content) // 2, len(content) - 1):
+            file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            reason, _ = checkpoint.damage(folders[-1])
+            assert file.name in reason, (file.name, place)
+        file.write_bytes(content[:-2])
+        assert checkpoint.damage(folders[-1])[0]
+        file.write_bytes(content)
+        assert checkpoint.damage(folders[-1])[0] == ""
+    with open(folders[-1] / "combine.safetensors", "r+b") as file:
+        file.seek(-9, os.SEEK_END)
+        file.write(b"\x55")
+    with caplog.at_level(logging.WARNING, "unisono"):
+        logging.getLogger("unisono").propagate = True
+        task.block()
+    assert f"{folders[-1]} is damaged (combine.safetensors" in caplog.text
+    assert task.finish() == wanted
+
+
+def test_with_every_checkpoint_damaged_the_block_starts_from_its_files(task, wanted):
+    with pytest.raises(Stopped):
+        task.block(checkpoint_s=0, interrupted=Interrupted(60))
+    for folder in task.folder.glob("state/*/ckpt-*"):
+        (folder / "manifest.json").write_text("{}")
+    task.block()
+    assert task.finish() == wanted
+
+
+def test_another_rate_sets_the_state_aside_and_the_old_one_is_gone_on_from(tmp_path, caplog):
+    logging.getLogger("unisono").propagate = True
+    task = Task(tmp_path, config())
+    task.initialise()
+    with pytest.raises(Stopped):
+        task.block(interrupted=Interrupted(40))
+    other = Task(tmp_path, config(optimiser__learning_rate=0.002))
+    other.initialise()
+    with caplog.at_level(logging.INFO, "unisono"):
+        other.block()
+    assert "optimiser.learning_rate: 0.004 -> 0.002" in caplog.text and "going on" not in caplog.text
+    assert other.finish() == Task(tmp_path / "fresh", config(optimiser__learning_rate=0.002)).virtual()
+    again = Task(tmp_path, config())
+    again.initialise()
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "unisono"):
+        again.block()
+    assert "going on from" in caplog.text
+    assert again.finish() == Task(tmp_path / "fresh2", config()).virtual()
+
+
+def test_other_alignments_under_the_same_config_set_the_state_aside(tmp_path, caplog):
+    logging.getLogger("unisono").propagate = True
+    task = Task(tmp_path, config())
+    task.initialise()
+    with pytest.raises(Stopped):
+        task.block(interrupted=Interrupted(40))
+    from miniature import make_store
+
+    make_store(tmp_path / "train.h5", 40, 77)
+    changed = Task(tmp_path, config())
+    changed.initialise()
+    with caplog.at_level(logging.INFO, "unisono"):
+        changed.block()
+    assert "frames.train" in caplog.text and "going on" not in caplog.text
+
+
+def test_only_the_newest_process_may_publish(task):
+    identity = {"config": 1}
+    old = checkpoint.Store(task.folder / "state", identity)
+    prepared = old.prepare()
+    (prepared / "file").write_text("x")
+    new = checkpoint.Store(task.folder / "state", identity)
+    with pytest.raises(checkpoint.Fenced, match="taken over"):
+        prepared.mkdir(exist_ok=True)
+        old.publish(prepared, {"iteration": 0, "first": 0})
+    assert new.newest() == []
+    prepared = new.prepare()
+    (prepared / "file").write_text("x")
+    assert checkpoint.damage(new.publish(prepared, {"iteration": 0, "first": 0}))[0] == ""
+
+
+def test_files_of_another_run_are_refused_by_name(tmp_path):
+    task = Task(tmp_path, config(network__hidden=[10]))
+    task.initialise()
+    other = Task(tmp_path, config())
+    with pytest.raises(UserError, match="init.combine.safetensors: is of another network"):
+        other.block()
+    task.combined(-1).write_bytes(b"rubbish")
+    with pytest.raises(UserError, match="init.combine.safetensors: not readable"):
+        other.block()

@@ -1,0 +1,236 @@
+"""What the end of an iteration decides: rejection, back-off, observers, newbob, best; the same in every engine."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from miniature import Task, config
+
+from unisono.engines.combine import decide
+from unisono.engines.evaluate import Evaluator
+from unisono.engines.state import load_combined
+from unisono.engines.worker import Stats, Worker
+from unisono.errors import UserError
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Damage the results of chosen (iteration, worker) in whatever engine: `nan`, or `low` by 2 nats a frame."""
+    chosen = {}
+    original = Worker.run
+
+    def run(self, task, loader, *rest):
+        stats = original(self, task, loader, *rest)
+        kind = chosen.get((task.iteration, self.number), chosen.get((task.iteration, None)))
+        if kind == "nan":
+            self.params[::3] = math.nan
+            stats.finite = False
+        if kind == "low":
+            self.params.mul_(-1)
+            stats.objective_sum -= 2.0 * stats.frames
+        return stats
+
+    monkeypatch.setattr(Worker, "run", run)
+    return chosen
+
+
+def models(task, i):
+    names = [name for name in ("ema", "polyak") if task.settings["observers"][name]]
+    return load_combined(task.combined(i), task.read_state(i), tuple(names), task.network.layout)
+
+
+RULES = ["mean", "bmuf", "butterfly"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("kind", ["nan", "low"])
+def test_a_spoilt_worker_is_left_out_in_every_engine(tmp_path, spoil, rule, kind):
+    spoil[(2, 1)] = kind
+    settings = config(parallel__combine=rule, parallel__workers=4, parallel__period_frames=330, schedule__epochs=3)
+    by_jobs, virtual = Task(tmp_path / "jobs", settings, 80), Task(tmp_path / "virtual", settings, 80)
+    assert by_jobs.jobs() == virtual.virtual()
+    records = by_jobs.read_state(2).workers
+    assert [record["rejected"] for record in records] == [False, True, False, False]
+    assert ("finite" if kind == "nan" else "below") in records[1]["reason"]
+    assert by_jobs.read_state(2).fresh == (1,)
+    rows = [json.loads(line) for line in (tmp_path / "jobs/metrics.jsonl").read_text().splitlines()]
+    assert [(row["iteration"], row["worker"]) for row in rows if row["rejected"]] == [(2, 1)]
+    ledger = json.loads((tmp_path / "jobs/ledger.json").read_text())["workers"]
+    total = sum(worker["seen"] + worker["discarded"] for worker in ledger.values())
+    assert total == 3 * by_jobs.train.frames
+    begin, end = by_jobs.plan.iterations[2].slices[1]
+    assert ledger["1"]["discarded"] >= end - begin
+
+
+def test_a_partner_of_a_rejected_worker_keeps_its_own(tmp_path, spoil):
+    spoil[(1, 1)] = "nan"
+    task = Task(tmp_path, config(parallel__combine="butterfly", parallel__workers=4, parallel__period_frames=150), 80)
+    task.initialise()
+    for i in range(2):
+        for j in range(4):
+            task.train_worker(i, j)
+        task.combine(i)
+    from unisono.engines.jobs import FileModels
+
+    files = FileModels([task.worker(1, j).model for j in range(4)], [], task.network.layout)
+    combined = models(task, 1)
+    assert torch.equal(combined.starts[0], files.one(0))  # its partner in turn 0 is worker 1
+    assert torch.equal(combined.starts[2], files.one(2) * 0.5 + files.one(3) * 0.5)
+    assert 1 not in combined.starts and torch.equal(combined.start, combined.model)
+    mean = sum(files.one(j).double() for j in (0, 2, 3)) / 3
+    torch.testing.assert_close(combined.model.double(), mean, atol=1e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_when_all_are_rejected_the_model_stays_and_the_rate_halves(tmp_path, spoil, rule):
+    spoil[(2, None)] = "nan"
+    settings = config(
+        parallel__combine=rule, schedule__kind="fixed", observers__ema={"decay": 0.5, "start": 0.0},
+        optimiser__max_change__kind="none",
+    )  # fmt: skip
+    by_jobs, virtual = Task(tmp_path / "jobs", settings), Task(tmp_path / "virtual", settings)
+    assert by_jobs.jobs() == virtual.virtual()
+    before, after = models(by_jobs, 1), models(by_jobs, 2)
+    assert torch.equal(before.model, after.model) and torch.equal(before.observers["ema"], after.observers["ema"])
+    assert all(torch.equal(before.rule[name], after.rule[name]) for name in before.rule)
+    states = [by_jobs.read_state(i) for i in range(by_jobs.last)]
+    rates = [state.learning_rate for state in states]
+    assert rates[2] == rates[1] / 2 == rates[3] and [s.backoffs for s in states[1:4]] == [0, 1, 0]
+    ledger = json.loads((tmp_path / "jobs/ledger.json").read_text())["workers"]
+    begin, end = by_jobs.plan.iterations[0].slices[0]
+    assert sum(w["discarded"] for w in ledger.values()) <= 2 * (end - begin)  # of iteration 0 only
+
+
+def test_back_off_ends_with_one_line(tmp_path, spoil):
+    for i in range(6):
+        spoil[(i, None)] = "nan"
+    task = Task(tmp_path, config(parallel__max_backoffs=2))
+    with pytest.raises(UserError, match="iteration 2: all workers were rejected 3 times in a row .*learning_rate"):
+        task.virtual()
+
+
+def test_a_wild_rate_backs_off_without_help(tmp_path):
+    task = Task(tmp_path, config(optimiser__learning_rate=1e20, schedule__kind="fixed"))
+    with pytest.raises(UserError, match="rejected 4 times in a row"):
+        task.virtual()
+
+
+def stats(objectives, minibatches=20, finite=True):
+    return [Stats(j, 1, 100, minibatches, o * 100, 50, finite, True) for j, o in enumerate(objectives)]
+
+
+def test_decisions(tmp_path):
+    task = Task(tmp_path)
+    first, second = task.plan.iterations[:2]
+    assert decide(task.run, first, stats([-2.0, -1.0, -1.0])).chosen == 1
+    assert decide(task.run, second, stats([-2.5, -1.0])).accepted == (False, True)
+    assert decide(task.run, second, stats([-2.5, -1.0], minibatches=9)).accepted == (True, True)
+    assert decide(task.run, second, stats([math.nan, -1.0])).accepted == (False, True)
+    assert decide(task.run, second, stats([-1.0, -1.0], finite=False)).kind == "backoff"
+    assert decide(task.run, second, stats([-1.0, -1.5])).weights == (0.5, 0.5)
+
+
+def test_iteration_zero_hands_on_the_best_worker_and_its_momentum(tmp_path):
+    task = Task(tmp_path)
+    task.initialise()
+    for j in range(2):
+        task.train_worker(0, j)
+    task.combine(0)
+    objectives = [record["objective"] for record in task.read_state(0).workers]
+    best = objectives.index(max(objectives))
+    from unisono.engines.jobs import FileModels
+
+    files = FileModels([task.worker(0, j).model for j in range(2)], [task.worker(0, j).state for j in range(2)],
+                       task.network.layout)  # fmt: skip
+    combined = models(task, 0)
+    assert torch.equal(combined.model, files.one(best)) and task.read_state(0).shared
+    assert torch.equal(combined.optimiser["momentum"], files.optimiser_state(best)["momentum"])
+
+
+def test_observers_are_the_literal_averages_of_the_models(tmp_path):
+    settings = config(
+        observers__ema={"decay": 0.8, "start": 0.4}, observers__polyak={"start": 0.4}, parallel__period_frames=150,
+        parallel__combine="bmuf_nesterov", final_model="polyak",
+    )  # fmt: skip
+    task = Task(tmp_path, settings)
+    task.jobs()
+    starts = [it.progress for it in task.plan.iterations[1:]] + [1.0]
+    ema, kept = None, []
+    for i, progress in enumerate(starts):
+        found = models(task, i)
+        model = found.model.double().numpy()
+        if progress <= 0.4 or i == 0:
+            ema, polyak = model, model
+        else:
+            kept.append(model)
+            ema, polyak = 0.8 * ema + 0.2 * model, np.mean(kept, axis=0)
+        np.testing.assert_allclose(found.observers["ema"].double().numpy(), ema, atol=1e-5)
+        np.testing.assert_allclose(found.observers["polyak"].double().numpy(), polyak, atol=1e-5)
+    assert len(kept) > 2
+    assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/polyak.safetensors").read_bytes()
+
+
+def scripted(monkeypatch, objectives):
+    """Let the dev objective at the ends of epochs be what the test says."""
+    original, left = Evaluator.evaluate, list(objectives)
+
+    def evaluate(self, params, *, whole_dev):
+        found = original(self, params, whole_dev=whole_dev)
+        if whole_dev and left:
+            found["objective_dev_full"] = left.pop(0)
+        return found
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
+
+
+def test_newbob_goes_back_halves_and_stops(tmp_path, monkeypatch):
+    scripted(monkeypatch, [-2.0, -1.0, -1.5, -1.4])
+    task = Task(tmp_path, config(schedule__kind="newbob", schedule__epochs=6, parallel__period_frames=450))
+    task.jobs()
+    ends = [it.iteration for it in task.plan.iterations if it.end_of_epoch]
+    states = [task.read_state(i) for i in ends]
+    assert [s.newbob["rate"] for s in states[:4]] == [0.004, 0.004, 0.002, 0.001]
+    assert [s.stop for s in states[:4]] == [False, False, False, True] and states[5].stop
+    assert torch.equal(models(task, ends[2]).model, models(task, ends[1]).model)  # rejected: back to the best
+    assert states[2].fresh == (0, 1) and states[3].best["iteration"] == ends[1]
+    facts = json.loads((tmp_path / "final.json").read_text())
+    assert facts["stopped_early"] and facts["iterations"] == ends[3] + 1
+    assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/best.safetensors").read_bytes()
+
+
+def test_the_best_model_on_dev_can_be_the_final_one(tmp_path, monkeypatch):
+    scripted(monkeypatch, [-1.0, -2.0, -1.5])
+    task = Task(tmp_path, config(final_model="best", schedule__epochs=3))
+    task.jobs()
+    first = next(it.iteration for it in task.plan.iterations if it.end_of_epoch)
+    assert task.read_state(task.last).best == {"iteration": first, "objective": -1.0}
+    assert torch.equal(models(task, task.last).best, models(task, first).model)
+    assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/best.safetensors").read_bytes()
+
+
+def test_rates_follow_the_workers_and_the_rule(tmp_path):
+    ramp = Task(tmp_path / "a", config(parallel__workers={"initial": 1, "final": 3}, schedule__kind="fixed"))
+    ramp.virtual()
+    found = [ramp.read_state(i - 1).learning_rate for i in range(ramp.last + 1)]
+    assert found == pytest.approx([0.004 * it.workers for it in ramp.plan.iterations])
+    bmuf = Task(tmp_path / "b", config(parallel__combine="bmuf", schedule__kind="fixed"))
+    bmuf.initialise()
+    assert bmuf.read_state(-1).learning_rate == 0.004
+
+
+def test_a_warm_start_begins_from_the_model_and_checks_its_layout(tmp_path):
+    first = Task(tmp_path / "a")
+    first.virtual()
+    path = str(tmp_path / "a/final.safetensors")
+    warm = Task(tmp_path / "b", config(initialisation={"kind": "model", "path": path, "hidden_gain": None,
+                                                       "output_gain": 0.0}))  # fmt: skip
+    combined, _ = warm.initialise()
+    assert torch.equal(combined.model, models(first, first.last).model)
+    for changes, message in (({"hidden": [16, 13]}, "another network"), ({"nonlinearity": "tanh"}, "nonlinearity")):
+        settings = warm.settings | {"network": warm.settings["network"] | changes}
+        with pytest.raises(UserError, match=message):
+            Task(tmp_path / "b", settings).initialise()

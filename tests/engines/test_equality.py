@@ -1,0 +1,103 @@
+"""jobs, virtual and sync write the same bytes: the proof that they are one system."""
+
+import json
+
+import pytest
+import torch
+from miniature import CONFIG, Task, config
+
+from unisono.core import average
+from unisono.engines.worker import Worker
+
+torch.set_num_threads(1)
+MEAN = CONFIG["parallel"]["combine"]
+
+# A covering set: every pair of values of two axes occurs.
+COVERING = [
+    ("mean", "sgd", 1, {}),
+    ("mean", "ng_online", 2, {"parallel__carry_state": "average", "optimiser__max_change__kind": "nnet3"}),
+    ("mean", "sgd", 3, {"parallel__dealing": "fixed", "network__dropout": 0.2}),
+    ("mean", "ng_online", 4, {"parallel__workers": {"initial": 1, "final": 4}, "final_model": "ema",
+                              "observers__ema": {"decay": 0.7, "start": 0.25}}),
+    ("bmuf", "ng_online", 1, {"parallel__first_iteration": "combine"}),
+    ("bmuf", "sgd", 2, {"schedule__kind": "newbob", "schedule__epochs": 3}),
+    ("bmuf", "ng_simple", 3, {"parallel__carry_state": "reset"}),
+    ("bmuf_nesterov", "sgd", 4, {"parallel__carry_state": "average", "final_model": "polyak",
+                                 "observers__polyak": {"start": 0.25}}),
+    ("bmuf_nesterov", "ng_online", 3, {"optimiser__max_change__kind": "nnet2"}),
+    ("butterfly", "ng_online", 4, {}),
+    ("butterfly", "sgd", 2, {"parallel__first_iteration": "combine", "final_model": "best"}),
+    ("ring", "sgd", 3, {"parallel__dealing": "fixed"}),
+    ("ring", "ng_online", 4, {"parallel__carry_state": "reset"}),
+    ("hopping_ring", "sgd", 4, {"observers__ema": {"decay": 0.7, "start": 0.25}, "final_model": "ema"}),
+]  # fmt: skip
+FULL = [
+    (rule, optimiser, workers, {})
+    for rule in ("mean", "bmuf", "bmuf_nesterov", "butterfly", "ring")
+    for optimiser in ("sgd", "ng_online")
+    for workers in (1, 2, 3, 4)
+    if rule != "butterfly" or workers != 3
+]
+
+
+def settings_of(rule, optimiser, workers, changes):
+    base = {"parallel__combine": rule, "optimiser__kind": optimiser, "parallel__workers": workers}
+    return config(**base | {"parallel__period_frames": 250} | changes)
+
+
+@pytest.mark.parametrize("case", COVERING, ids=lambda case: "-".join(map(str, case[:3])))
+def test_jobs_and_virtual_write_the_same_bytes(tmp_path, case):
+    settings = settings_of(*case)
+    by_jobs, virtual = Task(tmp_path / "jobs", settings, 30), Task(tmp_path / "virtual", settings, 30)
+    assert by_jobs.jobs() == virtual.virtual()
+    assert virtual.virtual() == by_jobs.finish()  # a second run, from its checkpoint
+    ledgers = [json.loads((tmp_path / name / "ledger.json").read_text()) for name in ("jobs", "virtual")]
+    assert ledgers[0] == ledgers[1]
+    counts = ledgers[0]["workers"].values()
+    epochs = case[3].get("schedule__epochs", 2)
+    assert sum(c["seen"] + c["discarded"] for c in counts) == epochs * by_jobs.train.frames
+    assert all(c["dropped"] == c["repeated"] == 0 for c in counts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", FULL, ids=lambda case: "-".join(map(str, case[:3])))
+def test_jobs_and_virtual_write_the_same_bytes_everywhere(tmp_path, case):
+    settings = settings_of(*case)
+    assert Task(tmp_path / "jobs", settings, 30).jobs() == Task(tmp_path / "virtual", settings, 30).virtual()
+
+
+def test_engines_may_follow_each_other_within_a_run(tmp_path):
+    settings = settings_of("bmuf_nesterov", "ng_online", 2, {})
+    whole = Task(tmp_path / "whole", settings).virtual()
+    mixed = Task(tmp_path / "mixed", settings)
+    mixed.initialise()
+    mixed.block(last=1)
+    for j in range(2):
+        mixed.train_worker(2, j)
+    mixed.combine(2)
+    mixed.block(first=3, last=3)
+    mixed.block(first=4)
+    assert mixed.finish() == whole
+
+
+def test_another_order_of_summation_is_caught(tmp_path, monkeypatch):
+    original = Worker.run
+
+    def run(self, task, *rest):
+        stats = original(self, task, *rest)
+        if task.iteration == 1:  # float64 hides the order of ordinary numbers: give it some that it cannot hide
+            self.params[0] = (1e30, -1e30, 1.0)[self.number]
+        return stats
+
+    monkeypatch.setattr(Worker, "run", run)
+    settings = settings_of("mean", "sgd", 3, {"parallel__combine": MEAN | {"weights": "equal"}})
+    by_jobs = Task(tmp_path / "jobs", settings).jobs()
+    assert Task(tmp_path / "virtual", settings).virtual() == by_jobs
+    mean = average.weighted_mean
+    monkeypatch.setattr(average, "weighted_mean", lambda v, w: mean(v[::-1], w[::-1]))
+    assert Task(tmp_path / "broken", settings).virtual() != by_jobs
+
+
+def test_the_seed_counts(tmp_path):
+    found = {Task(tmp_path / str(seed), config(seed=seed, schedule__epochs=1)).virtual() for seed in (1, 2)}
+    assert len(found) == 2

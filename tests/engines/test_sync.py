@@ -1,0 +1,158 @@
+"""Real MPI processes: the same bytes as `virtual`, one-line errors, kill and resume."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from miniature import Task, config
+from test_equality import COVERING, FULL, settings_of
+
+from unisono.core import average
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.mpi
+
+
+@pytest.fixture
+def python_path(root):
+    return {"PYTHONPATH": str(root / "src")}
+
+
+def arguments(task, engine="sync", **flags):
+    folder = task.folder
+    found = [
+        "-m", "mpi4py", "-m", "unisono", "train", "--engine", engine, "--config", folder / "config.json", "--plan",
+        folder / "plan.json", "--frames-train", folder / "train.h5", "--frames-dev", folder / "dev.h5", "--first", 0,
+        "--last", task.last, "--iterations-dir", task.iterations, "--state-dir", folder / "state",
+    ]  # fmt: skip
+    for name, value in flags.items():
+        found += [f"--{name.replace('_', '-')}", value]
+    return found
+
+
+def equal_under_mpi(tmp_path, mpirun, env, cases):
+    tasks, wanted = [], []
+    for number, case in enumerate(cases):
+        settings = settings_of(*case)
+        wanted.append(Task(tmp_path / f"{number}.virtual", settings, 30).virtual())
+        tasks.append(Task(tmp_path / f"{number}.sync", settings, 30))
+        tasks[-1].initialise()
+    script = Path(__file__).parent / "sync_runs.py"
+    done = mpirun(4, ["-m", "mpi4py", script, *[task.folder for task in tasks]], timeout=900, env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for task, want, case in zip(tasks, wanted, cases, strict=True):
+        assert task.finish() == want, case
+
+
+def test_sync_writes_the_bytes_of_virtual(tmp_path, mpirun, python_path):
+    equal_under_mpi(tmp_path, mpirun, python_path, COVERING)
+
+
+@pytest.mark.slow
+def test_sync_writes_the_bytes_of_virtual_everywhere(tmp_path, mpirun, python_path):
+    equal_under_mpi(tmp_path, mpirun, python_path, FULL)
+
+
+MEANS = """
+import sys, numpy as np, torch
+from unisono.engines.mpi import Mpi
+from unisono.engines import mpi
+mpi.CHUNK = 64
+comm = Mpi(3)
+for size in (16, 48, 160, 1008):
+    x = torch.from_numpy(np.random.default_rng(comm.rank).standard_normal(size).astype("f4"))
+    if comm.rank == 1: x[3] = float("nan")
+    for name, weights in (("a", [0.2, 0.0, 0.8]), ("b", [0.25, 0.25, 0.5])):
+        found = comm.mean(x, weights)
+        got = comm.exchange(x, (comm.rank + 1) % 3, (comm.rank - 1) % 3)
+        both = comm.gather_records(np.frombuffer(found.numpy().tobytes() + got.numpy().tobytes(), "f8").copy())
+        if comm.rank == 0: np.save(f"{sys.argv[1]}/{size}{name}.npy", both)
+assert comm.broadcast_bytes(b"x" * 300 * (comm.rank + 1), 1) == b"x" * 600
+"""
+
+
+def test_vectors_travel_in_chunks_and_are_summed_in_rank_order(tmp_path, mpirun, python_path):
+    done = mpirun(3, ["-m", "mpi4py", "-c", MEANS, tmp_path], env=python_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for size in (16, 48, 160, 1008):
+        vectors = [torch.from_numpy(np.random.default_rng(r).standard_normal(size).astype("f4")) for r in range(3)]
+        vectors[1][3] = float("nan")
+        for name, weights in (("a", [0.2, 0.0, 0.8]), ("b", [0.25, 0.25, 0.5])):
+            found = np.load(tmp_path / f"{size}{name}.npy")
+            for rank in range(3):
+                content = found[rank].tobytes()
+                assert content[: size * 4] == average.weighted_mean(vectors, weights).numpy().tobytes()
+                assert content[size * 4 :] == vectors[(rank + 1) % 3].numpy().tobytes()
+
+
+def test_another_number_of_ranks_is_one_line(tmp_path, mpirun, python_path):
+    task = Task(tmp_path, config())
+    task.initialise()
+    done = mpirun(3, arguments(task), env=python_path)
+    assert done.returncode != 0
+    assert "parallel.workers: 2 workers, MPI has 3 ranks" in done.stderr and "Traceback" not in done.stderr
+    alone = subprocess.run(
+        [sys.executable, *map(str, arguments(task))], env=os.environ | python_path, capture_output=True, text=True
+    )
+    assert alone.returncode != 0 and "MPI has 1 ranks: the launcher may not fit" in alone.stderr
+
+
+def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(tmp_path, mpirun, python_path):
+    settings = config(schedule__epochs=25, parallel__combine="bmuf", optimiser__kind="ng_online")
+    wanted = Task(tmp_path / "virtual", settings).virtual()
+    task = Task(tmp_path / "sync", settings)
+    task.initialise()
+    program = Path(sys.executable).parent / "mpirun"
+    command = [str(program), "-n", "2", sys.executable, *map(str, arguments(task, checkpoint_s=0))]
+    env = os.environ | mpirun.__globals__["MPI_ENVIRONMENT"] | python_path
+    job = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(list(task.folder.glob("state/*/ckpt-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (rank,) = [p for p in children(job.pid) if rank_of(p) == "1"]
+    os.kill(rank, signal.SIGKILL)
+    died = time.monotonic()
+    job.wait(timeout=30)
+    assert time.monotonic() - died < 10 and job.returncode != 0
+    assert not task.combined(task.last).exists()
+    done = mpirun(2, arguments(task), env=python_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "going on from" in done.stderr and task.finish() == wanted
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, mpirun, python_path):
+    settings = config(schedule__epochs=25, parallel__combine="ring")
+    wanted = Task(tmp_path / "virtual", settings).virtual()
+    task = Task(tmp_path / "sync", settings)
+    task.initialise()
+    stopped = mpirun(2, arguments(task, stop_after_s=0.5, checkpoint_s=0), env=python_path)
+    assert stopped.returncode != 0 and "all is saved" in stopped.stderr
+    done = mpirun(2, arguments(task), env=python_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "going on from" in done.stderr and task.finish() == wanted
+
+
+def children(pid):
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found += [int(path.name), *children(int(path.name))]
+    return found
+
+
+def rank_of(pid):
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return next((v.split(b"=")[1].decode() for v in variables if v.startswith(b"OMPI_COMM_WORLD_RANK=")), None)

@@ -1,0 +1,127 @@
+"""The inner loop: one worker is plain SGD, and it can be stopped, saved and gone on with at any minibatch."""
+
+import numpy as np
+import pytest
+import torch
+from miniature import Interrupted, Task, config
+
+from unisono.core.optimiser import Optimiser
+from unisono.data.loader import Slice
+from unisono.data.order import Order
+from unisono.engines.initial import initial_parameters
+from unisono.engines.run import generator_for, make_loader, make_network, make_optimiser
+from unisono.engines.state import load_combined
+from unisono.engines.tensor_file import TensorFile, save_tensors
+from unisono.engines.worker import Task as Work
+from unisono.engines.worker import Worker
+from unisono.nn.batch import Batch
+
+torch.set_num_threads(1)
+
+
+def literal_sgd(task):
+    """Plain SGD in the plainest way: the epoch's order as a list, each minibatch spliced frame by frame."""
+    store, run = task.train, task.run
+    left, right = run.network.context
+    frames = [store.read(int(a), int(b)) for a, b in zip(store.offsets, store.offsets[1:], strict=False)]
+    ids = [store.read_ids(int(a), int(b)) for a, b in zip(store.offsets, store.offsets[1:], strict=False)]
+    params = initial_parameters(run, store, None)
+    network = make_network(run, store)
+    network.bind(params)
+    optimiser = Optimiser(run.optimiser, network.layout)
+    first, last = run.optimiser.learning_rate, run.schedule.final_learning_rate
+    total, done = store.frames * run.schedule.epochs, 0
+    for iteration in task.plan.iterations:
+        order = Order(store.lengths, range(len(frames)), run.data.shuffle_window, (run.seed, iteration.epoch))
+        listed = []
+        for window in order.windows(0, len(order)):
+            before = [(p.utterance, t) for p in order.pieces(window) for t in range(p.begin, p.end)]
+            listed += [before[k] for k in order.shuffle(window)]
+        number = iteration.iteration
+        rate = last if number == task.last else first * (last / first) ** (done / total)
+        minibatch = run.optimiser.minibatch // 2 if number == 0 else run.optimiser.minibatch
+        optimiser.max_change_scale = 2**-0.5 if number == 0 else 1.0
+        ((begin, end),) = iteration.slices
+        dropout = generator_for(run.seed, 1, number, 0)
+        for start in range(begin, end, minibatch):
+            part = listed[start : min(start + minibatch, end)]
+            rows = [
+                np.concatenate([frames[u][np.clip(t + k, 0, len(frames[u]) - 1)] for k in range(-left, right + 1)])
+                for u, t in part
+            ]
+            x, y = torch.from_numpy(np.stack(rows)), torch.tensor([int(ids[u][t]) for u, t in part])
+            network.step_(Batch(x[:, None], y[:, None], None), optimiser, rate, dropout)
+        done += end - begin
+    return params
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "ng_online"])
+@pytest.mark.parametrize(
+    "combine",
+    [
+        "mean",
+        {"kind": "bmuf", "block_momentum": 0.0, "block_learning_rate": 1.0, "weights": "frames"},
+        {"kind": "bmuf_nesterov", "block_momentum": 0.0, "block_learning_rate": 1.0, "weights": "equal"},
+        "butterfly",
+        "ring",
+        "hopping_ring",
+    ],
+)
+def test_one_worker_is_plain_sgd_to_the_bit(tmp_path, combine, optimiser):
+    settings = config(
+        parallel__workers=1, parallel__combine=combine, optimiser__kind=optimiser, schedule__epochs=1,
+        optimiser__max_change__kind="nnet3",
+    )  # fmt: skip
+    task = Task(tmp_path, settings, utterances=15)
+    task.virtual()
+    found = load_combined(task.combined(task.last), task.read_state(task.last), (), task.network.layout)
+    assert found.model.numpy().tobytes() == literal_sgd(task).numpy().tobytes()
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimiser__kind": "ng_online"}, {"network__dropout": 0.3}])
+def test_a_worker_stopped_saved_and_restored_anywhere_ends_at_the_same_bits(tmp_path, changes):
+    task = Task(tmp_path, config(**changes))
+    work = Work(2, Slice(1, -1, 64, 400), 32, 0.01, 1.0)
+    layout = task.network.layout
+
+    def worker():
+        made = Worker(1, task.network, make_optimiser(task.run, task.network), 3)
+        made.params.copy_(initial_parameters(task.run, task.train, None))
+        return made
+
+    with make_loader(task.run, task.train, task.plan) as loader:
+        whole = worker()
+        wanted = whole.run(work, loader)
+        for place in (1, 2, 5, 11):
+            broken = worker()
+            stats = broken.run(work, loader, Interrupted(place))
+            assert not stats.complete and stats.frames == (place - 1) * 32
+            save_tensors(tmp_path / "saved", broken.save(), kind="worker", iteration=2, layout=layout)
+            other = worker()
+            other.params.fill_(7.0)
+            other.restore(TensorFile(tmp_path / "saved", kind="worker", layout=layout).all())
+            stats = other.run(work, loader)
+            assert stats.complete and other.params.numpy().tobytes() == whole.params.numpy().tobytes()
+            assert (stats.objective_sum, stats.correct) == (wanted.objective_sum, wanted.correct)
+            same = other.optimiser.state(), whole.optimiser.state()
+            assert all(torch.equal(same[0][name], same[1][name]) for name in same[1])
+
+
+def test_loading_ahead_does_not_change_a_bit(tmp_path):
+    task = Task(tmp_path, config(data__shuffle_window=100))
+    finals = []
+    for ahead in (0, 1, 5):
+        worker = Worker(0, task.network, make_optimiser(task.run, task.network), 3)
+        with make_loader(task.run, task.train, task.plan, ahead) as loader:
+            worker.run(Work(1, Slice(0, -1, 0, 1000), 32, 0.01, 1.0), loader)
+        finals.append(worker.params.numpy().tobytes())
+    assert finals[0] == finals[1] == finals[2]
+
+
+def test_a_diverged_worker_says_so(tmp_path):
+    task = Task(tmp_path)
+    worker = Worker(0, task.network, make_optimiser(task.run, task.network), 3)
+    with make_loader(task.run, task.train, task.plan) as loader:
+        stats = worker.run(Work(1, Slice(0, -1, 0, 1000), 32, 1e30, 1.0), loader)
+    assert stats.complete and not stats.finite
+    assert stats.to_json()["objective_sum"] is None or np.isfinite(stats.to_json()["objective_sum"])
