@@ -9,7 +9,7 @@ import pytest
 FINAL = "runs/main/final.safetensors"
 # From the alignments on everything must repeat byte for byte.
 PRODUCTS = (
-    "data/train.tsv", "hmm/mono/model.h5", "hmm/tri/model.h5", "hmm/mono/ali.train.h5", "hmm/tri/ali.train.h5",
+    "data/lexicon.txt", "hmm/mono/model.h5", "hmm/tri/model.h5", "hmm/mono/ali.train.h5", "hmm/tri/ali.train.h5",
     "hmm/tri/ali.dev.h5", "graph/lm.arpa", "graph/tri/HCLG.fst", "frames/train.h5", "frames/dev.h5",
     "runs/main/plan.json", FINAL, "runs/main/hyp.txt", "runs/main/wer.json", "gmm/tri/hyp.txt", "gmm/tri/wer.json",
 )  # fmt: skip

@@ -68,7 +68,7 @@ wildcard_constraints:
     run=r"[A-Za-z0-9._-]+",
     split="train|dev|test",
     frontend="hmm|net",
-    system="mono|tri",
+    system="mono|tri|lda_mllt",
     candidate="last|best|ema|polyak",
     shard=r"\d+",
     iter=r"\d+",
@@ -86,9 +86,19 @@ def options(*keys):
 
 
 def hmm_options(*unread):
-    """Return the `hmm` section as JSON, with what this stage does not read at its default: no rerun for that."""
+    """Return the `hmm` section as JSON, with what this stage does not read at its default: no rerun for that.
+
+    `lda_mllt` is left out where it is not read.
+    """
     default = study.fill({}, SCHEMA["properties"]["hmm"], SCHEMA)
-    return study.compact({**SHARED["hmm"], **{key: default[key] for key in unread}})
+    section = {**SHARED["hmm"], **{key: default[key] for key in unread}}
+    return study.compact({key: value for key, value in section.items() if key != "lda_mllt" or key not in unread})
+
+
+def gmm_features(wildcards):
+    """Return the features that a GMM system sees, as JSON: `lda_mllt` splices and so takes no deltas."""
+    section = SHARED["hmm"]["features"]
+    return study.compact({**section, "deltas": 0} if wildcards.get("system", "lda_mllt") == "lda_mllt" else section)
 
 
 # Corpus and features
@@ -106,7 +116,12 @@ def corpus_files(wildcards):
         "lm_text",
         "phones",
     ]
-    return [os.path.join(SHARED["corpora_dir"], corpus["dir"], corpus[name]) for name in names if corpus[name]]
+    files = [os.path.join(SHARED["corpora_dir"], corpus["dir"], corpus[name]) for name in names if corpus[name]]
+    for file in files:
+        if not os.path.exists(file):
+            remedy = "say where the corpora lie with --config corpora_dir=FOLDER, or correct corpus.dir"
+            raise WorkflowError(f"config: {file}: no such file: {remedy}")
+    return files
 
 
 def feature_section(wildcards):
@@ -301,11 +316,18 @@ def chosen(name):
     return file
 
 
+def gmm_systems():
+    """Return the GMM systems that the config asks for, for alignment or to be decoded."""
+    return {SHARED["hmm"]["align"], *SHARED["decode"]["systems"]}
+
+
 def reported_alignments():
     """Return the reports of the alignments that are made in any case."""
-    align = SHARED["hmm"]["align"]
+    align, wanted = SHARED["hmm"]["align"], gmm_systems()
     made = [(align, "train"), (align, "dev")]
-    if align == "tri" or "tri" in SHARED["decode"]["systems"]:
+    if "lda_mllt" in wanted:
+        made.insert(0, ("tri", "train"))
+    if wanted != {"mono"}:
         made.insert(0, ("mono", "train"))
     return [results(f"hmm/{system}/ali.{split}.json") for system, split in dict.fromkeys(made)]
 

@@ -28,7 +28,7 @@ rule tune_gmm:
     params:
         recipe=RECIPE["decode"],
         options=options("decode"),
-        features=options("hmm", "features"),
+        features=gmm_features,
         lang_dir=subpath(input.lang, parent=True),
     message:
         "Decode: tune the {wildcards.system} GMM on dev"
@@ -61,7 +61,7 @@ rule decode_gmm:
     params:
         recipe=RECIPE["decode"],
         options=options("decode"),
-        features=options("hmm", "features"),
+        features=gmm_features,
         lang_dir=subpath(input.lang, parent=True),
     message:
         "Decode: test with the {wildcards.system} GMM, shard {wildcards.shard}"

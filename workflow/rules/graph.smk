@@ -1,7 +1,7 @@
 """Language model and decoding graph.
 
-Requires: data/, hmm/lang/, hmm/{mono,tri}/model.h5.
-Provides: graph/lm.arpa, graph/{mono,tri}/HCLG.fst.
+Requires: data/, hmm/lang/, hmm/{mono,tri,lda_mllt}/model.h5.
+Provides: graph/lm.arpa, graph/{mono,tri,lda_mllt}/HCLG.fst.
 """
 
 

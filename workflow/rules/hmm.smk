@@ -1,8 +1,9 @@
 """HMM bootstrap: who says which state when, found by GMMs alone.
 
 Requires: data/, features/hmm/.
-Provides: hmm/lang/, hmm/{mono,tri}/model.h5 and the alignments ali.{train,dev}.h5 of both.
-Steps: lexicon and topology, flat-start monophones, alignment, decision tree and triphones, alignment.
+Provides: hmm/lang/, hmm/{mono,tri,lda_mllt}/model.h5 and the alignments ali.{train,dev}.h5 of each.
+Steps: lexicon and topology, flat-start monophones, alignment, decision tree and triphones, alignment; where the config
+asks for it: LDA and MLLT with triphones of their own, alignment.
 """
 
 
@@ -29,7 +30,7 @@ rule lang:
         "../../envs/bootstrap.yaml"
     params:
         recipe=RECIPE["lang"],
-        options=hmm_options("mono", "tri", "align", "features"),
+        options=hmm_options("mono", "tri", "lda_mllt", "align", "features"),
         out_dir=subpath(output.info, parent=True),
     message:
         "HMM: lexicon and topology"
@@ -57,7 +58,7 @@ rule train_mono:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("tri", "align"),
+        options=hmm_options("tri", "lda_mllt", "align"),
         features=options("hmm", "features"),
         lang_dir=subpath(input.lang, parent=True),
     message:
@@ -90,13 +91,47 @@ rule train_tri:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("mono", "align"),
+        options=hmm_options("mono", "lda_mllt", "align"),
         features=options("hmm", "features"),
         lang_dir=subpath(input.lang, parent=True),
     message:
         "HMM: train triphones"
     shell:
         "python -m unisono train-tri --lang-dir {params.lang_dir:q} --table {input.table:q}"
+        " --features {input.features:q} --cmvn {input.cmvn:q} --from-model {input.model:q}"
+        " --from-alignments {input.alignments:q} --options {params.options:q}"
+        " --feature-options {params.features:q} --processes {threads} --out {output.model:q}"
+        " --report {output.report:q} --log {log:q}"
+
+
+rule train_lda_mllt:
+    """Train triphone GMMs on spliced features under LDA and MLLT, from the triphones' alignment."""
+    input:
+        lang=results("hmm/lang/lang.json"),
+        model=results("hmm/tri/model.h5"),
+        alignments=results("hmm/tri/ali.train.h5"),
+        table=results("data/train.tsv"),
+        features=feature_shards("hmm", "train"),
+        cmvn=cmvn_file("hmm", "train"),
+    output:
+        model=results("hmm/lda_mllt/model.h5"),
+        report=results("hmm/lda_mllt/train.json"),
+    log:
+        results("logs/hmm/lda_mllt.log"),
+    benchmark:
+        results("benchmarks/hmm/lda_mllt.tsv")
+    conda:
+        "../../envs/bootstrap.yaml"
+    threads: 8
+    params:
+        recipe=RECIPE["hmm"],
+        options=hmm_options("mono", "tri", "align"),
+        features=gmm_features,
+        lang_dir=subpath(input.lang, parent=True),
+    message:
+        "HMM: train LDA+MLLT"
+    shell:
+        "python -m unisono train-lda-mllt --lang-dir {params.lang_dir:q} --table {input.table:q}"
         " --features {input.features:q} --cmvn {input.cmvn:q} --from-model {input.model:q}"
         " --from-alignments {input.alignments:q} --options {params.options:q}"
         " --feature-options {params.features:q} --processes {threads} --out {output.model:q}"
@@ -123,8 +158,8 @@ rule align:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("mono", "tri", "align"),
-        features=options("hmm", "features"),
+        options=hmm_options("mono", "tri", "lda_mllt", "align"),
+        features=gmm_features,
         lang_dir=subpath(input.lang, parent=True),
     message:
         "HMM: align {wildcards.split} with {wildcards.system}"

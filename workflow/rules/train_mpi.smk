@@ -80,6 +80,9 @@ rule train_sync:
     message:
         "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"
     shell:
+        # For Open MPI in a container or on a laptop: allow root, and more ranks than cores. Other MPIs do not read these.
+        "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"
+        " PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none; "
         "{resources.mpi} -n {resources.tasks} python -m mpi4py -m unisono train --engine sync"
         " --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q} --frames-dev {input.dev:q}"
         " --first {resources.first} --last {wildcards.iter:q} --iterations-dir {params.iterations:q}"
