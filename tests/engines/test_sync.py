@@ -138,6 +138,22 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, mpirun, python_pat
     assert "going on from" in done.stderr and task.finish() == wanted
 
 
+def test_a_silent_rank_is_named(tmp_path, mpirun, python_path):
+    task = Task(tmp_path / "sync", config(schedule__epochs=400, diagnostics={"frames": 0}))
+    task.initialise()
+    program = Path(sys.executable).parent / "mpirun"
+    command = [str(program), "-n", "2", sys.executable, *map(str, arguments(task, checkpoint_s=0, hang_timeout_s=4))]
+    env = os.environ | mpirun.__globals__["MPI_ENVIRONMENT"] | python_path
+    job = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(task.folder.glob("state/*/ckpt-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (rank,) = [p for p in children(job.pid) if rank_of(p) == "1"]
+    os.kill(rank, signal.SIGSTOP)
+    _, errors = job.communicate(timeout=40)
+    assert job.returncode != 0 and "rank 1 of 2 gave no sign for 4 s" in errors
+
+
 def children(pid):
     found = []
     for path in Path("/proc").glob("[0-9]*"):

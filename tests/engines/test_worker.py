@@ -121,6 +121,7 @@ def test_loading_ahead_does_not_change_a_bit(tmp_path):
 def test_a_diverged_worker_says_so(tmp_path):
     task = Task(tmp_path)
     worker = Worker(0, task.network, make_optimiser(task.run, task.network), 3)
+    worker.params.copy_(initial_parameters(task.run, task.train, None))
     with make_loader(task.run, task.train, task.plan) as loader:
         stats = worker.run(Work(1, Slice(0, -1, 0, 1000), 32, 1e30, 1.0), loader)
     assert stats.complete and not stats.finite

@@ -1,11 +1,16 @@
 """Train a block of iterations in one command (engines virtual and sync), with checkpoints and exact resume."""
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unisono.engines.comm import Comm
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +38,6 @@ def run(args: argparse.Namespace) -> None:
     from unisono.cli import console
     from unisono.data.frames import FramesStore
     from unisono.engines.block import Block, Stopped, ranks_of, train_block
-    from unisono.engines.comm import Alone
     from unisono.engines.run import read_run
     from unisono.errors import UserError
     from unisono.files import read_json
@@ -41,17 +45,18 @@ def run(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     settings, plan = read_run(args.config), read_plan(args.plan)
-    interrupted, received = _watch(args.stop_after_s)
-    comm = Alone()
-    if args.engine == "sync":
-        from unisono.engines.mpi import Mpi
-
-        comm = Mpi(ranks_of(settings))
+    stop_now, received = _watch(args.stop_after_s)
     with (
+        _group(args, ranks_of(settings)) as (comm, beat, rest),
         FramesStore(args.frames_train) as train,
         FramesStore(args.frames_dev) as dev,
         console.progress("train", args.last - args.first + 1) as advance,
     ):
+
+        def interrupted() -> bool:
+            beat()
+            return stop_now()
+
         block = Block(
             first=args.first,
             last=args.last,
@@ -59,7 +64,8 @@ def run(args: argparse.Namespace) -> None:
             state_dir=Path(args.state_dir),
             checkpoint_s=args.checkpoint_s,
             interrupted=interrupted,
-            after=advance if comm.rank == 0 else lambda: None,
+            resting=rest,
+            after=advance if comm.rank == 0 else _nothing,
         )
         try:
             train_block(settings, read_json(args.config), plan, train, dev, comm, block)
@@ -71,6 +77,29 @@ def run(args: argparse.Namespace) -> None:
             if comm.rank == 0:
                 console.report_error(f"unisono train: {stopped}")
             sys.exit(128 + (received() or signal.SIGTERM))
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+@contextlib.contextmanager
+def _group(args: argparse.Namespace, ranks: int) -> "Iterator[tuple[Comm, Callable[[], None], Callable[[], None]]]":
+    """Yield the group of processes, and what to call at each step and at the end of an iteration's steps."""
+    from unisono.cli import console
+    from unisono.engines.comm import Alone
+
+    if args.engine == "virtual":
+        yield Alone(), _nothing, _nothing
+        return
+    from unisono.engines.mpi import Mpi
+
+    comm = Mpi(ranks)
+    heart = comm.heartbeat(args.hang_timeout_s, lambda line: console.report_error(f"unisono train: {line}"))
+    try:
+        yield comm, heart.beat, heart.rest
+    finally:
+        heart.close()
 
 
 def _watch(limit_s: float | None) -> tuple[Callable[[], bool], Callable[[], int]]:

@@ -54,7 +54,7 @@ class Block:
     """What a block is asked to do. first..last: its iterations, both included.
 
     checkpoint_s: seconds between checkpoints, 0 = after each iteration. interrupted: asked before each minibatch.
-    after: called after each iteration (progress).
+    after: called after each iteration (progress). resting: called whenever the steps of an iteration are done.
     """
 
     first: int
@@ -64,6 +64,7 @@ class Block:
     checkpoint_s: float
     interrupted: Callable[[], bool]
     after: Callable[[], None] = field(default=lambda: None)
+    resting: Callable[[], None] = field(default=lambda: None)
 
     def combined(self, number: int) -> Path:
         """Return the path of an iteration's vectors (-1: before the first)."""
@@ -103,6 +104,7 @@ def train_block(
             under_way = False
             begun = time.perf_counter()
             crew.train(state, loader, block.interrupted)
+            block.resting()
             waiting = time.perf_counter()
             stats = crew.gather(state)
             _note_waiting(crew, time.perf_counter() - waiting)

@@ -1,6 +1,6 @@
 """Ranks under MPI: sums in rank order over buffers, in chunks of about 4 MB. mpi4py is imported only here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import mpi4py
 import numpy as np
@@ -11,6 +11,7 @@ mpi4py.rc.thread_level = "multiple"
 
 from mpi4py import MPI  # noqa: E402  (the thread level is read at this import)
 
+from unisono.engines.heartbeat import Heartbeat  # noqa: E402
 from unisono.errors import UserError  # noqa: E402
 
 CHUNK = 1 << 20  # float32 numbers, 4 MB
@@ -95,6 +96,6 @@ class Mpi:
         """Wait for all ranks."""
         self._comm.Barrier()
 
-    def abort(self, code: int) -> None:
-        """End all ranks at once."""
-        self._comm.Abort(code)
+    def heartbeat(self, timeout_s: float, report: Callable[[str], None]) -> Heartbeat:
+        """Begin to watch for silent ranks; see `heartbeat`."""
+        return Heartbeat(self._comm, timeout_s, report)
