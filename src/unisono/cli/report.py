@@ -13,7 +13,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", required=True, help="folder of the results, results/<name>")
     parser.add_argument("--results", required=True, nargs="+", help="folders with wer.json, relative to the root")
     parser.add_argument("--runs", required=True, nargs="+", help="names of the training runs")
-    parser.add_argument("--align", required=True, nargs="+", help="HMM systems whose alignments are shown: mono, tri")
+    parser.add_argument("--align", required=True, nargs="+", help="HMM systems whose alignments are shown, as mono tri")
 
 
 def run(args: argparse.Namespace) -> None:

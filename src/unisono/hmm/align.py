@@ -119,7 +119,8 @@ class Aligner:
             self_loop_scale=SELF_LOOP_SCALE,
             fst=weighted,
         )
-        decodable = khg.DecodableAmDiagGmmScaled(self._model.am_gmm, self._model.transition_model, frames, self._scale)
+        seen = self._model.transformed(frames)
+        decodable = khg.DecodableAmDiagGmmScaled(self._model.am_gmm, self._model.transition_model, seen, self._scale)
         done, _, retried, total, _, ids, _ = khg.align_utterance_wrapper(
             self._config, utt, self._scale, weighted, decodable, 0, 0, 0, 0.0, 0
         )

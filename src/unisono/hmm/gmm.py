@@ -6,7 +6,7 @@ splitting comes from our own generator, so that training repeats to the byte.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -97,29 +97,43 @@ def accumulate(gmms: Gmms, frames: NDArray[np.floating], pdf_ids: NDArray[np.int
     """
     count, dim = gmms.means.shape
     occupancy, first, second = np.zeros(count), np.zeros((count, dim)), np.zeros((count, dim))
+    total, used = 0.0, 0
+    for part in posteriors(gmms, frames, pdf_ids):
+        total += part.log_likelihood
+        used += len(part.frames)
+        occupancy[part.own] = part.posteriors.sum(axis=0)
+        first[part.own] = part.posteriors.T @ part.frames
+        second[part.own] = part.posteriors.T @ (part.frames * part.frames)
+    return Stats(occupancy, first, second, total, used)
+
+
+class Posteriors(NamedTuple):
+    """The frames of one PDF: n frames, M Gaussians."""
+
+    own: slice  # of the PDF's Gaussians
+    frames: NDArray[np.float64]  # [n, D]
+    posteriors: NDArray[np.float64]  # [n, M], of each Gaussian within the mixture
+    log_likelihood: float  # sum of log p(x | PDF)
+
+
+def posteriors(gmms: Gmms, frames: NDArray[np.floating], pdf_ids: NDArray[np.integer]) -> Iterator[Posteriors]:
+    """Yield frames [T, D] and posteriors PDF by PDF, as pdf_ids [T] deal them; negative ids are left out."""
     form = constants(gmms)
     inverse = 1.0 / gmms.variances.astype(np.float64)
     linear = gmms.means * inverse
     order = np.argsort(pdf_ids, kind="stable")
     borders = np.searchsorted(pdf_ids[order], np.arange(gmms.num_pdfs + 1))
-    total = 0.0
     for pdf in range(gmms.num_pdfs):
         rows = order[borders[pdf] : borders[pdf + 1]]
         if len(rows) == 0:
             continue
-        own = slice(gmms.offsets[pdf], gmms.offsets[pdf + 1])
+        own = slice(int(gmms.offsets[pdf]), int(gmms.offsets[pdf + 1]))
         x = frames[rows].astype(np.float64)
-        squares = x * x
-        scores = x @ linear[own].T - 0.5 * (squares @ inverse[own].T) + form[own]  # [n, M]
+        scores = x @ linear[own].T - 0.5 * ((x * x) @ inverse[own].T) + form[own]  # [n, M]
         best = scores.max(axis=1, keepdims=True)
-        posteriors = np.exp(scores - best)
-        norm = posteriors.sum(axis=1, keepdims=True)
-        posteriors /= norm
-        total += float((np.log(norm) + best).sum())
-        occupancy[own] = posteriors.sum(axis=0)
-        first[own] = posteriors.T @ x
-        second[own] = posteriors.T @ squares
-    return Stats(occupancy, first, second, total, int(borders[-1] - borders[0]))
+        shares = np.exp(scores - best)
+        norm = shares.sum(axis=1, keepdims=True)
+        yield Posteriors(own, x, shares / norm, float((np.log(norm) + best).sum()))
 
 
 def add(parts: Sequence[Stats]) -> Stats:
@@ -167,15 +181,15 @@ def update(gmms: Gmms, stats: Stats, min_occupancy: float = MIN_OCCUPANCY) -> Gm
     )
 
 
-def split_targets(occupancies: NDArray[np.floating], total: int) -> NDArray[np.int64]:
-    """Share `total` Gaussians among PDFs by the SPLIT_POWER-th power of their frame counts [P].
+def split_targets(occupancies: NDArray[np.floating], total: int, power: float = SPLIT_POWER) -> NDArray[np.int64]:
+    """Share `total` Gaussians among PDFs by the `power`-th power of their frame counts [P].
 
     One at a time goes to the PDF with the largest count^power per Gaussian, as long as MIN_SPLIT_COUNT frames are
     left for each (Kaldi's GetSplitTargets).
     """
     targets = np.ones(len(occupancies), np.int64)
-    power = np.maximum(occupancies, 0.0) ** SPLIT_POWER
-    queue = [(-float(power[pdf]), pdf) for pdf in range(len(targets))]
+    shares = np.maximum(occupancies, 0.0) ** power
+    queue = [(-float(shares[pdf]), pdf) for pdf in range(len(targets))]
     heapq.heapify(queue)
     left = total - len(targets)
     while left > 0 and queue:
@@ -184,7 +198,7 @@ def split_targets(occupancies: NDArray[np.floating], total: int) -> NDArray[np.i
             continue
         targets[pdf] += 1
         left -= 1
-        heapq.heappush(queue, (-float(power[pdf] / targets[pdf]), pdf))
+        heapq.heappush(queue, (-float(shares[pdf] / targets[pdf]), pdf))
     return targets
 
 

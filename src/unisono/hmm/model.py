@@ -2,7 +2,8 @@
 
 `model.h5` (format "unisono.hmm/1"): `tree` uint8 (Kaldi's binary ContextDependency), `topology` uint8 (Kaldi's text,
 UTF-8), `transition_log_probs` float32 [transition-ids + 1] (entry 0 unused), `weights` float32 [G], `means` and
-`variances` float32 [G, D], `offsets` int64 [P + 1]; attribute `feature_options`, JSON with sorted keys.
+`variances` float32 [G, D], `offsets` int64 [P + 1]; attribute `feature_options`, JSON with sorted keys. A model on
+transformed features (LDA+MLLT) also has `transform` float32 [D, (2 splice + 1) features] and the attribute `splice`.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from unisono.errors import UserError
 from unisono.files import atomic_path
 from unisono.hmm.gmm import Gmms, Scorer
 from unisono.hmm.libs import khg
+from unisono.hmm.transform import apply
 
 FORMAT = "unisono.hmm/1"
 _KINDS = {
@@ -41,6 +43,8 @@ class HmmModel:
     transition_log_probs: NDArray[np.float32]
     gmms: Gmms
     feature_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    transform: NDArray[np.float32] | None = None  # [D, (2 splice + 1) dim], of spliced frames
+    splice: int = 0  # frames on either side
 
     @functools.cached_property
     def tree(self) -> Any:
@@ -66,7 +70,9 @@ class HmmModel:
 
     @property
     def dim(self) -> int:
-        """Return the dimension of the features, after deltas."""
+        """Return the dimension of the features, after deltas, before the model's own splicing and transform."""
+        if self.transform is not None:
+            return self.transform.shape[1] // (2 * self.splice + 1)
         return self.gmms.means.shape[1]
 
     @property
@@ -83,10 +89,17 @@ class HmmModel:
     def _scorer(self) -> Scorer:
         return Scorer(self.gmms)
 
+    def transformed(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the mixtures see, float32 [T, D], for the frames [T, dim] of one whole utterance."""
+        return frames if self.transform is None else apply(frames, self.splice, self.transform)
+
     def log_likelihoods(self, frames: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return log p(x_t | pdf), [T, num_pdfs] float32, for frames [T, dim] after CMVN and deltas."""
+        """Return log p(x_t | pdf), [T, num_pdfs] float32, for frames [T, dim] after CMVN and deltas.
+
+        The frames are those of one whole utterance: a model with a transform splices them first.
+        """
         check_dimension(self, frames, "the features")
-        return self._scorer(frames)
+        return self._scorer(self.transformed(np.asarray(frames, np.float32)))
 
     @functools.cached_property
     def am_gmm(self) -> Any:
@@ -94,7 +107,7 @@ class HmmModel:
         acoustic, offsets = khg.AmDiagGmm(), self.gmms.offsets
         for pdf in range(self.num_pdfs):
             own = slice(offsets[pdf], offsets[pdf + 1])
-            gmm = khg.DiagGmm(int(offsets[pdf + 1] - offsets[pdf]), self.dim)
+            gmm = khg.DiagGmm(int(offsets[pdf + 1] - offsets[pdf]), self.gmms.means.shape[1])
             gmm.set_weights(self.gmms.weights[own])
             gmm.set_invvars_and_means(1.0 / self.gmms.variances[own], self.gmms.means[own])
             gmm.compute_gconsts()
@@ -159,6 +172,9 @@ def save_model(path: str | Path, model: HmmModel) -> None:
         file.attrs["feature_options"] = json.dumps(model.feature_options, sort_keys=True)
         for name, (kind, _) in _KINDS.items():
             file.create_dataset(name, data=np.asarray(arrays[name], kind))
+        if model.transform is not None:
+            file.attrs["splice"] = model.splice
+            file.create_dataset("transform", data=np.asarray(model.transform, "<f4"))
 
 
 def load_model(path: str | Path) -> HmmModel:
@@ -171,12 +187,16 @@ def load_model(path: str | Path) -> HmmModel:
                 raise UserError(f"{path}: not an HMM of format {FORMAT}: train it anew")
             arrays = {name: _read(file, name, kind, rank) for name, (kind, rank) in _KINDS.items()}
             options = json.loads(str(file.attrs["feature_options"]))
+            transform = _read(file, "transform", "<f4", 2) if "transform" in file else None
+            splice = 0 if transform is None else int(str(file.attrs["splice"]))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: damaged ({error}): delete it and train it anew") from None
     gmms = Gmms(arrays["weights"], arrays["means"], arrays["variances"], arrays["offsets"])
     _check(path, gmms)
+    if transform is not None:
+        _check_transform(path, gmms, transform, splice)
     text = arrays["topology"].tobytes().decode()
-    return HmmModel(arrays["tree"].tobytes(), text, arrays["transition_log_probs"], gmms, options)
+    return HmmModel(arrays["tree"].tobytes(), text, arrays["transition_log_probs"], gmms, options, transform, splice)
 
 
 def _read(file: h5py.File, name: str, kind: str, rank: int) -> NDArray[Any]:
@@ -202,3 +222,9 @@ def _check(path: str | Path, gmms: Gmms) -> None:
         or (gmms.weights <= 0).any()
     ):
         raise UserError(f"{path}: its mixtures have values that are not finite or not positive: train it anew")
+
+
+def _check_transform(path: str | Path, gmms: Gmms, transform: NDArray[np.float32], splice: int) -> None:
+    fits = transform.shape[0] == gmms.means.shape[1] and splice >= 0 and transform.shape[1] % (2 * splice + 1) == 0
+    if not fits or not np.isfinite(transform).all():
+        raise UserError(f"{path}: its transform does not fit its mixtures: delete it and train it anew")

@@ -22,6 +22,17 @@ class TriOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class LdaMlltOptions:
+    """LDA+MLLT training: as triphones, on `dim` dimensions made from each frame and `splice` on either side."""
+
+    iterations: int
+    leaves: int
+    gaussians: int
+    dim: int
+    splice: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HmmOptions:
     """The section as a whole; `features` belongs to the feature stage and is not read here."""
 
@@ -32,8 +43,9 @@ class HmmOptions:
     silence_probability: float
     mono: MonoOptions
     tri: TriOptions
-    align: Literal["mono", "tri"]
+    align: Literal["mono", "tri", "lda_mllt"]
     beam: float
     retry_beam: float
     acoustic_scale: float
     seed: int
+    lda_mllt: LdaMlltOptions | None = None  # only its own stage is told

@@ -27,6 +27,8 @@ from unisono.hmm.triphones import convert_ids, shard_stats, transition_table
 FIRST_MIN_OCCUPANCY = 3.0  # frames for a Gaussian after the flat start, as in train_mono.sh
 
 Progress = Callable[[dict[str, Any]], None]
+# Iteration, model and alignments by shard -> the model to go on with.
+Adapt = Callable[[int, HmmModel, Sequence[Alignments]], HmmModel]
 
 
 class Trained(NamedTuple):
@@ -44,6 +46,7 @@ class Plan(NamedTuple):
     gaussians: int
     realign: frozenset[int]
     min_occupancy: float  # in the first iteration
+    power: float = gmm.SPLIT_POWER  # of a PDF's frames, to share Gaussians
 
 
 def mono_plan(options: HmmOptions) -> Plan:
@@ -100,7 +103,7 @@ def train_mono(
     """Train monophones from a flat start, in `processes` processes. Raises UserError if nothing can be aligned."""
     model = flat_model(lang, shards, feature_options)
     corpus = Corpus(lang, shards, model, options, processes)
-    return _train(corpus, model, corpus.flat(model), mono_plan(options), progress)
+    return refine(corpus, model, corpus.flat(model), mono_plan(options), progress)
 
 
 def train_tri(
@@ -116,18 +119,34 @@ def train_tri(
 
     `alignments` are transition-ids of `mono`, [N] for each shard, 0 for the frames of utterances without one.
     """
+    model, start = triphone_start(lang, shards, mono, alignments, options.tri.leaves, mono.feature_options, processes)
+    return refine(Corpus(lang, shards, model, options, processes), model, start, tri_plan(options), progress)
+
+
+def triphone_start(
+    lang: Lang,
+    shards: Sequence[Shard],
+    source: HmmModel,
+    alignments: Sequence[NDArray[np.int32]],
+    leaves: int,
+    feature_options: dict[str, Any],
+    processes: int,
+) -> tuple[HmmModel, list[Alignments]]:
+    """Grow a tree on the frames as `alignments` by `source` deal them; return its single Gaussians and the same paths.
+
+    The frames need not be those that `source` was trained on.
+    """
     independent = frozenset(lang.silence_ids)
-    old = transition_table(mono.transition_model)
+    old = transition_table(source.transition_model)
     parts = map_shards(lambda i: shard_stats(shards[i], old, alignments[i], independent), len(shards), processes)
-    root, sums = build(merge(parts), phone_states(lang), lang.silence_ids, options.tri.leaves)
-    model = _topology_model(to_kaldi(root, 3, 1), lang.topology, initial_gmms(sums), mono.feature_options)
+    root, sums = build(merge(parts), phone_states(lang), lang.silence_ids, leaves)
+    model = _topology_model(to_kaldi(root, 3, 1), lang.topology, initial_gmms(sums), feature_options)
     new = transition_table(model.transition_model)
     start = [
         Alignments(convert_ids(shard, old, new, ids, root, independent), {}, 0, 0.0)
         for shard, ids in zip(shards, alignments, strict=True)
     ]
-    corpus = Corpus(lang, shards, model, options, processes)
-    return _train(corpus, model, start, tri_plan(options), progress)
+    return model, start
 
 
 def initial_gmms(sums: NDArray[np.float64]) -> gmm.Gmms:
@@ -138,12 +157,21 @@ def initial_gmms(sums: NDArray[np.float64]) -> gmm.Gmms:
     return gmm.single_gaussians(means, np.maximum(used[:, 1 + dim :] / used[:, :1] - means * means, VARIANCE_FLOOR))
 
 
-def _train(corpus: Corpus, model: HmmModel, start: list[Alignments], plan: Plan, progress: Progress) -> Trained:
+def refine(
+    corpus: Corpus,
+    model: HmmModel,
+    start: list[Alignments],
+    plan: Plan,
+    progress: Progress,
+    adapt: Adapt = lambda iteration, model, parts: model,
+) -> Trained:
+    """Train a model from its first alignments; `adapt` may exchange model and frames before an iteration."""
     generator = np.random.default_rng(np.random.SeedSequence(corpus.options.seed))
     parts, rows = start, []
     first = len(model.gmms.weights)
     step = max(plan.gaussians - first, 0) / max(plan.grow, 1)
     for iteration in range(1, plan.iterations + 1):
+        model = adapt(iteration, model, parts)
         prepare(model)
         done = _pass(corpus, model, None if iteration in plan.realign else parts)
         parts = [part for part, _, _ in done]
@@ -163,7 +191,9 @@ def _train(corpus: Corpus, model: HmmModel, start: list[Alignments], plan: Plan,
         progress(rows[-1])
         total = first + round(step * min(iteration, plan.grow))
         low = plan.min_occupancy if iteration == 1 else gmm.MIN_OCCUPANCY
-        model = _updated(model, stats, np.sum([counts for _, _, counts in done], axis=0), total, low, generator)
+        counts = np.sum([part for _, _, part in done], axis=0)
+        targets = gmm.split_targets(_occupancies(model, stats), total, plan.power)
+        model = _updated(model, stats, counts, targets, low, generator)
     facts = {"pdfs": model.num_pdfs, "gaussians": len(model.gmms.weights), "failed": corpus.failures(parts)}
     return Trained(model, {"iterations": rows, **facts})
 
@@ -183,19 +213,21 @@ def _pass(
     return map_shards(task, len(corpus.shards), corpus.processes)
 
 
+def _occupancies(model: HmmModel, stats: gmm.Stats) -> NDArray[np.float64]:
+    return np.add.reduceat(stats.occupancy, model.gmms.offsets[:-1])
+
+
 def _updated(
     model: HmmModel,
     stats: gmm.Stats,
     counts: NDArray[np.float64],
-    total: int,
+    targets: NDArray[np.int64],
     min_occupancy: float,
     generator: np.random.Generator,
 ) -> HmmModel:
     transitions = transition_model(model.tree, model.topology, model.transition_log_probs)
     transitions.mle_update(counts, khg.MleTransitionUpdateConfig())
-    gmms = gmm.update(model.gmms, stats, min_occupancy)
-    occupancies = np.add.reduceat(stats.occupancy, model.gmms.offsets[:-1])
-    gmms = gmm.split(gmms, gmm.split_targets(occupancies, total), generator)
+    gmms = gmm.split(gmm.update(model.gmms, stats, min_occupancy), targets, generator)
     log_probs = np.array(transitions.log_probs, np.float32)
     return HmmModel(model.tree_bytes, model.topology, log_probs, gmms, model.feature_options)
 
