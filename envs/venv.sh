@@ -37,7 +37,7 @@ install() { # quiet; after a failure the end of pip's own words
     if ! .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --progress-bar off \
         --retries 5 --timeout "${PIP_DEFAULT_TIMEOUT:-60}" "$@" >>"$log" 2>&1; then
         tail -n 15 "$log" >&2
-        fail "pip could not install from requirements.lock (above and in $log): mend the cause, then 'make venv' starts anew"
+        fail "pip failed (above and in $log): mend the cause, then 'make venv' starts anew"
     fi
 }
 
@@ -73,6 +73,6 @@ echo "make venv: installing requirements.lock into .venv (some minutes, once)" >
 rm -f .venv/.complete .venv/install.log
 touch .venv/.unfinished
 install -r requirements.lock
+rm -f .venv/.unfinished # from here on a failure costs no more than this one small package
 install --no-deps --no-build-isolation --editable .
 echo "$wanted $(cd .venv && pwd -P)" >.venv/.complete
-rm -f .venv/.unfinished

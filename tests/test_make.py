@@ -96,7 +96,7 @@ def test_failed_install_is_said_and_not_taken_as_finished(house):
         'if [ "$1" = -m ]; then echo "ERROR: no network" >&2; exit 1; fi\n' + f'exec {sys.executable} "$@"\n',
     )
     code, lines = venv(house)
-    assert code == 2 and "ERROR: no network" in lines and lines[-1].startswith("make venv: pip could not install")
+    assert code == 2 and "ERROR: no network" in lines and lines[-1].startswith("make venv: pip failed")
     assert not (house / ".venv" / ".complete").exists() and (house / ".venv" / ".unfinished").exists()
 
 
