@@ -1,18 +1,37 @@
-"""The corpus stage: validated utterance tables, lexicon, text for the language model, and statistics."""
+"""The corpus stage: validated tables, lexicon, text and statistics; or a public original made into a corpus.
+
+The pipeline calls it with --options. By hand, `unisono corpus fsdd --from DIR` and `unisono corpus speechocean762
+--from DIR` turn a downloaded original into the folder that config/fsdd*.yaml or config/speechocean762.yaml reads.
+"""
 
 import argparse
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("--options", required=True, help="config section corpus as JSON")
-    parser.add_argument("--corpora-dir", required=True, help="folder that holds the folder corpus.dir")
-    parser.add_argument("--out-dir", required=True, help="folder for the tables (and for generated audio)")
-    parser.add_argument("--processes", type=int, default=1, help="processes for checks and speaking")
+    parser.add_argument("original", nargs="?", help="public corpus to convert: fsdd or speechocean762")
+    parser.add_argument("--from", dest="source", metavar="DIR", help="folder of the unpacked original")
+    parser.add_argument("--corpora-dir", default="corpora", help="folder that holds the corpora's folders (corpora)")
+    parser.add_argument("--options", help="config section corpus as JSON")
+    parser.add_argument("--out-dir", help="folder for the tables (and for generated audio)")
+    parser.add_argument("--processes", type=int, default=1, help="processes for checks, speaking and converting")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Build the corpus and say what it holds."""
+    """Build the corpus, or convert an original, and say what it holds."""
+    from unisono.errors import UserError
+
+    if args.original and args.source and not (args.options or args.out_dir):
+        _convert(args)
+    elif args.options and args.out_dir and not (args.original or args.source):
+        _build(args)
+    else:
+        raise UserError(
+            "give either fsdd or speechocean762 and --from DIR (and --corpora-dir), or --options and --out-dir"
+        )
+
+
+def _build(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from unisono.data.corpus import CorpusOptions, build
@@ -27,3 +46,21 @@ def run(args: argparse.Namespace) -> None:
         )
     for entry in facts["quarantined"]:
         print(f"set aside: {entry['utterance_id']} ({entry['split']}): {entry['reason']}")
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from unisono.data.originals import bring
+    from unisono.data.text import short_list
+
+    made = bring(args.original, Path(args.source), Path(args.corpora_dir), args.processes)
+    target = Path(args.corpora_dir, args.original)
+    print(f"{target}: {made.recordings} recordings, {made.seconds / 3600:.2f} hours")
+    if made.different:
+        print(
+            f"warning: {len(made.different)} of them differ from those that the published figures were made with: "
+            + short_list(made.different, 5)
+        )
+    else:
+        print("all equal, sample for sample, to those that the published figures were made with")

@@ -24,7 +24,9 @@ _NOISE = 4.0  # standard deviation of the noise in gaps, in 16-bit units: zeros 
 class SourceRow:
     """One utterance as its source gives it; `where` names file and line in messages.
 
-    `fault` is the reason why the source could not make the recording, or "".
+    `fault` is the reason why the source could not make the recording, or "". `segment`: start and end in seconds of
+    the part of `path` that is the utterance (end None: to the end); None: all of it. `speaker_class`: such as the
+    speaker's sex, "" where it is not known.
     """
 
     utterance_id: str
@@ -34,6 +36,8 @@ class SourceRow:
     transcript: str
     where: str
     fault: str = ""
+    segment: tuple[float, float | None] | None = None
+    speaker_class: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
