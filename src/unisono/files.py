@@ -1,9 +1,10 @@
-"""Files that are either whole or absent: unique temporary name in the same folder, fsync, rename, fsync of the folder."""
+"""Files and folders that are whole or absent: temporary name beside them, fsync, rename, fsync of the folder."""
 
 import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,29 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; publish it under `path` when the block ends without an error.
+
+    After an error it is removed with all that lies in it. Raises UserError where `path` is there already.
+    """
+    target = Path(os.path.abspath(path))
+    if os.path.lexists(target):
+        raise UserError(f"{path}: is there already: remove it or give another folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        yield temporary
+        for inner in sorted(temporary.rglob("*")):
+            _sync(inner)
+        temporary.chmod(0o777 & ~_umask())
+        _sync(temporary)
+        temporary.rename(target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -1,8 +1,9 @@
 """What tune and decode share: an acoustic model of either kind, the graph and the features of one split."""
 
 import argparse
+import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from unisono.hmm.model import HmmModel
 
 LogLikelihoods = Callable[[str], npt.NDArray[np.float32]]
+
+
+class Features(Protocol):
+    """Where features come from, by utterance id: FeatureReader or RecordingFeatures."""
+
+    options: FeatureOptions
+
+    def get(self, utt: str) -> np.ndarray:
+        """Return features after CMVN and deltas, float32 [t, options.dim]."""
+        ...
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,10 +60,11 @@ def scorer(args: argparse.Namespace, reader: FeatureReader, hmm: "HmmModel") -> 
         return lambda utterance: hmm.log_likelihoods(reader.get(utterance))
     if not args.network:
         raise UserError("--network: missing: --system dnn needs the trained network")
-    return _network_scorer(args.network, args.threads, reader, hmm.num_pdfs)
+    return network_scorer(args.network, args.threads, reader, hmm.num_pdfs)
 
 
-def _network_scorer(path: str, threads: int, reader: FeatureReader, num_pdfs: int) -> LogLikelihoods:
+def network_scorer(path: str | os.PathLike[str], threads: int, reader: Features, num_pdfs: int) -> LogLikelihoods:
+    """Return a function from an utterance id to a network's log-likelihoods; see `scorer`."""
     import torch
 
     from unisono.nn.model_file import load_model, network_of
@@ -66,7 +78,7 @@ def _network_scorer(path: str, threads: int, reader: FeatureReader, num_pdfs: in
         )
     if network.feature_dim != reader.options.dim:
         raise UserError(
-            f"{path}: the network takes {network.feature_dim} features a frame, the files have {reader.options.dim}: "
+            f"{path}: the network takes {network.feature_dim} features a frame, these are {reader.options.dim}: "
             "use the features it was trained on"
         )
     if model.log_prior is None:

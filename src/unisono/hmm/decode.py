@@ -128,11 +128,12 @@ def decode(
     settings: Sequence[Setting],
     beam: Beam,
     processes: int = 1,
+    advance: Callable[[int], None] = lambda utterances: None,
 ) -> dict[Setting, dict[str, Hypothesis]]:
     """Decode utterances at each of some settings; the log-likelihoods are computed once for all of them.
 
     `scorer(utterance)` returns float32 [frames, pdfs]; it runs in a forked process. The result does not depend on
-    `processes`.
+    `processes`. `advance(utterances)` is called when so many more are done.
     """
     batches = [utterances[begin : begin + BATCH] for begin in range(0, len(utterances), BATCH)]
 
@@ -146,8 +147,11 @@ def decode(
                 raise UserError(f"utterance {utterance}: {error}") from None
         return found
 
+    def done(index: int) -> None:
+        advance(len(batches[index]))
+
     results: dict[Setting, dict[str, Hypothesis]] = {setting: {} for setting in settings}
-    for batch, found in zip(batches, map_shards(task, len(batches), processes), strict=True):
+    for batch, found in zip(batches, map_shards(task, len(batches), processes, done), strict=True):
         for utterance, hypotheses in zip(batch, found, strict=True):
             for setting, hypothesis in zip(settings, hypotheses, strict=True):
                 results[setting][utterance] = hypothesis

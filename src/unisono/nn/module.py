@@ -14,7 +14,7 @@ class AcousticModel(nn.Module):
 
     Input: [T, feature_dim] or [N, T, feature_dim], float, unspliced frames of one utterance (or N of the same length),
     computed and normalised as in training. Context is spliced here; the first and last frame are repeated at the edges.
-    Output: [T, num_pdfs] or [N, T, num_pdfs], natural logarithms. Subtract `log_prior` for scaled likelihoods.
+    Output: [T, num_pdfs] or [N, T, num_pdfs], natural logarithms. `log_likelihoods` gives what a decoder searches with.
     """
 
     log_prior: Tensor
@@ -50,6 +50,10 @@ class AcousticModel(nn.Module):
         for layer in self.layers[:-1]:
             values = self.nonlinearity(layer(values))
         return torch.log_softmax(self.layers[-1](values), dim=-1)
+
+    def log_likelihoods(self, frames: Tensor) -> Tensor:
+        """Return log p(frame | pdf) up to a constant a frame: log-posteriors minus `log_prior`; shapes as `forward`."""
+        return self(frames) - self.log_prior
 
 
 def load(path: str | os.PathLike[str]) -> AcousticModel:

@@ -1,0 +1,88 @@
+"""Recognise the words of recordings with a trained system: text, JSON lines, or CTM with the time of each word.
+
+Each recording is one utterance, mono, WAV or FLAC, of the sampling rate of the training; cut long ones at pauses.
+CMVN per speaker takes all recordings of a speaker that are given: name the speakers in a table, or say
+--one-speaker; otherwise each file is a speaker of its own. Times come from a forced alignment of the words found.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unisono.cli.recognition import Transcript
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("audio", nargs="*", metavar="AUDIO", help="recordings, WAV or FLAC")
+    parser.add_argument("--table", metavar="TSV", help="recordings by columns utterance_id, speaker_id, path")
+    parser.add_argument("--system", required=True, metavar="DIR", help="folder of a finished run, or an exported one")
+    parser.add_argument("--one-speaker", action="store_true", help="all AUDIO files are of one speaker")
+    parser.add_argument("--format", choices=("text", "json", "ctm"), default="text", help="default: text")
+    parser.add_argument("--times", action="store_true", help="with --format json: the time of each word, too")
+    parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="no result depends on their number (1)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, recognise, write."""
+    import sys
+
+    from unisono.cli.recognition import transcribe
+    from unisono.cli.system import read_system
+    from unisono.data.recordings import of_files, read_recordings
+    from unisono.errors import UserError
+    from unisono.files import write_text
+
+    if bool(args.audio) == bool(args.table):
+        raise UserError("AUDIO, --table: give either recordings or a table of them")
+    if args.one_speaker and args.table:
+        raise UserError("--one-speaker: goes with AUDIO: a table names the speakers")
+    if args.log and not args.out:
+        raise UserError("--out: missing: --log takes all that is printed, so the words need a file of their own")
+    recordings = read_recordings(args.table) if args.table else of_files(args.audio, args.one_speaker)
+    timed = args.format == "ctm" or args.times
+    found = transcribe(read_system(args.system), recordings, timed, args.threads, args.processes)
+    text = {"text": format_text, "json": format_json, "ctm": format_ctm}[args.format](found)
+    if args.out:
+        write_text(args.out, text)
+    else:
+        sys.stdout.write(text)
+
+
+def format_text(transcripts: "Sequence[Transcript]") -> str:
+    """Kaldi text: a line `utterance_id WORD WORD` each, in the order given."""
+    return "".join(" ".join([found.recording.utterance_id, *found.words]) + "\n" for found in transcripts)
+
+
+def format_json(transcripts: "Sequence[Transcript]") -> str:
+    """Return a JSON object a line, in the order given.
+
+    Keys: utterance_id, speaker_id, path, duration_s, text; complete: false where no whole sentence survived the
+    search and the best part of one is given; with times also words, a list of {word, start_s, duration_s}, null where
+    the words could not be aligned.
+    """
+    lines = []
+    for found in transcripts:
+        name, speaker, path = found.recording
+        row = {"utterance_id": name, "speaker_id": speaker, "path": str(path), "duration_s": round(found.seconds, 4)}
+        row |= {"text": " ".join(found.words), "complete": found.complete}
+        if found.timed:
+            keys = ("word", "start_s", "duration_s")
+            row["words"] = None if found.times is None else [dict(zip(keys, t, strict=True)) for t in found.times]
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def format_ctm(transcripts: "Sequence[Transcript]") -> str:
+    """Return NIST CTM, sorted by utterance: `utterance_id 1 start duration WORD`, seconds, no confidence.
+
+    Utterances without words, and those whose words could not be aligned (a warning tells), have no lines.
+    """
+    return "".join(
+        f"{found.recording.utterance_id} 1 {start:.3f} {duration:.3f} {word}\n"
+        for found in sorted(transcripts, key=lambda found: found.recording.utterance_id)
+        for word, start, duration in found.times or []
+    )
