@@ -1,8 +1,8 @@
-"""Learning rates over a run (papers.md 6.6). Rates are per summed gradient, as in Kaldi.
+"""Learning rates over a run (docs/mathematics.md 6.6). Rates are per summed gradient, as in Kaldi.
 
 The rate that a worker uses is `base x workers x scale`: the base of the schedule, the number of workers where the
-combine rule wants it (a mean of N models takes an N-fold rate, block momentum does not; papers.md 6.3), and the
-scale that back-off leaves behind. `progress` is the fraction of the run's frames that lie before an iteration.
+combine rule wants it (a mean of N models takes an N-fold rate, block momentum does not; docs/mathematics.md 6.3), and
+the scale that back-off leaves behind. `progress` is the fraction of the run's frames that lie before an iteration.
 """
 
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ def base_rate(
     """Return the rate before scaling by workers.
 
     exponential: r0 (rf / r0)^p, the last iteration at rf (Kaldi's get_learning_rate); with `per: epoch`, p = e/(E-1).
-    polynomial: r0 / (1 + ((r0/rf)^(1/c) - 1) p)^c, which is papers.md 6.4 with `a` chosen so that it ends at rf.
+    polynomial: r0 / (1 + ((r0/rf)^(1/c) - 1) p)^c, docs/mathematics.md 6.4 with `a` such that it ends at rf.
     fixed: the epoch's rate, the last one kept. newbob: what the dev objective has left (`newbob_rate`).
     """
     if options.kind == "newbob":
@@ -104,7 +104,7 @@ def newbob_start(learning_rate: float) -> dict[str, Any]:
 
 
 def newbob_step(options: NewbobOptions, state: dict[str, Any], objective: float) -> tuple[dict[str, Any], bool, bool]:
-    """Judge one epoch by the dev objective (mean log-probability, higher is better; papers.md 6.6).
+    """Judge one epoch by the dev objective (mean log-probability, higher is better; docs/mathematics.md 6.6).
 
     With loss = -objective: rel = (best - loss) / best, 0 after a rejection; below `start` halving begins, once it
     is on a gain below `stop` ends the run; while it is on the rate is multiplied by `factor` after each epoch.

@@ -98,7 +98,10 @@ def worker_range(workers: int | Ramp) -> tuple[int, int]:
 
 
 def workers_at(workers: int | Ramp, progress: float) -> int:
-    """Return floor(0.5 + initial + (final - initial) progress), Kaldi's ramp (papers.md 2.4); progress in [0, 1]."""
+    """Return floor(0.5 + initial + (final - initial) progress), Kaldi's ramp (docs/mathematics.md 2.4).
+
+    progress: in [0, 1].
+    """
     initial, final = worker_range(workers)
     return int(0.5 + initial + (final - initial) * min(progress, 1.0))
 
@@ -113,7 +116,7 @@ def static_workers(iterations: int, workers: Any) -> list[int]:
 
 
 def deal(lengths: Sequence[int], workers: int) -> list[int]:
-    """Deal utterances once, longest first, each to the worker with the fewest frames so far (papers.md 1.4).
+    """Deal utterances once, longest first, each to the worker with the fewest frames so far (docs/mathematics.md 1.4).
 
     Ties go to the earlier utterance and the lower worker. Returns the worker of each utterance.
     """

@@ -85,7 +85,7 @@ def test_who_takes_part(objectives, finite, minibatches, expected):
 
 
 def literal_bmuf(initial, means, eta, zeta, nesterov):
-    """The loop of papers.md 6.3 with W, W_g and Delta, in float64."""
+    """The loop of docs/mathematics.md 6.3 with W, W_g and Delta, in float64."""
     w = w_g = initial.double()
     delta = torch.zeros_like(w)
     for mean in means:

@@ -1,4 +1,4 @@
-"""Online natural gradient against a dense, literal twin in float64, and the invariants of papers.md 6.1.10."""
+"""Online natural gradient against a dense twin in float64, and the invariants of docs/mathematics.md 6.1.10."""
 
 import math
 

@@ -35,7 +35,7 @@ def weights_of(
 def accept(
     objectives: Sequence[float], finite: Sequence[bool], minibatches: Sequence[int], reject_below: float
 ) -> list[bool]:
-    """Say which workers take part in a combination (design: papers.md 2.4 with a test for finite numbers).
+    """Say which workers take part in a combination (design: docs/mathematics.md 2.4 with a test for finite numbers).
 
     objectives: mean log-probability per frame over each worker's slice. finite: whether all of its parameters are.
     A worker is left out if either is not finite, or if its slice had at least 10 minibatches and its objective is
@@ -71,7 +71,7 @@ class RunningMean:
 
 
 def weighted_mean(vectors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return sum_n w_n x_n over vectors [P] in their order, in their dtype (papers.md 6.2)."""
+    """Return sum_n w_n x_n over vectors [P] in their order, in their dtype (docs/mathematics.md 6.2)."""
     mean = RunningMean(len(vectors[0]))
     for vector, weight in zip(vectors, weights, strict=True):
         mean.add(vector, weight)

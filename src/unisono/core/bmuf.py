@@ -1,4 +1,4 @@
-"""Blockwise model-update filtering (papers.md 6.3; Chen and Huo 2016).
+"""Blockwise model-update filtering (docs/mathematics.md 6.3; Chen and Huo 2016).
 
 With Nesterov's form and block_momentum = outer momentum this is DiLoCo's outer step (SGD with Nesterov momentum on the
 outer gradient W_g - mean); the classical form at a constant rate is SlowMo's with beta = block_momentum.

@@ -1,4 +1,4 @@
-"""The Fisher estimate of online natural gradient, one factor: equations of papers.md 6.1.2 to 6.1.5.
+"""The Fisher estimate of online natural gradient, one factor: equations of docs/mathematics.md 6.1.2 to 6.1.5.
 
 F = R^T D R + rho I with R orthonormal rows [R, dim]; kept as W = E^(1/2) R, d and rho. Large matrices have the dtype of
 the data; everything of size R is float64, because it holds fourth powers of the data.
@@ -19,7 +19,7 @@ LARGEST_INVERSE = 100.0  # element of the inverse Cholesky factor from which on 
 
 
 class Form(NamedTuple):
-    """What changed in Kaldi's code over the years; papers.md 6.1.4 and 6.1.5 have the dates.
+    """What changed in Kaldi's code over the years; docs/mathematics.md 6.1.4 and 6.1.5 have the dates.
 
     eigen_start: start from eigenvectors of the first minibatch, else from a fixed pattern and passes over it.
     initial_updates: the estimate is updated on calls 0 to this one, later once per period.
@@ -47,7 +47,7 @@ class Factor(NamedTuple):
 
 
 def inverse_weights(d: Tensor, rho: float, alpha: float, dim: int) -> Tensor:
-    """Return e [R], float64, of beta G^-1 = I - R^T E R (papers.md 6.1.2).
+    """Return e [R], float64, of beta G^-1 = I - R^T E R (docs/mathematics.md 6.1.2).
 
     beta = rho (1 + alpha) + alpha/dim tr D and e_i = 1/(beta/d_i + 1).
     """
@@ -56,7 +56,7 @@ def inverse_weights(d: Tensor, rho: float, alpha: float, dim: int) -> Tensor:
 
 
 def pattern_start(rank: int, dim: int, alpha: float, like: Tensor) -> Factor:
-    """Return the start of the later forms: sparse orthonormal rows, rho = d = epsilon (papers.md 6.1.5)."""
+    """Return the start of the later forms: sparse orthonormal rows, rho = d = epsilon (docs/mathematics.md 6.1.5)."""
     w = flat.matrix(rank, dim, like)
     d = torch.full((rank,), EPSILON, dtype=torch.float64)
     scale = inverse_weights(d, EPSILON, alpha, dim).sqrt()
@@ -68,7 +68,7 @@ def pattern_start(rank: int, dim: int, alpha: float, like: Tensor) -> Factor:
 
 
 def eigen_start(x: Tensor, rank: int, alpha: float, delta: float) -> Factor:
-    """Return the start of 2014: the leading eigenvectors of X^T X / N (papers.md 6.1.5).
+    """Return the start of 2014: the leading eigenvectors of X^T X / N (docs/mathematics.md 6.1.5).
 
     x: [N, dim]. Where N < R the missing rows are unit vectors made orthogonal (Kaldi draws them).
     """
@@ -92,7 +92,7 @@ def eigen_start(x: Tensor, rank: int, alpha: float, delta: float) -> Factor:
 def refresh(
     factor: Factor, ht: Tensor, j: Tensor, rows: int, trace: float, eta: float, alpha: float, form: Form
 ) -> Factor:
-    """Return the factor after one power step towards (eta/N) X^T X + (1 - eta) F (papers.md 6.1.4).
+    """Return the factor after one power step towards (eta/N) X^T X + (1 - eta) F (docs/mathematics.md 6.1.4).
 
     ht: H^T = W X^T [R, N]. j: J = H^T X [R, dim]; its storage is used up. rows: N. trace: tr(X X^T). eta in (0, 1).
     Where the numbers overflow or the eigenproblem fails, the old factor is returned.
@@ -142,7 +142,7 @@ def _split(root: Tensor, total: float, dim: int, form: Form) -> tuple[Tensor, fl
 
 
 def _repair_(w: Tensor, sqrt_e: Tensor, form: Form) -> None:
-    """Make the rows of E^(-1/2) W orthonormal again, in place, if they no longer are (papers.md 6.1.4)."""
+    """Make the rows of E^(-1/2) W orthonormal again, in place, if they no longer are (docs/mathematics.md 6.1.4)."""
     rank, dim = w.shape
     inv_sqrt_e = 1.0 / sqrt_e
     overlap = _gram(w) * inv_sqrt_e * inv_sqrt_e[:, None]

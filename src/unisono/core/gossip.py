@@ -1,4 +1,4 @@
-"""Averaging between pairs of workers instead of all of them (papers.md 1.4, the reduce types of Su and Chen)."""
+"""Averaging between pairs of workers instead of all (docs/mathematics.md 1.4, the reduce types of Su and Chen)."""
 
 from typing import Literal
 

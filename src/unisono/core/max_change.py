@@ -1,4 +1,4 @@
-"""Limits on how far one minibatch may move the parameters (papers.md 6.1.6 and 1.3)."""
+"""Limits on how far one minibatch may move the parameters (docs/mathematics.md 6.1.6 and 1.3)."""
 
 import math
 from collections.abc import Sequence
@@ -52,8 +52,8 @@ def row_scale(options: MaxChangeOptions, product: float, rate: float, rows: int,
     """Return the factor <= 1 of one layer's step under `nnet2` or `su_chen`.
 
     product: gamma_in gamma_out sum_i |x_i| |y_i| of the preconditioned rows. The limit is c = per_sample * rows *
-    limit_scale; nnet2 holds rate * product below it, su_chen the product alone (papers.md 1.3: the published code has
-    the rate's coefficient, normally 1, in place of the rate). A bound that is not finite gives factor 1: what
+    limit_scale; nnet2 holds rate * product below it, su_chen the product alone (docs/mathematics.md 1.3: the published
+    code has the rate's coefficient, normally 1, in place of the rate). A bound that is not finite gives factor 1: what
     overflowed must show in the parameters instead of being scaled away.
     """
     bound = product * rate if options.kind == "nnet2" else product
@@ -66,7 +66,7 @@ def step_scales(options: MaxChangeOptions, norms: Sequence[float], momentum: flo
 
     norms: Frobenius norm of each layer's Delta_c. k_c = min(1, per_layer / ((1 - m) |Delta_c|)), without the 1 - m
     for nnet3_2017; g = min(1, global * limit_scale / ((1 - m) |k Delta|)); the factor is g k_c. `limit_scale` is
-    1/sqrt(2) in iteration 0 (papers.md 2.4) and acts on the global limit only, as in Kaldi's scripts.
+    1/sqrt(2) in iteration 0 (docs/mathematics.md 2.4) and acts on the global limit only, as in Kaldi's scripts.
     A norm that is not finite gives factor 1: the worker is then rejected, not repaired.
     """
     rest = 1.0 - momentum

@@ -1,4 +1,4 @@
-"""Online natural gradient: precondition the rows of a minibatch by a slowly moving Fisher estimate (papers.md 6.1).
+"""Online natural gradient: rows of a minibatch times a slowly moving inverse Fisher estimate (docs/mathematics.md 6.1).
 
 For a layer y = W [x; 1] the rows of the inputs and the rows of the derivatives each have an estimator; the step is
 gamma_in gamma_out Y^^T X^. The estimator works in place: X^ = X - (X W^T) W overwrites X.
@@ -58,7 +58,7 @@ PRESETS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NgOptions:
-    """The section `optimiser.ng`. A null takes the preset's value (papers.md 6.1.5).
+    """The section `optimiser.ng`. A null takes the preset's value (docs/mathematics.md 6.1.5).
 
     preset: `nnet3` (today's Kaldi), `nnet3_2017`, `nnet2` (its last form), `nnet2_2014`, or `effective_2015` (what
         reached Su & Chen's code).
@@ -148,7 +148,7 @@ class OnlineEstimator:
         self._j: Tensor | None = None
 
     def eta(self, rows: int) -> float:
-        """Return the forgetting factor for a minibatch of `rows` (papers.md 6.1.4)."""
+        """Return the forgetting factor for a minibatch of `rows` (docs/mathematics.md 6.1.4)."""
         if self.minibatches_history > 0.0:
             return 1.0 / self.minibatches_history
         return min(1.0 - math.exp(-rows / self.history), self.form.largest_eta)
@@ -159,7 +159,7 @@ class OnlineEstimator:
         return self.count <= initial or (self.count - initial) % self.update_period == 0
 
     def precondition_(self, rows: Tensor) -> float:
-        """Overwrite rows [N, dim] by X^ = X - H W and return gamma = |X| / |X^| (papers.md 6.1.3).
+        """Overwrite rows [N, dim] by X^ = X - H W and return gamma = |X| / |X^| (docs/mathematics.md 6.1.3).
 
         X^ is made with the old estimate; the new one serves the next minibatch. Zeros and numbers that are not finite
         give 1, and what is not finite never reaches the estimate.

@@ -1,4 +1,4 @@
-"""The simple natural gradient of 2014: a Fisher estimate from the minibatch itself (papers.md 6.1.7)."""
+"""The simple natural gradient of 2014: a Fisher estimate from the minibatch itself (docs/mathematics.md 6.1.7)."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Averages over the course of training that are kept aside and never fed back (papers.md 5.2 and 6.4)."""
+"""Averages over the course of training that are kept aside and never fed back (docs/mathematics.md 5.2 and 6.4)."""
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ def ema_step(observer: Tensor, model: Tensor, decay: float) -> Tensor:
 def polyak_step(observer: Tensor, model: Tensor, count: int) -> Tensor:
     """Return observer + (model - observer) / count, the running mean of `count` models, this one included.
 
-    count: from 1 on; the first gives the model itself to the bit (A_t of papers.md 6.4 with count = t - t0).
+    count: from 1 on; the first gives the model itself to the bit (A_t of docs/mathematics.md 6.4 with count = t - t0).
     """
     if count < 1:
         raise ValueError(f"count of averaged models starts at 1: {count}")

@@ -24,7 +24,7 @@ from unisono.errors import UserError
 class OptimiserOptions:
     """The section `optimiser`.
 
-    kind: `sgd`, `ng_online` (papers.md 6.1) or `ng_simple` (6.1.7).
+    kind: `sgd`, `ng_online` (docs/mathematics.md 6.1) or `ng_simple` (6.1.7).
     learning_rate: initial rate per summed gradient, > 0; the schedule says how it goes on.
     momentum: m in [0, 1): Delta <- m Delta + step, W moves by (1 - m) Delta.
     l2: penalty l2/2 |W|^2 per frame on the weights, not on the biases, >= 0.

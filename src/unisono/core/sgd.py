@@ -30,7 +30,7 @@ def momentum_step_(weights: Tensor, delta: Tensor, momentum: float, scale: float
 
     `delta` already holds this minibatch's step (it is m times the old Delta plus the step). The factor 1 - m keeps
     the total effect of a gradient at 1; `scale` is the max-change factor, and Delta keeps its unlimited value
-    (papers.md 6.1.6). For m = 0 Delta is left as it is: the next step overwrites it.
+    (docs/mathematics.md 6.1.6). For m = 0 Delta is left as it is: the next step overwrites it.
     """
     weights.add_(delta, alpha=scale * (1.0 - momentum))
     if momentum > 0.0:

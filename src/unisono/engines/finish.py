@@ -26,7 +26,7 @@ from unisono.nn.model_file import save_model
 from unisono.recipe import RECIPE
 from unisono.schedule import Plan
 
-SMOOTHING = 0.01  # of the mean count, as in Kaldi's nnet2 (papers.md 4.3)
+SMOOTHING = 0.01  # of the mean count, as in Kaldi's nnet2 (docs/mathematics.md 4.3)
 LIBRARIES = ("torch", "numpy", "h5py", "safetensors")
 
 
