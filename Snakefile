@@ -39,6 +39,7 @@ include: "workflow/rules/train_jobs.smk"
 include: "workflow/rules/train_mpi.smk"
 # and what it is worth.
 include: "workflow/rules/decode.smk"
+include: "workflow/rules/recogniser.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
 
@@ -47,7 +48,7 @@ rule all:
     default_target: True
     input:
         results("report/summary.txt"),
-        run_files("final.safetensors", "wer.json"),
+        run_files("final.safetensors", "wer.json", "recogniser.json"),
 
 
 # On a cluster these take less time than a job's way through the queue.
@@ -57,6 +58,7 @@ localrules:
     cmvn,
     lang,
     lm,
+    recogniser,
 
 
 rule study:

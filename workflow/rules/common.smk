@@ -140,6 +140,16 @@ def cmvn_file(frontend, split):
     return results(f"features/{frontend}/{'train' if section['cmvn'] == 'global' else split}.cmvn.h5")
 
 
+def global_cmvn(wildcards):
+    """Return the training set's statistics where the network's features are normalised by those; else nothing."""
+    return [cmvn_file("net", "train")] if SHARED["features"]["cmvn"] == "global" else []
+
+
+def recogniser_settings(wildcards):
+    """Return the settings that using a recogniser needs, or that say what it is, as JSON."""
+    return study.compact({key: SHARED[key] for key in ("features", "hmm", "lm", "decode")})
+
+
 def features_of_split(wildcards):
     """Return the feature files of a front end and split."""
     return feature_shards(wildcards.frontend, wildcards.split)
