@@ -40,7 +40,7 @@ def spoil(monkeypatch):
 
 def models(task, i):
     names = [name for name in ("ema", "polyak") if task.settings["observers"][name]]
-    return load_combined(task.combined(i), task.read_state(i), tuple(names), task.network.layout)
+    return load_combined(task.combined(i), task.read_state(i), tuple(names), task.network.layout, everything=True)
 
 
 RULES = ["mean", "bmuf", "butterfly"]

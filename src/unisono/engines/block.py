@@ -145,7 +145,8 @@ class Keeper:
         state = read_state(block.state(before))
         if state.iteration != before:
             raise UserError(f"{block.state(before)}: of iteration {state.iteration}: delete it and train again")
-        combined = load_combined(block.combined(before), state, self._observers, self._layout)
+        path = block.combined(before)
+        combined = load_combined(path, state, self._observers, self._layout, everything=True)
         self._own_states = {}
         if before >= 0 and self._run.parallel.carry_state != "reset" and not state.stop:
             for number in self._crew.mine:

@@ -92,7 +92,8 @@ def advance(
     """Combine one iteration's workers and return what the next one starts from.
 
     Collective where `models` and `evaluator` are: every rank calls it with the same arguments and gets the same, save
-    that `starts` may hold a rank's own only. Raises UserError where all workers were rejected too often.
+    that `starts` may hold a rank's own only. `previous` is used up: it lets go of its vectors as they are replaced.
+    Raises UserError where all workers were rejected too often.
     """
     begun = time.perf_counter()
     iteration = plan.iterations[state.iteration + 1]
@@ -213,9 +214,12 @@ def _combine(
             optimiser=optimiser,
         )
         return fresh, state.turn, carry != "reset"
+    previous.starts, previous.optimiser = {}, {}
+    combined = replace(previous)
+    previous.model = combined.model = combined.start  # W(t-1) is not needed any more
     mean = models.mean(decision.weights)
-    combined = replace(previous, starts={}, optimiser={})
-    combined.rule, combined.model, combined.start = rule.step(previous.rule, previous.start, mean)
+    combined.rule, combined.model, combined.start = rule.step(combined.rule, combined.start, mean)
+    previous.rule, previous.model, previous.start = {}, combined.model, combined.start
     if rule.pattern == "pair":
         combined.starts = models.meet(_partners(rule, decision, state.turn), decision.accepted)
     if carry == "average" and (momentum := models.mean_momentum(decision.weights)) is not None:
@@ -240,15 +244,17 @@ def _observe(run: Run, plan: Plan, previous: Combined, combined: Combined, state
     """Move the observers on; return the number of models in the Polyak mean."""
     number = state.iteration + 1
     progress = 1.0 if plan.is_last(number) else plan.iterations[number + 1].progress
-    seen = dict.fromkeys(previous.observers, combined.model)
-    averaged = state.averaged
+    seen, averaged = previous.observers, state.averaged
+    previous.observers = combined.observers = {}
     ema, polyak = run.observers.ema, run.observers.polyak
-    if decision.kind == "combine":
-        if ema is not None and progress > ema.start:
-            seen["ema"] = observers.ema_step(previous.observers["ema"], combined.model, ema.decay)
-        if polyak is not None and progress > polyak.start:
-            averaged += 1
-            seen["polyak"] = observers.polyak_step(previous.observers["polyak"], combined.model, averaged)
+    combines = decision.kind == "combine"
+    if ema is not None:
+        moves = combines and progress > ema.start
+        seen["ema"] = observers.ema_step(seen["ema"], combined.model, ema.decay) if moves else combined.model
+    if polyak is not None:
+        moves = combines and progress > polyak.start
+        averaged += int(moves)
+        seen["polyak"] = observers.polyak_step(seen["polyak"], combined.model, averaged) if moves else combined.model
     combined.observers = seen
     return averaged
 

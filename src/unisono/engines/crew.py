@@ -96,10 +96,15 @@ class Crew:
         """Return the weighted mean of the workers' momenta, None where the optimiser has none."""
         if self.run.optimiser.momentum == 0.0:
             return None
-        active = [self.mine[n].optimiser.state()["momentum"] for n in range(len(weights)) if n in self.mine]
-        if self.comm.size == 1:
-            return average.weighted_mean(active, weights)
-        return self.comm.mean(active[0] if active else self._own().params, self._padded(weights))
+        if self.comm.size > 1:
+            own = self._own()
+            active = own.number < len(weights)
+            vector = own.optimiser.state()["momentum"] if active else own.params
+            return self.comm.mean(vector, self._padded(weights))
+        total = average.RunningMean(self.layout.size)
+        for worker, weight in enumerate(weights):
+            total.add(self.mine[worker].optimiser.state()["momentum"], weight)
+        return total.result()
 
     def meet(self, partners: Sequence[int | None], taking_part: Sequence[bool]) -> dict[int, Tensor]:
         """Return the own workers' half-way points."""

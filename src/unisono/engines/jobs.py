@@ -54,7 +54,7 @@ def train_job(
     if state.stop:
         _save_worker(out, Stats(worker, iteration, complete=True), {}, {}, network.layout)
         return
-    combined = load_combined(combined_path, state, (), network.layout, worker)
+    combined = load_combined(combined_path, state, (), network.layout, worker=worker)
     own = None if own_state is None else load_optimiser(own_state, network.layout)
     begin_(run, plan, state, combined, worker, subject.params, subject.optimiser, own or {})
     del combined
@@ -106,7 +106,7 @@ class FileModels:
         total = average.RunningMean(self._layout.size)
         for worker, weight in enumerate(weights):
             if weight:
-                total.add(self.one(worker), weight)
+                total.add(TensorFile(self._models[worker], kind=MODEL, layout=self._layout).look("model"), weight)
         return total.result()
 
     def optimiser_state(self, worker: int) -> dict[str, Tensor]:
@@ -121,7 +121,7 @@ class FileModels:
             if "momentum" not in file.names:
                 return None
             if weight:
-                total.add(file.get("momentum"), weight)
+                total.add(file.look("momentum"), weight)
         return total.result()
 
     def meet(self, partners: Sequence[int | None], taking_part: Sequence[bool]) -> dict[int, Tensor]:

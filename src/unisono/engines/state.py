@@ -120,14 +120,26 @@ def save_combined(path: str | os.PathLike[str], combined: Combined, iteration: i
 
 
 def load_combined(
-    path: str | os.PathLike[str], state: State, observers: tuple[str, ...], layout: Layout, worker: int | None = None
+    path: str | os.PathLike[str],
+    state: State,
+    observers: tuple[str, ...],
+    layout: Layout,
+    *,
+    worker: int | None = None,
+    everything: bool = False,
 ) -> Combined:
-    """Read `{i}.combine.safetensors`; with `worker` only what that worker needs to start."""
+    """Read `{i}.combine.safetensors`.
+
+    With `worker` only what that worker needs to start; without, what the next combination needs, which is all but the
+    starts of single workers and the shared optimiser state; with `everything` those too.
+    """
     file = TensorFile(path, kind=KIND, layout=layout)
     if file.iteration != state.iteration:
         raise UserError(f"{path}: of iteration {file.iteration}, the state file of {state.iteration}: give a pair")
     if worker is None:
-        return combined_from(file.all(), observers, state.best is not None)
+        passing = () if everything else ("start.", "optimiser.")
+        kept = {name: file.get(name) for name in file.names if not name.startswith(passing)}
+        return combined_from(kept, observers, state.best is not None)
     own = f"start.{worker}"
     start = own if own in file.names else "start" if "start" in file.names else "model"
     shared = {name: file.get(name) for name in file.names if name.startswith("optimiser.")}

@@ -9,9 +9,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -21,6 +21,8 @@ from unisono.errors import UserError
 from unisono.files import atomic_path
 
 FORMAT = "unisono.tensors/1"
+_BORDER = 64  # bytes; data starts here
+_TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8"}
 
 
 def layout_digest(layout: Layout) -> str:
@@ -32,14 +34,24 @@ def save_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], *, kind: str, iteration: int, layout: Layout
 ) -> None:
     """Write tensors atomically; equal tensors give equal bytes."""
-    header = {"format": FORMAT, "kind": kind, "iteration": iteration, "layout": layout_digest(layout)}
-    ready = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        safetensors.torch.save_file(ready, temporary, metadata={"unisono": json.dumps(header, sort_keys=True)})
+    about = {"format": FORMAT, "kind": kind, "iteration": iteration, "layout": layout_digest(layout)}
+    header: dict[str, Any] = {"__metadata__": {"unisono": json.dumps(about, sort_keys=True)}}
+    end, ordered = 0, sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    for name in ordered:
+        tensor = tensors[name]
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-(8 + len(text)) % _BORDER)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        # The library's own writer first copies all tensors into bytes: a memory of twice the vectors.
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in ordered:
+            file.write(tensors[name].contiguous().reshape(-1).numpy().data.cast("B"))
 
 
 class TensorFile:
-    """A file of tensors opened for reading, one tensor at a time.
+    """A file of tensors for reading, one tensor at a time; `names` are theirs, sorted.
 
     Raises UserError where it is missing, damaged, of another kind or of another layout.
     """
@@ -47,8 +59,9 @@ class TensorFile:
     def __init__(self, path: str | os.PathLike[str], *, kind: str, layout: Layout) -> None:
         self.path, self._layout = path, layout
         try:
-            self._file = safetensors.safe_open(path, framework="pt")
-            header = json.loads((self._file.metadata() or {})["unisono"])
+            with safetensors.safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {})["unisono"])
+                self.names = sorted(file.keys())
             self.iteration = int(header["iteration"])
             found = header["format"], header["kind"]
         except FileNotFoundError:
@@ -61,16 +74,17 @@ class TensorFile:
         if header.get("layout") != layout_digest(layout):
             raise UserError(f"{path}: is of another network than the config: delete the run's folder and start anew")
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the tensors, sorted."""
-        return sorted(self._file.keys())
+    def look(self, name: str) -> Tensor:
+        """Return a tensor that lives in the mapped file: to read once, not to keep."""
+        if name not in self.names:
+            raise UserError(f"{self.path}: no tensor {name!r}: delete it and run the stage that makes it")
+        # Opened anew each time: pages that a mapping has touched count as ours until it is closed.
+        with safetensors.safe_open(self.path, framework="pt") as file:
+            return file.get_tensor(name)
 
     def get(self, name: str) -> Tensor:
         """Return a tensor of one's own; flat vectors [P] come on a 64-byte border."""
-        if name not in self.names:
-            raise UserError(f"{self.path}: no tensor {name!r}: delete it and run the stage that makes it")
-        tensor = self._file.get_tensor(name)
+        tensor = self.look(name)
         if tensor.shape == (self._layout.size,) and tensor.dtype in (torch.float32, torch.float64):
             return flat.zeros(self._layout.size, tensor.dtype).copy_(tensor)
         return tensor.clone()

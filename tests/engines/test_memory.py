@@ -1,0 +1,74 @@
+"""How many parameter vectors a combination and many virtual workers hold, from the peaks at two sizes of model."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from miniature import Task, config
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.slow
+SMALL, LARGE = 200, 1400  # width of both hidden layers
+
+CHILD = """
+import resource, sys
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from miniature import Task
+import json
+settings = json.load(open(sys.argv[2] + "/config.json"))
+task = Task(sys.argv[2], settings)
+from unisono.core import average
+average.CHUNK = 1 << 14
+task.combine(1) if sys.argv[3] == "jobs" else task.block(last=0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def peak(task, what, root):
+    arguments = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(task.folder), what]
+    # One arena, and large blocks by mmap: freed vectors then leave the process.
+    env = os.environ | {"PYTHONPATH": str(root / "src"), "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "100000"}
+    done = subprocess.run(arguments, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def vectors(tmp_path, root, what, prepare, workers):
+    peaks, sizes = [], []
+    for width in (SMALL, LARGE):
+        settings = config(
+            network__hidden=[width, width], parallel__workers=workers, parallel__combine="bmuf_nesterov",
+            observers__ema={"decay": 0.9, "start": 0.0}, observers__polyak={"start": 0.0}, parallel__period_frames=32,
+            parallel__first_iteration="combine", diagnostics={"frames": 0},
+        )  # fmt: skip
+        task = Task(tmp_path / str(width), settings, 80)
+        task.initialise()
+        prepare(task)
+        peaks.append(peak(task, what, root))
+        sizes.append(task.network.layout.size * 4)
+    return (peaks[1] - peaks[0]) / (sizes[1] - sizes[0])
+
+
+def test_a_combination_of_32_models_streams(tmp_path, root):
+    def prepare(task):
+        for j in range(32):
+            task.train_worker(0, j)
+        task.combine(0)
+        for j in range(32):
+            task.train_worker(1, j)
+
+    held = vectors(tmp_path, root, "jobs", prepare, 32)
+    print(held)
+    assert held <= 8
+
+
+def test_32_virtual_workers_hold_two_vectors_each_and_eight_more(tmp_path, root):
+    # The buffers of activations grow with the width, too: small beside the square matrices.
+    held = vectors(tmp_path, root, "virtual", lambda task: None, 32)
+    print(held)
+    assert held <= 2 * 32 + 8
