@@ -244,17 +244,17 @@ def _observe(run: Run, plan: Plan, previous: Combined, combined: Combined, state
     """Move the observers on; return the number of models in the Polyak mean."""
     number = state.iteration + 1
     progress = 1.0 if plan.is_last(number) else plan.iterations[number + 1].progress
-    seen, averaged = previous.observers, state.averaged
-    previous.observers = combined.observers = {}
+    old, averaged = previous.observers, state.averaged
+    seen: dict[str, Tensor] = {}
     ema, polyak = run.observers.ema, run.observers.polyak
     combines = decision.kind == "combine"
     if ema is not None:
         moves = combines and progress > ema.start
-        seen["ema"] = observers.ema_step(seen["ema"], combined.model, ema.decay) if moves else combined.model
+        seen["ema"] = observers.ema_step(old.pop("ema"), combined.model, ema.decay) if moves else combined.model
     if polyak is not None:
         moves = combines and progress > polyak.start
         averaged += int(moves)
-        seen["polyak"] = observers.polyak_step(seen["polyak"], combined.model, averaged) if moves else combined.model
+        seen["polyak"] = observers.polyak_step(old.pop("polyak"), combined.model, averaged) if moves else combined.model
     combined.observers = seen
     return averaged
 

@@ -111,7 +111,7 @@ def metrics_rows(plan: Plan, states: Sequence[State]) -> list[dict[str, Any]]:
 
 
 def _candidates(run: Run, combined: Combined) -> dict[str, Tensor]:
-    found = {"last": combined.model} | combined.observers
+    found = {"last": combined.model, **combined.observers}
     if run.keeps_best:
         if combined.best is None:
             raise UserError("final_model: best: no epoch ended with a finite objective on dev: lower the rate")

@@ -1,7 +1,7 @@
 """What stands between two iterations: the vectors of `{i}.combine.safetensors` and the numbers of `{i}.state.json`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,13 +30,35 @@ class Combined:
     start: Tensor
     starts: dict[int, Tensor] = field(default_factory=dict)
     rule: dict[str, Tensor] = field(default_factory=dict)
-    observers: dict[str, Tensor] = field(default_factory=dict)
+    observers: MutableMapping[str, Tensor] = field(default_factory=dict)
     best: Tensor | None = None
     optimiser: dict[str, Tensor] = field(default_factory=dict)
 
     def start_of(self, worker: int) -> Tensor:
         """Return the vector that a worker starts the next iteration from."""
         return self.starts.get(worker, self.start)
+
+
+class FileVectors(MutableMapping[str, Tensor]):
+    """Vectors that are read from a file when they are asked for: what comes last must not be held from the start."""
+
+    def __init__(self, file: TensorFile, names: Mapping[str, str]) -> None:
+        self._file, self._names = file, dict(names)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._file.get(self._names[name])
+
+    def __setitem__(self, name: str, vector: Tensor) -> None:
+        raise TypeError("vectors of a file are read-only")
+
+    def __delitem__(self, name: str) -> None:
+        del self._names[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,8 +160,13 @@ def load_combined(
         raise UserError(f"{path}: of iteration {file.iteration}, the state file of {state.iteration}: give a pair")
     if worker is None:
         passing = () if everything else ("start.", "optimiser.")
-        kept = {name: file.get(name) for name in file.names if not name.startswith(passing)}
-        return combined_from(kept, observers, state.best is not None)
+        later = () if everything else ("observer.",)
+        kept = {name: file.get(name) for name in file.names if not name.startswith((*passing, *later))}
+        combined = combined_from(kept, observers, state.best is not None)
+        if not everything:
+            present = {name: f"observer.{name}" for name in observers}
+            combined.observers = FileVectors(file, {n: s if s in file.names else "model" for n, s in present.items()})
+        return combined
     own = f"start.{worker}"
     start = own if own in file.names else "start" if "start" in file.names else "model"
     shared = {name: file.get(name) for name in file.names if name.startswith("optimiser.")}
