@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from unisono.data.corpus import CorpusOptions, build
+from unisono.data.corpus import CorpusOptions, KaldiOptions, LibrispeechOptions, build
 from unisono.data.spoken import SpokenOptions
 
 SPOKEN = SpokenOptions(
@@ -34,6 +34,8 @@ OPTIONS = CorpusOptions(
     shards=2,
     seed=1,
     spoken=SPOKEN,
+    kaldi=KaldiOptions(train="train", dev="dev", test="test"),
+    librispeech=LibrispeechOptions(train=("train-a", "train-b"), dev=("dev",), test=("test",)),
 )
 
 

@@ -22,6 +22,8 @@ from unisono.recipe import RECIPE
 from unisono.schedule import read_plan, static_workers
 
 SPLITS = ["train", "dev", "test"]
+# Of a Kaldi data directory; the first three must be there.
+KALDI_FILES = ("wav.scp", "text", "utt2spk", "segments", "spk2gender")
 SCHEMA = yaml.safe_load(Path(workflow.basedir, "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 
 
@@ -109,14 +111,14 @@ def corpus_files(wildcards):
     corpus = SHARED["corpus"]
     if corpus["kind"] == "spoken":
         return []
-    names = [
-        "table",
-        "lexicon",
-        *(["strings"] if corpus["kind"] == "strings" else []),
-        "lm_text",
-        "phones",
-    ]
-    files = [os.path.join(SHARED["corpora_dir"], corpus["dir"], corpus[name]) for name in names if corpus[name]]
+    folder = os.path.join(SHARED["corpora_dir"], corpus["dir"])
+    tables = {"table": ["table"], "strings": ["table", "strings"]}.get(corpus["kind"], [])
+    names = [corpus[name] for name in [*tables, "lexicon", "lm_text", "phones"] if corpus[name]]
+    if corpus["kind"] == "kaldi":
+        for split in SPLITS:
+            parts = [os.path.join(corpus["kaldi"][split], part) for part in KALDI_FILES]
+            names += parts[:3] + [part for part in parts[3:] if os.path.exists(os.path.join(folder, part))]
+    files = [os.path.join(folder, name) for name in names]
     for file in files:
         if not os.path.exists(file):
             remedy = "say where the corpora lie with --config corpora_dir=FOLDER, or correct corpus.dir"

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unisono.data.audio import AudioInfo, UnusableAudio, inspect
+from unisono.data.kaldi_dir import read_kaldi
 from unisono.data.lexicon import Lexicon, map_unknown, read_lexicon, read_phone_set, write_lexicon
+from unisono.data.librispeech import read_librispeech
+from unisono.data.segments import cut_segments
 from unisono.data.sources import SPLITS, Source, SourceRow, join_strings, read_source_table
 from unisono.data.spoken import SpokenOptions, speak
 from unisono.data.table import Utterance, with_shards, write_table
@@ -27,6 +30,24 @@ _CHUNK = 500
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KaldiOptions:
+    """Config section `corpus.kaldi`: the Kaldi data directory of each split, below corpus.dir."""
+
+    train: str
+    dev: str
+    test: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LibrispeechOptions:
+    """Config section `corpus.librispeech`: the subsets (folders below corpus.dir) that make up each split."""
+
+    train: tuple[str, ...]
+    dev: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusOptions:
     """Config section `corpus`.
 
@@ -36,7 +57,7 @@ class CorpusOptions:
     parts of each split, fixed so that results do not depend on cores. seed: of what is drawn for the spoken corpus.
     """
 
-    kind: Literal["spoken", "table", "strings"]
+    kind: Literal["spoken", "table", "strings", "kaldi", "librispeech"]
     dir: str
     table: str
     strings: str
@@ -48,6 +69,8 @@ class CorpusOptions:
     shards: int
     seed: int
     spoken: SpokenOptions
+    kaldi: KaldiOptions
+    librispeech: LibrispeechOptions
 
 
 def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: int = 1) -> dict[str, Any]:
@@ -56,8 +79,10 @@ def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: i
         raise UserError(f"corpus.shards: {options.shards}: must be at least 1")
     source = _read(options, corpora_dir / options.dir, out_dir, processes)
     rows = _check_rows(source.rows, options.shared_speakers)
+    classes = _speaker_classes(rows)
     phones = None if options.phones is None else read_phone_set(corpora_dir / options.dir / options.phones)
     lexicon = read_lexicon(source.lexicon, phones)
+    rows = cut_segments(rows, (out_dir / "audio").resolve(), processes)
     kept, infos, quarantined = _check_audio(rows, processes)
     utterances = _utterances(kept, infos, lexicon, options.unknown_word)
     tables = {split: with_shards(utterances[split], options.shards) for split in SPLITS}
@@ -69,6 +94,7 @@ def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: i
         "lexicon_words": len(lexicon),
         "lm_sentences": len(text),
         "quarantined": quarantined,
+        "speaker_classes": classes,
     }
     for split in SPLITS:
         write_table(out_dir / f"{split}.tsv", tables[split])
@@ -83,6 +109,10 @@ def _read(options: CorpusOptions, folder: Path, out_dir: Path, processes: int) -
         return speak(options.spoken, options.seed, out_dir, processes)
     if options.kind == "strings":
         rows = join_strings(folder / options.strings, folder / options.table, (out_dir / "audio").resolve())
+    elif options.kind == "kaldi":
+        rows = [row for split in SPLITS for row in read_kaldi(folder / getattr(options.kaldi, split), split)]
+    elif options.kind == "librispeech":
+        rows = [row for s in SPLITS for row in read_librispeech(folder, s, getattr(options.librispeech, s))]
     else:
         rows = read_source_table(folder / options.table)
     lm_text = None if options.lm_text is None else folder / options.lm_text
@@ -111,6 +141,18 @@ def _check_rows(rows: Sequence[SourceRow], shared_speakers: bool) -> list[Source
                 "keep speakers apart, or set corpus.shared_speakers: true for a published split that shares them"
             )
     return list(rows)
+
+
+def _speaker_classes(rows: Sequence[SourceRow]) -> dict[str, str]:
+    """Return the class of each speaker that has one."""
+    classes: dict[str, str] = {}
+    for row in rows:
+        if row.speaker_class and classes.setdefault(row.speaker_id, row.speaker_class) != row.speaker_class:
+            raise UserError(
+                f"{row.where}: speaker {row.speaker_id!r} has class {row.speaker_class!r} here and "
+                f"{classes[row.speaker_id]!r} before: correct one"
+            )
+    return classes
 
 
 def _check_audio(

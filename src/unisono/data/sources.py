@@ -50,7 +50,7 @@ class Source:
 
 
 def read_source_table(path: Path) -> list[SourceRow]:
-    """Read utterance_id, speaker_id, split, path and transcript; further columns are ignored."""
+    """Read utterance_id, speaker_id, split, path, transcript and, if it is there, speaker_class; ignore the rest."""
     columns = ("utterance_id", "speaker_id", "path", "transcript", "split")
     return [
         SourceRow(
@@ -60,6 +60,7 @@ def read_source_table(path: Path) -> list[SourceRow]:
             path.parent / values["path"],
             values["transcript"],
             f"{path}: line {line}",
+            speaker_class=values.get("speaker_class", ""),
         )
         for line, values in read_rows(path, columns)
     ]
