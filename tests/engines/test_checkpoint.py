@@ -263,3 +263,37 @@ def test_files_of_another_run_are_refused_by_name(tmp_path):
     task.combined(-1).write_bytes(b"rubbish")
     with pytest.raises(UserError, match="init.combine.safetensors: not readable"):
         other.block()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_exits(tmp_path, number):
+    settings = config(schedule__epochs=40)
+    task = Task(tmp_path / "run", settings)
+    task.initialise()
+    folder = task.folder
+    arguments = [
+        "train", "--engine", "virtual", "--config", folder / "config.json", "--plan", folder / "plan.json",
+        "--frames-train", folder / "train.h5", "--frames-dev", folder / "dev.h5", "--first", "0", "--last",
+        task.last, "--iterations-dir", task.iterations, "--state-dir", folder / "state",
+    ]  # fmt: skip
+    child = os.fork()
+    if child == 0:
+        os._exit(_exit_code(list(map(str, arguments))))
+    while not list(folder.glob("state/*/lease-*")):
+        time.sleep(0.002)
+    time.sleep(0.05)
+    os.kill(child, number)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + number
+    assert not task.combined(task.last).exists() and list(folder.glob("state/*/ckpt-*"))
+    task.block()
+    assert task.finish() == Task(tmp_path / "whole", settings).virtual()
+
+
+def _exit_code(arguments):
+    from unisono.__main__ import main
+
+    try:
+        return main(arguments)
+    except SystemExit as ended:
+        return ended.code
