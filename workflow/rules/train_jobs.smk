@@ -112,3 +112,5 @@ rule finish:
         " --frames-dev {input.dev:q} --combined {input.combined:q} --iterations-dir {params.iterations:q}"
         " --models-dir {output.models:q} --out {output.model:q} --out-info {output.info:q}"
         " --metrics {output.metrics:q} --ledger {output.ledger:q} --threads {resources.worker_threads} --log {log:q}"
+        # The workers' last states, which the engines virtual and sync leave behind.
+        " && rm -f {params.iterations:q}/*.state.safetensors"
