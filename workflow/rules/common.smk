@@ -56,6 +56,8 @@ CHECKPOINT_S = str(SHARED["resources"]["checkpoint_s"])
 HANG_TIMEOUT_S = str(SHARED["resources"]["hang_timeout_s"])
 SHARDS = range(SHARED["corpus"]["shards"])
 SYSTEMS = [f"gmm/{system}" for system in SHARED["decode"]["systems"]]
+# Whose tree and alignment the network takes; `dnn`: those of another config's network.
+ALIGN = "dnn" if SHARED["hmm"]["align_with"] else SHARED["hmm"]["align"]
 
 # The interpreter that runs snakemake runs the rules, uninstalled; with conda the environment's own comes first.
 PYTHON = "" if workflow.deployment_settings.deployment_method else f"{Path(sys.executable).parent}:"
@@ -70,7 +72,7 @@ wildcard_constraints:
     run=r"[A-Za-z0-9._-]+",
     split="train|dev|test",
     frontend="hmm|net",
-    system="mono|tri|lda_mllt",
+    system="mono|tri|lda_mllt|dnn",
     candidate="last|best|ema|polyak",
     shard=r"\d+",
     iter=r"\d+",
@@ -90,11 +92,12 @@ def options(*keys):
 def hmm_options(*unread):
     """Return the `hmm` section as JSON, with what this stage does not read at its default: no rerun for that.
 
-    `lda_mllt` is left out where it is not read.
+    `lda_mllt` is left out where it is not read; `align_with` always: only the rules read it.
     """
     default = study.fill({}, SCHEMA["properties"]["hmm"], SCHEMA)
     section = {**SHARED["hmm"], **{key: default[key] for key in unread}}
-    return study.compact({key: value for key, value in section.items() if key != "lda_mllt" or key not in unread})
+    left_out = {"align_with", *({"lda_mllt"} & set(unread))}
+    return study.compact({key: value for key, value in section.items() if key not in left_out})
 
 
 def gmm_features(wildcards):
@@ -155,6 +158,25 @@ def recogniser_settings(wildcards):
 def features_of_split(wildcards):
     """Return the feature files of a front end and split."""
     return feature_shards(wildcards.frontend, wildcards.split)
+
+
+def network_features(wildcards):
+    """Return the network's feature files of a split."""
+    return feature_shards("net", wildcards.split)
+
+
+def network_cmvn(wildcards):
+    """Return the network's normalisation statistics of a split."""
+    return cmvn_file("net", wildcards.split)
+
+
+def finished_run(wildcards):
+    """Return what describes the run of `hmm.align_with`, with all its files. Raises WorkflowError where it is not."""
+    other = SHARED["hmm"]["align_with"]
+    path = f"results/{other['name']}/runs/{other['run']}/recogniser.json"
+    if not os.path.exists(path):
+        raise WorkflowError(f"config: hmm.align_with: {path}: no such file: let that config finish first")
+    return path
 
 
 def hmm_features(wildcards):
@@ -328,18 +350,19 @@ def chosen(name):
     return file
 
 
-def gmm_systems():
-    """Return the GMM systems that the config asks for, for alignment or to be decoded."""
-    return {SHARED["hmm"]["align"], *SHARED["decode"]["systems"]}
+def aligned_systems():
+    """Return the systems whose alignments or training the report may show, in the order of work."""
+    wanted = {"mono", "tri", ALIGN, *SHARED["decode"]["systems"]}
+    return [system for system in ("mono", "tri", "lda_mllt", "dnn") if system in wanted]
 
 
 def reported_alignments():
     """Return the reports of the alignments that are made in any case."""
-    align, wanted = SHARED["hmm"]["align"], gmm_systems()
-    made = [(align, "train"), (align, "dev")]
+    wanted = {ALIGN, *SHARED["decode"]["systems"]}
+    made = [(ALIGN, "train"), (ALIGN, "dev")]
     if "lda_mllt" in wanted:
         made.insert(0, ("tri", "train"))
-    if wanted != {"mono"}:
+    if wanted & {"tri", "lda_mllt"}:
         made.insert(0, ("mono", "train"))
     return [results(f"hmm/{system}/ali.{split}.json") for system, split in dict.fromkeys(made)]
 

@@ -1,11 +1,11 @@
 """Frames: features and pdf_ids of all training utterances, unspliced and flat.
 
-Requires: features/net/, the alignments of hmm.align.
+Requires: features/net/, the alignments of hmm.align or hmm.align_with.
 Provides: frames/{train,dev}.h5, frames/frames.json.
 """
 
-ALIGNMENTS = results(f"hmm/{SHARED['hmm']['align']}")
-ALIGN_GRAPH = results(f"graph/{SHARED['hmm']['align']}/HCLG.fst")
+ALIGNMENTS = results(f"hmm/{ALIGN}")
+ALIGN_GRAPH = results(f"graph/{ALIGN}/HCLG.fst")
 
 
 rule frames:

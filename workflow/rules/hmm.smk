@@ -3,7 +3,7 @@
 Requires: data/, features/hmm/.
 Provides: hmm/lang/, hmm/{mono,tri,lda_mllt}/model.h5 and the alignments ali.{train,dev}.h5 of each.
 Steps: lexicon and topology, flat-start monophones, alignment, decision tree and triphones, alignment; where the config
-asks for it: LDA and MLLT with triphones of their own, alignment.
+asks for it: LDA and MLLT with triphones of their own, alignment; or all of this from another config's network, as dnn.
 """
 
 
@@ -153,6 +153,8 @@ rule align:
         results("logs/hmm/{system}.ali.{split}.log"),
     benchmark:
         results("benchmarks/hmm/{system}.ali.{split}.tsv")
+    wildcard_constraints:
+        system="mono|tri|lda_mllt",
     conda:
         "../../envs/bootstrap.yaml"
     threads: 8
@@ -166,5 +168,64 @@ rule align:
     shell:
         "python -m unisono align --lang-dir {params.lang_dir:q} --model {input.model:q} --table {input.table:q}"
         " --features {input.features:q} --cmvn {input.cmvn:q} --options {params.options:q}"
+        " --feature-options {params.features:q} --processes {threads} --out {output.alignments:q}"
+        " --report {output.report:q} --log {log:q}"
+
+
+rule adopt_hmm:
+    """Take tree and transition probabilities of the config whose network aligns."""
+    input:
+        recogniser=finished_run,
+        lang=results("hmm/lang/lang.json"),
+        corpus=results("data/corpus.json"),
+    output:
+        results("hmm/dnn/model.h5"),
+    log:
+        results("logs/hmm/dnn.log"),
+    benchmark:
+        results("benchmarks/hmm/dnn.tsv")
+    conda:
+        "../../envs/bootstrap.yaml"
+    params:
+        recipe=RECIPE["hmm"],
+        source=subpath(input.recogniser, parent=True),
+        lang_dir=subpath(input.lang, parent=True),
+    message:
+        "HMM: tree of the network that aligns"
+    shell:
+        "python -m unisono adopt-hmm --source {params.source:q} --lang-dir {params.lang_dir:q}"
+        " --corpus {input.corpus:q} --out {output:q} --log {log:q}"
+
+
+rule align_dnn:
+    """Find the best path of states through each utterance of a split with another config's network."""
+    input:
+        recogniser=finished_run,
+        lang=results("hmm/lang/lang.json"),
+        model=results("hmm/dnn/model.h5"),
+        table=results("data/{split}.tsv"),
+        features=network_features,
+        cmvn=network_cmvn,
+    output:
+        alignments=results("hmm/dnn/ali.{split}.h5"),
+        report=results("hmm/dnn/ali.{split}.json"),
+    log:
+        results("logs/hmm/dnn.ali.{split}.log"),
+    benchmark:
+        results("benchmarks/hmm/dnn.ali.{split}.tsv")
+    conda:
+        "../../envs/bootstrap.yaml"
+    threads: 8
+    params:
+        recipe=RECIPE["hmm"],
+        options=hmm_options("mono", "tri", "lda_mllt", "align", "features"),
+        features=options("features"),
+        source=subpath(input.recogniser, parent=True),
+        lang_dir=subpath(input.lang, parent=True),
+    message:
+        "HMM: align {wildcards.split} with another config's network"
+    shell:
+        "python -m unisono align-dnn --source {params.source:q} --lang-dir {params.lang_dir:q} --model {input.model:q}"
+        " --table {input.table:q} --features {input.features:q} --cmvn {input.cmvn:q} --options {params.options:q}"
         " --feature-options {params.features:q} --processes {threads} --out {output.alignments:q}"
         " --report {output.report:q} --log {log:q}"

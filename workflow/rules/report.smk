@@ -88,7 +88,7 @@ rule report:
         root=subpath(input.corpus, ancestor=2),
         results=decoded(),
         runs=list(RUNS),
-        align=["mono", "tri", *sorted(gmm_systems() - {"mono", "tri"})],
+        align=aligned_systems(),
     message:
         "Report"
     shell:

@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,14 +98,23 @@ def equal_align(graph: Any, utt: str, frames: int, seed: int) -> NDArray[np.int3
     return np.array(ids, np.int32) if len(ids) == frames else None
 
 
+# From an utterance to its log-likelihoods by another acoustic model, float32 [T, PDFs], up to a constant a frame.
+Scorer = Callable[[str], NDArray[np.float32]]
+
+
 class Aligner:
     """Viterbi alignment with one model: beam first, then the wider retry beam."""
 
-    def __init__(self, model: HmmModel, beam: float, retry_beam: float, acoustic_scale: float) -> None:
-        """`beam` and `retry_beam` in nats at the scale of the acoustics times `acoustic_scale`, as in Kaldi."""
+    def __init__(
+        self, model: HmmModel, beam: float, retry_beam: float, acoustic_scale: float, scorer: Scorer | None = None
+    ) -> None:
+        """`beam` and `retry_beam` in nats at the scale of the acoustics times `acoustic_scale`, as in Kaldi.
+
+        With a `scorer` its log-likelihoods take the place of the mixtures'; tree and transitions are the model's.
+        """
         if retry_beam <= beam:
             raise UserError(f"hmm.retry_beam: {retry_beam:g} is not above hmm.beam, {beam:g}: make it wider")
-        self._model, self._scale = model, acoustic_scale
+        self._model, self._scale, self._scorer = model, acoustic_scale, scorer
         self._config = khg.AlignConfig(beam=beam, retry_beam=retry_beam)
         self._failure = f"no path within the beam {beam:g} nor {retry_beam:g}: check transcript and audio"
 
@@ -119,8 +128,7 @@ class Aligner:
             self_loop_scale=SELF_LOOP_SCALE,
             fst=weighted,
         )
-        seen = self._model.transformed(frames)
-        decodable = khg.DecodableAmDiagGmmScaled(self._model.am_gmm, self._model.transition_model, seen, self._scale)
+        decodable = self._decodable(utt, frames)
         done, _, retried, total, _, ids, _ = khg.align_utterance_wrapper(
             self._config, utt, self._scale, weighted, decodable, 0, 0, 0, 0.0, 0
         )
@@ -128,10 +136,22 @@ class Aligner:
             return Aligned(None, self._failure, 0.0, bool(retried))
         return Aligned(np.array(ids, np.int32), "", float(total), bool(retried))
 
+    def _decodable(self, utt: str, frames: NDArray[np.float32]) -> Any:
+        model = self._model
+        if self._scorer is None:
+            seen = model.transformed(frames)
+            return khg.DecodableAmDiagGmmScaled(model.am_gmm, model.transition_model, seen, self._scale)
+        scores = np.float32(self._scale) * self._scorer(utt)
+        if scores.shape != (len(frames), model.num_pdfs) or not np.isfinite(scores).all():
+            raise UserError(f"utterance {utt}: its log-likelihoods are not finite or too few: is the network sound?")
+        # DecodableCtc takes a column for each transition-id, the first of which is 1, and checks no bounds.
+        return khg.DecodableCtc(np.ascontiguousarray(scores[:, model.id2pdf[1:]]))
 
-def obstacle(model: HmmModel, minimum: MinimumFrames, words: Sequence[int], frames: NDArray[np.float32]) -> str:
-    """Return why an utterance cannot be aligned at all, or an empty string."""
-    check_dimension(model, frames, "the features")
+
+def obstacle(model: HmmModel | None, minimum: MinimumFrames, words: Sequence[int], frames: NDArray[np.float32]) -> str:
+    """Return why an utterance cannot be aligned at all, or an empty string; `model` None where it does not see them."""
+    if model is not None:
+        check_dimension(model, frames, "the features")
     if not words:
         return "its transcript is empty"
     if len(frames) < minimum(words):

@@ -33,6 +33,14 @@ class LdaMlltOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class AlignWithOptions:
+    """The config and the run of it whose network aligns."""
+
+    name: str
+    run: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HmmOptions:
     """The section as a whole; `features` belongs to the feature stage and is not read here."""
 
@@ -49,3 +57,4 @@ class HmmOptions:
     acoustic_scale: float
     seed: int
     lda_mllt: LdaMlltOptions | None = None  # only its own stage is told
+    align_with: AlignWithOptions | None = None  # no command is told: the rules know

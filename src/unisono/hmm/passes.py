@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisono.errors import UserError
-from unisono.hmm.align import Aligned, Aligner, MinimumFrames, Shard, compile_graphs, equal_align, obstacle
+from unisono.hmm.align import Aligned, Aligner, MinimumFrames, Scorer, Shard, compile_graphs, equal_align, obstacle
 from unisono.hmm.lexicon import Lang
 from unisono.hmm.model import HmmModel
 from unisono.hmm.options import HmmOptions
@@ -27,10 +27,20 @@ class Corpus:
     """Shards with their training graphs. The graphs fit every model of one tree and topology."""
 
     def __init__(
-        self, lang: Lang, shards: Sequence[Shard], model: HmmModel, options: HmmOptions, processes: int
+        self,
+        lang: Lang,
+        shards: Sequence[Shard],
+        model: HmmModel,
+        options: HmmOptions,
+        processes: int,
+        scorer: Scorer | None = None,
     ) -> None:
-        """Compile the graphs; they cannot travel between processes, so this is done before the pool forks."""
+        """Compile the graphs; they cannot travel between processes, so this is done before the pool forks.
+
+        With a `scorer`, its log-likelihoods align, and the frames are those of its own features.
+        """
         self.shards, self.options, self.processes = shards, options, processes
+        self._scorer = scorer
         self._minimum = MinimumFrames(lang)
         self._graphs = [compile_graphs(model, lang, shard.words) for shard in shards]
 
@@ -55,7 +65,7 @@ class Corpus:
     def viterbi_shard(self, model: HmmModel, index: int) -> Alignments:
         """Align one shard with a model, in this process."""
         options, graphs = self.options, self._graphs[index]
-        aligner = Aligner(model, options.beam, options.retry_beam, options.acoustic_scale)
+        aligner = Aligner(model, options.beam, options.retry_beam, options.acoustic_scale, self._scorer)
         return self._align(model, index, lambda number, utt, frames: aligner(graphs[number], utt, frames))
 
     def _align(
@@ -67,7 +77,7 @@ class Corpus:
         for number, utt in enumerate(shard.utts):
             begin, end = shard.offsets[number], shard.offsets[number + 1]
             frames = shard.frames[begin:end]
-            reason = obstacle(model, self._minimum, shard.words[number], frames)
+            reason = obstacle(None if self._scorer else model, self._minimum, shard.words[number], frames)
             found = Aligned(None, reason, 0.0, False) if reason else align(number, utt, frames)
             if found.ids is None:
                 failed[number] = found.reason
@@ -104,10 +114,15 @@ class Corpus:
 
 
 def align_corpus(
-    model: HmmModel, lang: Lang, shards: Sequence[Shard], options: HmmOptions, processes: int
+    model: HmmModel,
+    lang: Lang,
+    shards: Sequence[Shard],
+    options: HmmOptions,
+    processes: int,
+    scorer: Scorer | None = None,
 ) -> tuple[list[Alignments], dict[str, Any]]:
-    """Align a corpus with a finished model: alignments by shard, and the report."""
-    corpus = Corpus(lang, shards, model, options, processes)
+    """Align a corpus with a finished model, or with a `scorer` on its tree: alignments by shard, and the report."""
+    corpus = Corpus(lang, shards, model, options, processes, scorer)
     parts = corpus.viterbi(model)
     return parts, corpus.report(parts)
 
