@@ -80,7 +80,7 @@ def test_features_are_those_of_the_pipeline(tones):
     reader = FeatureReader(folder / "data/test.tsv", shards, folder / "features/net/test.cmvn.h5", options)
     fixed = FeatureOptions(**sections["features"] | {"cmvn": "global"})
     table, files = read_recordings(folder / "data/test.tsv"), of_files([u.path for u in reader.utterances])
-    ours, alone = RecordingFeatures(table, options, RATE), RecordingFeatures(files, options, RATE)
+    ours, alone = RecordingFeatures(table[::-1], options, RATE), RecordingFeatures(files, options, RATE)
     other = RecordingFeatures(table, fixed, RATE, {"global": np.ones((2, 13)) * [[5.0], [30.0]]})
     for features in (ours, alone, other):
         features.compute()
@@ -213,6 +213,7 @@ def test_mistakes_are_one_line(tones, exported, capsys, tmp_path):
         (["--table", tmp_path / "none.tsv"], "no recordings"),
         (["--table", folder / "data/test.tsv", "--one-speaker"], "--one-speaker"),
         ([good, "--format", "words"], "invalid choice"),
+        ([good, "--times"], "--times: goes with --format json"),
     ]
     for arguments, message in cases:
         assert message in unisono(capsys, "transcribe", *arguments, "--system", exported, expect=2), arguments

@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("AUDIO, --table: give either recordings or a table of them")
     if args.one_speaker and args.table:
         raise UserError("--one-speaker: goes with AUDIO: a table names the speakers")
+    if args.times and args.format != "json":
+        raise UserError("--times: goes with --format json: ctm has them anyway, text has none")
     if args.log and not args.out:
         raise UserError("--out: missing: --log takes all that is printed, so the words need a file of their own")
     recordings = read_recordings(args.table) if args.table else of_files(args.audio, args.one_speaker)
