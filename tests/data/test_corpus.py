@@ -4,7 +4,9 @@ import os
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from unisono.data.audio import UnusableAudio, inspect, read_audio
 from unisono.data.lexicon import read_lexicon
@@ -97,7 +99,7 @@ def test_unknown_split(corpus) -> None:
     _refused(corpus, "line 5: split 'valid': must be train, dev or test")
 
 
-@pytest.mark.parametrize("split", ["dev", "test"])
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_empty_split(corpus, split: str) -> None:
     corpus.rows = [row for row in corpus.rows if not row.endswith(split)]
     _refused(corpus, f"split {split} is empty", "no row of the table names it")
@@ -233,6 +235,44 @@ def test_bom_and_crlf_are_read_and_said(corpus, caplog: pytest.LogCaptureFixture
     for name in ("utterances.tsv", "lexicon.txt"):
         assert any(name in m and "byte order mark" in m for m in caplog.messages)
         assert any(name in m and "CRLF" in m for m in caplog.messages)
+
+
+def test_other_blanks_separate_words_too(corpus) -> None:
+    """A no-break space from a word processor, an ideographic one, doubled ones."""
+    corpus.rows[2] = corpus.rows[2].replace("TWO ONE ONE", " TWO\u00a0ONE \u3000 ONE ")
+    corpus.build()
+    assert read_table(corpus.out / "train.tsv")[2].transcript == "TWO ONE ONE"
+
+
+@pytest.mark.parametrize("name", ["-rf.wav", "naïve ☃ $(x).wav", "a;b'c.flac"])
+def test_awkward_file_names(corpus, name: str) -> None:
+    corpus.sound(f"audio/{name}", 0.3)
+    corpus.rows[2] = corpus.rows[2].replace("u3.wav", name)
+    corpus.build()
+    path = read_table(corpus.out / "train.tsv")[2].path
+    assert Path(path).name == name and len(read_audio(path)[0]) == 2400
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
+def test_sample_formats_of_wav(corpus, subtype: str) -> None:
+    wave = np.sin(np.arange(2400) * 0.1) * 0.5
+    path = corpus.folder / "audio/u3.wav"
+    soundfile.write(path, wave, 8000, subtype=subtype)
+    assert corpus.build()["quarantined"] == [] and inspect(path) == (8000, 1, 2400)
+    coarse = subtype in ("PCM_U8", "ULAW", "ALAW")
+    np.testing.assert_allclose(read_audio(path)[0], wave * 32768, atol=600 if coarse else 0.01)
+    path.write_bytes(path.read_bytes()[:1000])
+    assert "truncated" in corpus.build()["quarantined"][0]["reason"]
+
+
+def test_classes_of_speakers(corpus) -> None:
+    corpus.heading += "\tspeaker_class"
+    corpus.rows = [f"{row}\t{'' if 'bob' in row else 'child'}" for row in corpus.rows]
+    assert corpus.build()["speaker_classes"] == {"anna": "child", "carl": "child", "dora": "child"}
+    corpus.table.unlink()
+    (corpus.out / "train.tsv").unlink()
+    corpus.rows[1] = corpus.rows[1].replace("child", "adult")
+    _refused(corpus, "line 3: speaker 'anna' has class 'adult' here and 'child' before")
 
 
 def test_not_utf8(corpus) -> None:

@@ -176,6 +176,17 @@ def test_recordings_of_other_sample_formats(corpus, tmp_path: Path) -> None:
         np.testing.assert_allclose(samples, wave[4000:] * 32768, atol=300 if subtype == "PCM_U8" else 1)
 
 
+def test_samples_that_are_no_numbers_are_set_aside(kaldi: KaldiCorpus) -> None:
+    wave = np.zeros(16000, np.float32)
+    wave[9000] = np.nan
+    soundfile.write(kaldi.long, wave, 8000, subtype="FLOAT")
+    (entry,) = kaldi.build()["quarantined"]
+    assert (entry["utterance_id"], entry["reason"]) == (
+        "anna-2",
+        "not readable (long.wav: samples are NaN or infinite)",
+    )
+
+
 def test_byte_order_mark_and_crlf(kaldi: KaldiCorpus) -> None:
     want = read_kaldi(kaldi.folder / "train", "train")
     for path in (kaldi.folder / "train").iterdir():

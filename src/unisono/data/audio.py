@@ -11,6 +11,7 @@ import soundfile
 from unisono.errors import UserError
 
 _UNKNOWN_SIZE = (0xFFFFFFFF, 0x7FFFFFFF)  # what programs write that stream a WAV without knowing its end
+_PLAIN = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, extensible: one block a sample, so bytes tell the length
 _FORMATS = ("WAV", "WAVEX", "RF64", "FLAC")
 
 
@@ -97,7 +98,7 @@ def _look(path: str | os.PathLike[str]) -> AudioInfo:
 
 
 def _wav_header(path: str | os.PathLike[str], size: int) -> AudioInfo | None:
-    """Read rate, channels and length of a PCM or float WAV from its chunks; None where libsndfile should look."""
+    """Read rate, channels and length of an uncompressed WAV from its chunks; None where libsndfile should look."""
     with open(path, "rb") as file:
         if file.read(4) != b"RIFF" or file.seek(8) != 8 or file.read(4) != b"WAVE":
             return None
@@ -115,7 +116,7 @@ def _wav_header(path: str | os.PathLike[str], size: int) -> AudioInfo | None:
 
 
 def _wav_length(form: tuple[int, ...] | None, announced: int, there: int) -> AudioInfo | None:
-    if form is None or form[0] not in (1, 3, 0xFFFE) or form[4] == 0:
+    if form is None or form[0] not in _PLAIN or form[4] == 0:
         return None
     _, channels, rate, _, block, _ = form
     if announced in _UNKNOWN_SIZE:

@@ -76,4 +76,6 @@ def _part(file: soundfile.SoundFile, row: SourceRow, frames: int) -> np.ndarray:
         raise UnusableAudio(f"not readable ({row.path.name}: {error})") from None
     if len(samples) != end - begin:
         raise UnusableAudio(f"truncated ({row.path.name}: {len(samples)} of {end - begin} samples could be read)")
+    if not np.isfinite(samples).all():
+        raise UnusableAudio(f"not readable ({row.path.name}: samples are NaN or infinite)")
     return np.rint(np.clip(samples * np.float32(32768), -32768, 32767)).astype(np.int16)
