@@ -59,6 +59,8 @@ def test_the_demo_is_the_default_and_leaks_into_no_other(workspace):
          {"train_job": 6, "train_virtual": 1, "finish": 2, "train_mono": 1}),
         ("observers: {ema: {decay: 0.5}, polyak: {}}", {"tune_dnn": 3, "choose": 1}),
         ("hmm: {align: mono}\ndecode: {systems: []}", {"train_mono": 1, "align": 2}),
+        ("hmm: {align: lda_mllt}\ndecode: {systems: []}", {"train_lda_mllt": 1, "align": 4, "graph": 1}),
+        ("decode: {systems: [lda_mllt]}", {"train_lda_mllt": 1, "align": 3, "graph": 2, "tune_gmm": 1}),
     ],
 )  # fmt: skip
 def test_settings_decide_the_jobs(workspace, lines, jobs):
@@ -70,6 +72,23 @@ def test_settings_decide_the_jobs(workspace, lines, jobs):
     assert {rule: found.get(rule) for rule in jobs} == jobs
     if "mono}" in lines:
         assert "train_tri" not in found
+    assert ("train_lda_mllt" in found) == ("lda_mllt" in lines)
+
+
+def test_alignment_by_another_config(workspace):
+    mine = workspace.config("mine.yaml", "name: mine\nhmm: {align_with: {name: other}}\ndecode: {systems: []}\n")
+    process = workspace.run("--dry-run", config=mine)
+    line = "config: hmm.align_with: results/other/runs/main/recogniser.json: no such file: let that config finish first"
+    assert process.returncode == 1 and line in process.stdout
+    there = workspace.folder / "results/other/runs/main/recogniser.json"
+    there.parent.mkdir(parents=True)
+    there.touch()
+    process = workspace.run("--dry-run", config=mine)
+    assert process.returncode == 0, process.stdout[-3000:]
+    found = jobs_of(process.stdout)
+    assert {rule: found.get(rule) for rule in ("adopt_hmm", "align_dnn", "graph", "align", "train_mono")} == {
+        "adopt_hmm": 1, "align_dnn": 2, "graph": 1, "align": None, "train_mono": None,
+    }  # fmt: skip
 
 
 def test_a_long_chain_resolves_in_seconds(workspace):

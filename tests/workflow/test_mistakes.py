@@ -15,6 +15,8 @@ def lines_with(text, output):
         ("runs: {a: {parallel: {combine: ring, workers: {initial: 1, final: 4}}, sed: 1}}", "runs.a.sed: unknown key"),
         ("runs: {a: {parallel: {combine: butterfly, workers: 3}}}", "runs.a.parallel.combine: butterfly needs"),
         ("schedule: {epochs: null}", "schedule"),
+        ("hmm: {align_with: {name: wrong}}", "hmm.align_with.name: wrong: this config itself"),
+        ("hmm: {align_with: {run: main}}", "hmm.align_with: 'name' is a required property"),
         ("final_model: ema", "final_model: ema needs observers.ema"),
     ],
 )
