@@ -1,0 +1,40 @@
+"""Starting commands as processes of their own: python, mpirun, snakemake."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import ROOT
+
+MPI_ENVIRONMENT = {  # Open MPI 5: allow root and more ranks than cores, and bind nothing; other MPIs do not read these
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+    "OMPI_MCA_osc": "^ucx",
+}
+
+
+def python(arguments: Sequence[str | Path]) -> None:
+    """Run this Python on the working tree. Raises RuntimeError with the end of what it said where it fails."""
+    _run([sys.executable, *map(str, arguments)])
+
+
+def mpirun(ranks: int, arguments: Sequence[str | Path]) -> None:
+    """Run so many ranks of this Python."""
+    beside = Path(sys.executable).parent / "mpirun"
+    program = str(beside) if beside.exists() else "mpirun"
+    _run([program, "-n", str(ranks), sys.executable, *map(str, arguments)])
+
+
+def _run(command: list[str]) -> None:
+    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "PYTHONNOUSERSITE": "1"}
+    bin_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = os.environ | MPI_ENVIRONMENT | paths | {"PATH": bin_first}
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command[:8])} ... ended with {done.returncode}:\n{done.stdout[-2000:]}")

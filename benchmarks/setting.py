@@ -1,0 +1,109 @@
+"""What is measured: sizes, the config of a run with the schema's defaults, and a folder with what a run starts from."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from benchmarks import ROOT
+from unisono import study
+from unisono.data.frames import FramesStore
+from unisono.data.frames_write import write_frames
+from unisono.engines.combine import first_state
+from unisono.engines.initial import initial_parameters
+from unisono.engines.run import make_network, make_run
+from unisono.engines.state import save_combined, write_state
+from unisono.files import write_json
+from unisono.schedule import build_plan, write_plan
+
+DIM = 40
+UTTERANCE = 300  # frames, 3 s
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+
+
+class Size(NamedTuple):
+    """How large everything is. period: frames between combinations. widths: of the two nets whose memory is compared.
+
+    steps: minibatches of one variant in one block, a multiple of natural gradient's update period.
+    """
+
+    width: int
+    pdfs: int
+    minibatch: int
+    blocks: int
+    steps: int
+    warm_up: int
+    data_frames: int
+    period: int
+    iterations: int
+    widths: tuple[int, int]
+    compiled: bool
+
+
+FULL = Size(1024, 2000, 512, 21, 4, 12, 262_144, 10_000, 12, (2048, 3072), True)
+QUICK = Size(32, 20, 32, 3, 4, 12, 4_096, 500, 2, (300, 800), False)
+
+
+def settings(size: Size, **changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a complete config: plain SGD without max-change on 4 hidden layers; `changes` are laid over sections."""
+    base = {
+        "name": "bench",
+        "network": {"kind": "dnn", "hidden": [size.width] * 4, "nonlinearity": "relu", "context": [5, 5]},
+        "optimiser": {
+            "kind": "sgd", "learning_rate": 1e-5, "momentum": 0.0, "minibatch": size.minibatch, "max_change": "none",
+        },
+        "schedule": {"kind": "fixed", "epochs": 1},
+        "parallel": {"workers": 2, "combine": "mean", "period_frames": size.period, "first_iteration": "combine"},
+        "diagnostics": {"frames": 0},
+    }  # fmt: skip
+    return study.merge(base, changes)
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's config.json: what decides its result, with the schema's defaults."""
+    return study.identity(study.resolve(config, SCHEMA).runs["main"], SCHEMA)
+
+
+def write_store(path: Path, frames: int, pdfs: int, seed: int = 1) -> None:
+    """Write a store of at least `frames` frames of noise in utterances of 3 s."""
+    count = -(-frames // UTTERANCE)
+
+    def items() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        rng = np.random.default_rng(seed)
+        for number in range(count):
+            ids = rng.integers(0, pdfs, UTTERANCE, dtype=np.int32)
+            yield f"utt{number:06d}", rng.standard_normal((UTTERANCE, DIM), dtype=np.float32), ids
+
+    write_frames(path, items(), num_pdfs=pdfs, frame_shift_s=0.01, dtype="float16", rows=count * UTTERANCE)
+
+
+class Folder:
+    """Everything that a run's commands read, in one folder, made without the workflow."""
+
+    def __init__(self, path: Path, config: Mapping[str, Any], frames: int, pdfs: int) -> None:
+        self.path, self.iterations = path, path / "iterations"
+        self.iterations.mkdir(parents=True)
+        write_store(path / "train.h5", frames, pdfs)
+        write_store(path / "dev.h5", UTTERANCE, pdfs, seed=2)
+        write_json(path / "config.json", identity(config))
+        self.run = make_run(identity(config))
+        with FramesStore(path / "train.h5") as store:
+            lengths = store.lengths.tolist()
+            self.plan = build_plan(lengths, self.run.schedule, self.run.parallel, self.run.optimiser.minibatch)
+            write_plan(str(path / "plan.json"), self.plan)
+            layout = make_network(self.run, store).layout
+            self.vector_bytes = 4 * layout.size
+            combined, state = first_state(self.run, self.plan, initial_parameters(self.run, store, None))
+        save_combined(self.iterations / "init.combine.safetensors", combined, -1, layout)
+        write_state(self.iterations / "init.state.json", state)
+
+    def train_sync(self) -> list[str]:
+        """Return the arguments that train the whole plan under MPI."""
+        return [
+            "train", "--engine", "sync", "--config", f"{self.path}/config.json", "--plan", f"{self.path}/plan.json",
+            "--frames-train", f"{self.path}/train.h5", "--frames-dev", f"{self.path}/dev.h5", "--first", "0",
+            "--last", str(len(self.plan.iterations) - 1), "--iterations-dir", str(self.iterations),
+            "--state-dir", f"{self.path}/state",
+        ]  # fmt: skip

@@ -1,0 +1,113 @@
+"""The benchmarks run, and measure what they say; how fast anything is, is no matter of a test."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.ours import NG, SGD, SGD_FULL, Ours, frames_needed, gemm_limit  # noqa: E402
+from benchmarks.setting import DIM, FULL, QUICK, write_store  # noqa: E402
+from benchmarks.targets import TARGETS, table  # noqa: E402
+from benchmarks.timing import Spread, paired, put, ratio  # noqa: E402
+
+RATIOS = {"sgd_gemm_fraction", "sgd_full_gemm_fraction", "ng_gemm_fraction", "ng_over_sgd", "sgd_over_eager"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def store(tmp_path):
+    write_store(tmp_path / "steps.h5", frames_needed(QUICK), QUICK.pdfs)
+    return tmp_path / "steps.h5"
+
+
+def test_the_quick_form_writes_flat_keys_and_a_table(tmp_path):
+    out = tmp_path / "results.json"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "steps", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())
+    assert RATIOS <= results.keys() and results["quick"] == 1 and results["cpu"] and results["torch"]
+    assert all(isinstance(value, int | float | str) for value in results.values())
+    for key in RATIOS:
+        assert 0 < results[f"{key}_min"] <= results[key] <= results[f"{key}_max"] < math.inf
+        assert any(line.startswith(f"{key} ") for line in done.stdout.splitlines())
+
+
+class Products(TorchDispatchMode):
+    """Counts matrix products and their floating-point operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.names, self.operations = [], 0.0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm_):
+            a, b = args[-2:]
+            self.names.append(func.overloadpacket)
+            self.operations += 2.0 * a.shape[0] * a.shape[1] * b.shape[1]
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_limit_is_the_14_products_of_a_step_on_its_own_buffers(store):
+    ours = Ours(store, QUICK, SGD)
+    with Products() as step:
+        ours.train(1)
+    products, operations = gemm_limit(ours.network, QUICK.minibatch)
+    before = ours.worker.params.clone()
+    with Products() as limit:
+        products()
+    assert limit.names == step.names and len(limit.names) == 14
+    assert limit.operations == step.operations == operations
+    assert torch.allclose(ours.worker.params, before, rtol=0, atol=1e-6), "measuring the limit disturbs training"
+
+
+@pytest.mark.parametrize("optimiser", [SGD, SGD_FULL, NG], ids=["sgd", "full", "ng"])
+def test_each_call_trains_as_many_minibatches_as_asked(store, optimiser):
+    ours = Ours(store, QUICK, optimiser)
+    before = ours.worker.params.clone()
+    ours.train(3)
+    ours.train(2)
+    assert ours.worker.stats is not None
+    assert ours.worker.stats.minibatches == 5 and ours.worker.stats.frames == 5 * QUICK.minibatch
+    assert not torch.equal(before, ours.worker.params)
+    assert torch.isfinite(ours.worker.params).all()
+
+
+def test_blocks_hold_each_variant_once_and_begin_with_another_each_time():
+    calls = []
+    seconds = paired({name: lambda name=name: calls.append(name) for name in "abc"}, 3)
+    assert "".join(calls) == "abcbcacab"
+    assert {name: len(values) for name, values in seconds.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_ratios_are_of_one_block_each():
+    assert ratio([2.0, 9.0, 4.0], [1.0, 3.0, 4.0]) == Spread(2.0, 1.0, 3.0)
+
+
+def test_table_says_what_is_missed():
+    results = {}
+    put(results, "ng_over_sgd", Spread(1.2, 1.1, 1.3))
+    put(results, "sgd_gemm_fraction", Spread(0.96, 0.95, 0.99))
+    lines = table(results, TARGETS).splitlines()
+    assert [line.split()[-1] for line in lines if line.split()[0] in TARGETS] == ["met", "MISSED"]
+
+
+def test_full_size_is_the_one_that_targets_are_for():
+    assert (DIM * 11, FULL.width, FULL.pdfs, FULL.minibatch, FULL.period) == (440, 1024, 2000, 512, 10_000)
+    assert FULL.blocks >= 15 and FULL.steps % 4 == 0 and FULL.warm_up >= 11
