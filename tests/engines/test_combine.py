@@ -212,6 +212,17 @@ def test_the_best_model_on_dev_can_be_the_final_one(tmp_path, monkeypatch):
     assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/best.safetensors").read_bytes()
 
 
+def test_a_static_number_of_iterations_may_end_within_an_epoch(tmp_path):
+    settings = config(schedule__epochs=None, schedule__iterations=4, final_model="best", parallel__combine="hopping_ring",
+                      parallel__workers=3, parallel__period_frames=150)  # fmt: skip
+    task, virtual = Task(tmp_path / "jobs", settings), Task(tmp_path / "virtual", settings)
+    assert not task.plan.iterations[-1].end_of_epoch
+    assert task.jobs() == virtual.virtual()
+    assert task.read_state(task.last).best["iteration"] == task.last
+    ledger = json.loads((tmp_path / "jobs/ledger.json").read_text())
+    assert ledger["epochs"] == sum(e - b for it in task.plan.iterations for b, e in it.slices) / task.train.frames
+
+
 def test_rates_follow_the_workers_and_the_rule(tmp_path):
     ramp = Task(tmp_path / "a", config(parallel__workers={"initial": 1, "final": 3}, schedule__kind="fixed"))
     ramp.virtual()

@@ -102,11 +102,12 @@ def advance(
     combined, turn, shared = _combine(run, plan, previous, state, decision, models)
     averaged = state.averaged
     evaluated = time.perf_counter()
-    diagnostics = evaluator.evaluate(combined.model, whole_dev=iteration.end_of_epoch)
+    ends = iteration.end_of_epoch or plan.is_last(iteration.iteration)  # a run of n iterations may end within an epoch
+    diagnostics = evaluator.evaluate(combined.model, whole_dev=ends)
     evaluated = time.perf_counter() - evaluated
     fresh = {worker for worker, good in enumerate(decision.accepted) if not good}
     newbob, best, stop = state.newbob, state.best, False
-    if iteration.end_of_epoch:
+    if ends:
         objective = diagnostics["objective_dev_full"]
         objective = -math.inf if objective is None else objective
         if run.schedule.kind == "newbob":
