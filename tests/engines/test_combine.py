@@ -213,8 +213,10 @@ def test_the_best_model_on_dev_can_be_the_final_one(tmp_path, monkeypatch):
 
 
 def test_a_static_number_of_iterations_may_end_within_an_epoch(tmp_path):
-    settings = config(schedule__epochs=None, schedule__iterations=4, final_model="best", parallel__combine="hopping_ring",
-                      parallel__workers=3, parallel__period_frames=150)  # fmt: skip
+    settings = config(
+        schedule__epochs=None, schedule__iterations=3, final_model="best", parallel__combine="hopping_ring",
+        parallel__workers=3, parallel__period_frames=150,
+    )  # fmt: skip
     task, virtual = Task(tmp_path / "jobs", settings), Task(tmp_path / "virtual", settings)
     assert not task.plan.iterations[-1].end_of_epoch
     assert task.jobs() == virtual.virtual()
