@@ -1,4 +1,8 @@
-"""How many parameter vectors a worker's process holds: the slope of its peak memory over two sizes of model."""
+"""How many parameter vectors a worker's process holds: the slope of its peak memory over two sizes of model.
+
+Both nets have two wide and two narrow hidden layers, in another order: the buffers of activations are as large in one
+as in the other, so the slope is of parameter vectors alone.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,18 +11,19 @@ from benchmarks.processes import mpirun, python
 from benchmarks.setting import Folder, Size, settings
 from benchmarks.timing import Results
 
-WORKERS, MINIBATCH, PERIOD = 2, 32, 128  # few rows: the buffers of activations grow with the width, too
+WORKERS, MINIBATCH, PERIOD = 2, 32, 128
 
 
 def measure(folder: Path, size: Size) -> Results:
     """Return vector_copies, the larger of vector_copies_jobs (one train-job) and vector_copies_sync (one MPI rank)."""
     jobs, sync = [], []
-    for width in size.widths:
+    wide, narrow = size.widths
+    for name, hidden in (("small", [wide, narrow, wide, narrow]), ("large", [narrow, narrow, wide, wide])):
         config = settings(
-            size._replace(width=width, minibatch=MINIBATCH, period=PERIOD),
+            size._replace(minibatch=MINIBATCH, period=PERIOD), network={"hidden": hidden},
             optimiser={"momentum": 0.9}, parallel={"carry_state": "carry"},
         )  # fmt: skip
-        prepared = Folder(folder / str(width), config, WORKERS * PERIOD * 3, size.pdfs)
+        prepared = Folder(folder / name, config, WORKERS * PERIOD * 3, size.pdfs)
         jobs.append((prepared.vector_bytes, _peak(prepared, "jobs", _one_job)))
         sync.append((prepared.vector_bytes, _peak(prepared, "sync", _sync)))
     results: Results = {}

@@ -24,7 +24,7 @@ SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text
 
 
 class Size(NamedTuple):
-    """How large everything is. period: frames between combinations. widths: of the two nets whose memory is compared.
+    """How large everything is. period: frames between combinations. widths: wide and narrow layers for the memory.
 
     steps: minibatches of one variant in one block, a multiple of natural gradient's update period.
     """
@@ -42,8 +42,8 @@ class Size(NamedTuple):
     compiled: bool
 
 
-FULL = Size(1024, 2000, 512, 21, 4, 12, 262_144, 10_000, 12, (2048, 3072), True)
-QUICK = Size(32, 20, 32, 3, 4, 12, 4_096, 500, 2, (300, 800), False)
+FULL = Size(1024, 2000, 512, 21, 4, 12, 262_144, 10_000, 12, (6144, 256), True)
+QUICK = Size(32, 20, 32, 3, 4, 12, 4_096, 500, 2, (768, 32), False)
 
 
 def settings(size: Size, **changes: Mapping[str, Any]) -> dict[str, Any]:
