@@ -36,17 +36,43 @@ def store(tmp_path):
     return tmp_path / "steps.h5"
 
 
-def test_the_quick_form_writes_flat_keys_and_a_table(tmp_path):
-    out = tmp_path / "results.json"
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "steps", "--out", str(out)]
+KEYS = {
+    "data": {"data_over_training", "data_frames_per_s"},
+    "averaging": {"average_share", "observer_share", "average_s", "observer_s"},
+    "memory": {"vector_copies", "vector_copies_jobs", "vector_copies_sync"},
+    "jobs": {"iteration_overhead_s", "iteration_start_s", "iteration_write_s", "iteration_combine_s", "torch_import_s"},
+}
+
+
+def quick(part, out):
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", part, "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 0, done.stderr
-    results = json.loads(out.read_text())
+    return json.loads(out.read_text()), done.stdout
+
+
+def test_the_quick_form_writes_flat_keys_and_a_table(tmp_path):
+    results, said = quick("steps", tmp_path / "results.json")
     assert RATIOS <= results.keys() and results["quick"] == 1 and results["cpu"] and results["torch"]
     assert all(isinstance(value, int | float | str) for value in results.values())
     for key in RATIOS:
         assert 0 < results[f"{key}_min"] <= results[key] <= results[f"{key}_max"] < math.inf
-        assert any(line.startswith(f"{key} ") for line in done.stdout.splitlines())
+        assert any(line.startswith(f"{key} ") for line in said.splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "part",
+    ["data", "jobs", pytest.param("averaging", marks=pytest.mark.mpi), pytest.param("memory", marks=pytest.mark.mpi)],
+)
+def test_the_other_parts_run_and_leave_earlier_keys_alone(part, tmp_path):
+    out = tmp_path / "results.json"
+    results, _ = quick("data", out)
+    before = results["data_frames_per_s"]
+    results, _ = quick(part, out)
+    assert KEYS[part] <= results.keys()
+    assert all(0 < results[key] < math.inf for key in KEYS[part])
+    assert part == "data" or results["data_frames_per_s"] == before
 
 
 class Products(TorchDispatchMode):
