@@ -239,6 +239,43 @@ def test_other_alignments_under_the_same_config_set_the_state_aside(tmp_path, ca
     assert "frames.train" in caplog.text and "going on" not in caplog.text
 
 
+def test_an_unfinished_run_is_not_left_for_another_number_of_workers(tmp_path, caplog):
+    logging.getLogger("unisono").propagate = True
+    task = Task(tmp_path, config())
+    task.initialise()
+    with pytest.raises(Stopped):
+        task.block(interrupted=Interrupted(40))
+    (folder,) = tmp_path.glob("state/*")
+    other = Task(tmp_path, config(parallel__workers=3))
+    other.initialise()
+    with pytest.raises(
+        UserError, match="parallel.workers: 3, but .* of 2 workers .* set it to 2 .* or delete"
+    ) as caught:
+        other.block()
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+    assert list(tmp_path.glob("state/*")) == [folder]  # nothing was begun
+    again = Task(tmp_path, config())
+    again.initialise()
+    again.block()  # the first remedy
+    with caplog.at_level(logging.INFO, "unisono"):
+        third = Task(tmp_path, config(parallel__workers=3))
+        third.initialise()
+        third.block()  # the run of 2 workers is finished now: it is in nobody's way
+    assert "parallel.workers: 2 -> 3" in caplog.text
+    assert third.finish() == Task(tmp_path / "fresh", config(parallel__workers=3)).virtual()
+
+
+def test_an_unfinished_run_may_be_deleted_to_train_with_another_number_of_workers(tmp_path):
+    task = Task(tmp_path, config())
+    task.initialise()
+    with pytest.raises(Stopped):
+        task.block(interrupted=Interrupted(40))
+    (folder,) = tmp_path.glob("state/*")
+    shutil.rmtree(folder)
+    other = Task(tmp_path, config(parallel__workers=3))
+    assert other.virtual() == Task(tmp_path / "fresh", config(parallel__workers=3)).virtual()
+
+
 def test_only_the_newest_process_may_publish(task):
     identity = {"config": 1}
     old = checkpoint.Store(task.folder / "state", identity)

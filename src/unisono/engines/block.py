@@ -213,7 +213,8 @@ class Keeper:
             write_json(folder / "states.json", {"states": rows, "before": before, "under_way": under_way})
         self._comm.barrier()
         if self._store is not None:
-            path = self._store.publish(folder, {"iteration": iteration, "first": states[0].iteration + 1})
+            facts = {"iteration": iteration, "first": states[0].iteration + 1, "iterations": len(self._plan.iterations)}
+            path = self._store.publish(folder, facts)
             logger.info("saved %s after iteration %d", path, iteration)
         self._comm.barrier()  # nobody may leave before it is published: mpirun would end the others
         self._saved = time.monotonic()

@@ -3,13 +3,14 @@
     state/<digest>/identity.json          what the digest stands for
     state/<digest>/lease-<token>          one for each process that came; only the newest may publish
     state/<digest>/ckpt-<number>/         published by renaming the whole folder
-        manifest.json                     iteration, sizes and SHA-256 of the other files; written last
+        manifest.json                     iteration, iterations of the plan, sizes and SHA-256 of the files; written last
         combine.safetensors               vectors after that iteration (`state.Combined`)
         worker.<n>.safetensors            optimiser state, generator, cursor, and parameters where a task is under way
         states.json                       the numbers after each iteration of the block so far
 
 The digest covers config, frames, plan and initial model, so a changed run never meets an old state; changed back, it
-goes on from it. The last two checkpoints are kept: a damaged one is named, and the one before is used.
+goes on from it. An unfinished run is not left for another number of workers alone: that is refused by name. The last
+two checkpoints are kept: a damaged one is named, and the one before is used.
 """
 
 import hashlib
@@ -47,10 +48,13 @@ class Store:
     """The checkpoints of one run. Made by the one process (rank 0) that publishes."""
 
     def __init__(self, state_dir: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
-        """Take the lease. Logs what differs from states of other identities that are set aside."""
+        """Take the lease. Logs what differs from states of other identities that are set aside.
+
+        Raises UserError where that state is of an unfinished run which differs in nothing but the number of workers.
+        """
         self.folder = Path(state_dir) / digest_of(identity)
         if not self.folder.exists():
-            _log_others(Path(state_dir), identity)
+            _meet_other(Path(state_dir), identity)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "identity.json", identity)
         self.token = self._take_lease()
@@ -148,16 +152,38 @@ def _body_digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _log_others(state_dir: Path, identity: Mapping[str, Any]) -> None:
-    """Say in one line what differs from the state that was used last."""
+def _meet_other(state_dir: Path, identity: Mapping[str, Any]) -> None:
+    """Say in one line what differs from the state that was used last, or refuse to leave it."""
     others = sorted(state_dir.glob("*/identity.json"), key=lambda path: path.stat().st_mtime)
-    if others:
-        differences = differences_of(read_json(others[-1]), identity)
-        logger.warning(
-            "the state in %s is of another run and set aside; what differs: %s",
-            others[-1].parent,
-            "; ".join(differences),
+    if not others:
+        return
+    folder, other = others[-1].parent, read_json(others[-1])
+    _check_workers(folder, other, identity)
+    differences = "; ".join(differences_of(other, identity))
+    logger.warning("the state in %s is of another run and set aside; what differs: %s", folder, differences)
+
+
+def _check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Raise UserError where an unfinished run differs in nothing but its number of workers."""
+    (before, same), (now, wanted) = _apart_from_workers(other), _apart_from_workers(identity)
+    if before == now or same != wanted:
+        return
+    newest = sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+    manifest = next((manifest for reason, manifest in map(damage, newest) if not reason), None)
+    if manifest is not None and manifest["iteration"] + 1 < manifest.get("iterations", 0):
+        raise UserError(
+            f"parallel.workers: {now}, but {folder} holds an unfinished run of {before} workers"
+            f" ({manifest['iteration'] + 1} of {manifest['iterations']} iterations done): set it to {before} to go on,"
+            " or delete that folder to start anew"
         )
+
+
+def _apart_from_workers(identity: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the number of workers, and the rest of an identity without the plan, which follows from it."""
+    rest = json.loads(json.dumps({key: value for key, value in identity.items() if key != "plan"}))
+    config = rest.get("config")
+    parallel = config.get("parallel", {}) if isinstance(config, dict) else {}
+    return parallel.pop("workers", None), rest
 
 
 def differences_of(old: Any, new: Any, where: str = "") -> list[str]:
