@@ -1,10 +1,8 @@
 """Exact resume: killed, interrupted, out of disk or damaged, a run ends at the bits of one that was left alone."""
 
-import contextlib
 import io
 import logging
 import os
-import random
 import shutil
 import signal
 import tempfile
@@ -36,52 +34,6 @@ def task(tmp_path):
     made = Task(tmp_path, SETTINGS)
     made.initialise()
     return made
-
-
-def killed_after(task, seconds):
-    """Run the block in a child process and kill it after a while; says whether it was still running."""
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            task.block(checkpoint_s=0)
-        os._exit(0)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return False
-        time.sleep(0.001)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
-
-
-def kill_and_resume(task, wanted, times, seed):
-    started = time.monotonic()
-    assert not killed_after(task, 600)
-    whole = time.monotonic() - started
-    assert task.finish() == wanted
-    chance, killed = random.Random(seed), 0
-    for _ in range(times):
-        for path in [*task.iterations.glob("[0-9]*"), *task.folder.glob("state/*/*")]:
-            if path.is_file():
-                path.unlink()
-            else:
-                for file in path.iterdir():
-                    file.unlink()
-                path.rmdir()
-        while killed_after(task, chance.uniform(0.0, 0.6) * whole):
-            killed += 1
-        assert task.finish() == wanted
-    assert killed
-
-
-def test_killed_at_random_moments(task, wanted):
-    kill_and_resume(task, wanted, times=3, seed=1)
-
-
-@pytest.mark.slow
-def test_killed_at_many_random_moments(task, wanted):
-    kill_and_resume(task, wanted, times=20, seed=2)
 
 
 @pytest.mark.parametrize("place", [1, 2, 9, 40, 77])

@@ -3,7 +3,7 @@
     state/<digest>/identity.json          what the digest stands for
     state/<digest>/lease-<token>          one for each process that came; only the newest may publish
     state/<digest>/ckpt-<number>/         published by renaming the whole folder
-        manifest.json                     iteration, iterations of the plan, sizes and SHA-256 of the files; written last
+        manifest.json                     iteration, length of the plan, sizes and SHA-256 of the files; written last
         combine.safetensors               vectors after that iteration (`state.Combined`)
         worker.<n>.safetensors            optimiser state, generator, cursor, and parameters where a task is under way
         states.json                       the numbers after each iteration of the block so far
