@@ -35,7 +35,7 @@ def refused(capfd, *arguments):
     ("changes", "line"),
     [
         ({"parallel__period_frames": 31}, "parallel.period_frames: 31 is less than one optimiser.minibatch of 32"),
-        ({"parallel__dealing": "fixed", "parallel__workers": 41}, "41 workers at least one utterance, there are only 40"),
+        ({"parallel__dealing": "fixed", "parallel__workers": 41}, "at least one utterance, there are only 40"),
         ({"parallel__dealing": "fixed", "parallel__workers": {"initial": 1, "final": 3}}, "cannot grow from 1 to 3"),
         ({"parallel__combine": BUTTERFLY, "parallel__workers": 6}, "butterfly needs a power of two of workers, not 6"),
     ],

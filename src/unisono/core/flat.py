@@ -93,6 +93,19 @@ def segments(layout: Layout, flat: Tensor) -> list[Tensor]:
     return [flat[begin:end] for begin, end in zip(layout.offsets, ends, strict=True)]
 
 
+def carried_over(old: Layout, new: Layout, vector: Tensor, fresh: Tensor) -> Tensor:
+    """Return a copy of `fresh` [P new] in which every matrix that both layouts have is that of `vector` [P old].
+
+    The same matrix has the same name and the same shape. Where the layouts are equal this is `vector`.
+    """
+    result = zeros(new.size, fresh.dtype).copy_(fresh)
+    known = views(old, vector)
+    for name, matrix in views(new, result).items():
+        if name in known and known[name].shape == matrix.shape:
+            matrix.copy_(known[name])
+    return result
+
+
 def to_tensors(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
     """Return the file form: dense "<name>.weight" [rows, columns - 1] and "<name>.bias" [rows]."""
     tensors = {}

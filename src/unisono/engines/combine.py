@@ -12,15 +12,18 @@ from torch import Tensor
 
 from unisono.core import average, observers
 from unisono.engines.evaluate import Evaluator
+from unisono.engines.growth import grown
 from unisono.engines.rules import CombineRule, rule_for
-from unisono.engines.run import Run
+from unisono.engines.run import Run, generator_for
 from unisono.engines.state import Combined, State
 from unisono.engines.worker import Stats
 from unisono.errors import UserError
+from unisono.nn.dnn import Dnn
 from unisono.rates import base_rate, newbob_start, newbob_step, scales_with_workers
 from unisono.schedule import Iteration, Plan
 
 logger = logging.getLogger("unisono.combine")
+_GROWTH = 4  # purpose in the generator's key
 
 
 class Models(Protocol):
@@ -146,7 +149,7 @@ def advance(
         seconds=seconds,
         initial=state.initial,
     )
-    return combined, after
+    return _next_layout(run, plan, combined, after, evaluator.network)
 
 
 def first_state(run: Run, plan: Plan, model: Tensor) -> tuple[Combined, State]:
@@ -192,6 +195,16 @@ def next_rate(run: Run, plan: Plan, iteration: int, scale: float, newbob: dict[s
         after.workers if scales_with_workers(run.parallel.scale_rate_with_workers, run.parallel.combine.kind) else 1
     )
     return rate * workers * scale
+
+
+def _next_layout(run: Run, plan: Plan, combined: Combined, after: State, network: Dnn) -> tuple[Combined, State]:
+    """Go over to the layout of the next iteration where it is another one."""
+    number = after.iteration
+    old, new = network.layout_at(number), network.layout_at(number + 1)
+    if old == new or plan.is_last(number):
+        return combined, after
+    fresh = network.initial_parameters(run.initialisation, generator_for(run.seed, _GROWTH, number))
+    return grown(run, combined, after, old, new, fresh, plan.iterations[number + 1].workers)
 
 
 def _combine(
@@ -294,4 +307,5 @@ def _log(iteration: Iteration, decision: Decision, stats: Sequence[Stats]) -> No
         if reason:
             logger.warning("iteration %d: worker %d left out: %s", iteration.iteration, item.worker, reason)
     if decision.kind == "backoff":
-        logger.warning("iteration %d: no worker is left: the model stays, the rate is halved", iteration.iteration)
+        line = "iteration %d: no worker is left: the model stays, the rate is halved for the rest"
+        logger.warning(line, iteration.iteration)

@@ -23,7 +23,7 @@ class Evaluator:
     """
 
     def __init__(self, run: Run, network: Dnn, train: FramesStore, dev: FramesStore, comm: Comm) -> None:
-        self._network, self._comm, self._dev = network, comm, dev
+        self.network, self._comm, self._dev = network, comm, dev
         self.frames = run.diagnostics.frames
         self._train_batches = self._own(_subset(train, run.seed, 0, self.frames))
         self._dev_batches = self._own(_subset(dev, run.seed, 1, self.frames))
@@ -36,7 +36,7 @@ class Evaluator:
         every rank calls it and gets the same.
         """
         found: dict[str, float | None] = dict.fromkeys(("objective_train", "objective_dev", "frame_accuracy"))
-        self._network.bind(params)
+        self.network.bind(params)
         if self.frames:
             found["objective_train"], _ = self._mean(self._train, self._train_batches, keep="train")
             found["objective_dev"], found["frame_accuracy"] = self._mean(self._dev, self._dev_batches, keep="dev")
@@ -64,15 +64,15 @@ class Evaluator:
 
     def _batch(self, store: FramesStore, frames: np.ndarray, key: tuple[str, int]) -> tuple[float, int, int]:
         if key not in self._cache:
-            loaded = spliced(store, _pieces(store, frames), self._network.context)
+            loaded = spliced(store, _pieces(store, frames), self.network.context)
             if key[0]:
                 self._cache[key] = loaded
         else:
             loaded = self._cache[key]
         x, ids = loaded
-        buffer = self._network.input_buffer(len(ids))
+        buffer = self.network.input_buffer(len(ids))
         buffer.copy_(x)
-        return self._network.evaluate(Batch(buffer.unsqueeze(1), ids.unsqueeze(1), None))
+        return self.network.evaluate(Batch(buffer.unsqueeze(1), ids.unsqueeze(1), None))
 
 
 def _subset(store: FramesStore, seed: int, split: int, count: int) -> np.ndarray:

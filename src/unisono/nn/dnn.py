@@ -93,6 +93,13 @@ class Dnn:
         """Return random parameters [P], float32."""
         return random_parameters(self.layout, self.options.nonlinearity, options, generator)
 
+    def layout_at(self, iteration: int) -> Layout:
+        """Return the layout that parameters have in an iteration of training: always the same, as this one never grows.
+
+        Where a network's differs between two iterations, `engines.growth` says what goes on.
+        """
+        return self.layout
+
     def bind(self, params: Tensor) -> None:
         """Train and evaluate the vector `params` [P] from now on; it is changed in place."""
         if self._params is None or params.dtype != self._params.dtype or params.device != self._params.device:
