@@ -106,8 +106,9 @@ def train_block(
             crew.train(state, loader, block.interrupted)
             block.resting()
             waiting = time.perf_counter()
-            stats = crew.gather(state)
+            crew.comm.barrier()  # so that the time spent waiting is known before the stats travel
             _note_waiting(crew, time.perf_counter() - waiting)
+            stats = crew.gather(state)
             if not all(item.complete for item in stats):
                 keeper.save(combined, states, under_way=True)
                 raise Stopped(f"stopped in iteration {state.iteration + 1}, all is saved: the same command goes on")

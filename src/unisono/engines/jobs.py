@@ -57,7 +57,7 @@ def train_job(
     combined = load_combined(combined_path, state, (), network.layout, worker=worker)
     own = None if own_state is None else load_optimiser(own_state, network.layout)
     begin_(run, plan, state, combined, worker, subject.params, subject.optimiser, own or {})
-    del combined
+    del combined, own
     with make_loader(run, store, plan) as loader:
         started = seconds_since_start()
         stats = subject.run(task_of(plan, state, worker), loader)

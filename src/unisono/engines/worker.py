@@ -128,7 +128,9 @@ class Worker:
                 if stats.frames < task.part.end - task.part.begin and interrupted():
                     return stats
             stats.complete = True
-            stats.finite = bool(torch.isfinite(self.params).all()) and math.isfinite(stats.objective_sum)
+            # The extremes show nan and infinities without a temporary vector; `isfinite` would make two.
+            low, high = torch.aminmax(self.params)
+            stats.finite = all(map(math.isfinite, (float(low), float(high), stats.objective_sum)))
         return stats
 
     def _step(self, x: Tensor, ids: Tensor, rate: float, stats: Stats) -> None:
