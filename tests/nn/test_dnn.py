@@ -237,6 +237,17 @@ def test_objective_survives_underflow():
     assert math.isnan(broken.objective_sum) and broken.correct == 0
 
 
+@pytest.mark.parametrize("mask", [None, torch.tensor([1.0, 1.0, 0.0])])
+def test_equal_posteriors_are_not_correct(mask):
+    """A network that starts from equal posteriors has learned nothing: its accuracy is 0, not 1."""
+    logits = torch.tensor([[0.0, 0.0, 0.0], [2.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    out = torch.empty(3, 3)
+    stats = loss.posteriors_and_stats(logits, torch.tensor([0, 1, 2]), mask, out)
+    assert stats.correct == (1 if mask is None else 0)
+    assert torch.equal(out, torch.softmax(logits, dim=1))
+    assert loss.posteriors_and_stats(torch.zeros(2, 1), torch.tensor([0, 0]), None, torch.empty(2, 1)).correct == 2
+
+
 @pytest.mark.parametrize("nonlinearity", ["relu", "tanh", "sigmoid"])
 @pytest.mark.parametrize("kind", ["sgd", "ng_online"])
 def test_it_learns(nonlinearity, kind):

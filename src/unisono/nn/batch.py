@@ -23,7 +23,7 @@ class StepStats(NamedTuple):
     """Sums over the counted frames of one minibatch, taken before its update.
 
     objective_sum: sum of log p(pdf | frame), natural logarithm, float64.
-    correct: frames whose pdf has the largest posterior (ties count as correct).
+    correct: frames whose pdf has the largest posterior (a tie counts as wrong).
     frames: number of counted frames.
     """
 

@@ -12,11 +12,15 @@ def posteriors_and_stats(logits: Tensor, ids: Tensor, mask: Tensor | None, out: 
     """Write softmax(logits) into `out` and return objective and accuracy.
 
     logits, out: [N, pdfs], different storage. ids: [N] int64 in [0, pdfs). mask: [N] of 0 and 1, or None.
-    The objective is summed in float64. A frame is correct if p[pdf] >= max p: an argmax costs 13 times as much.
+    The objective is summed in float64. A frame is correct if p[pdf] is above all others, so that equal posteriors count
+    as wrong; two scatters of N numbers and a maximum tell, where an argmax costs 13 times as much.
     """
     torch.softmax(logits, dim=1, out=out)
-    chosen = out.gather(1, ids[:, None])[:, 0]
-    right = chosen >= out.amax(dim=1)
+    column = ids[:, None]
+    chosen = out.gather(1, column)
+    right = (chosen > out.scatter_(1, column, -1.0).amax(dim=1, keepdim=True))[:, 0]
+    out.scatter_(1, column, chosen)
+    chosen = chosen[:, 0]
     log_p = chosen.double().log()
     small = ~(chosen >= _SMALLEST)
     if bool(small.any()):
