@@ -26,7 +26,10 @@ if not workflow.overwrite_configfiles:
 report: "workflow/report/workflow.rst"
 
 
-include: "workflow/rules/common.smk"
+include: "workflow/rules/settings.smk"
+include: "workflow/rules/flags.smk"
+include: "workflow/rules/paths.smk"
+include: "workflow/rules/iterations.smk"
 # From recordings to aligned frames,
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/features.smk"

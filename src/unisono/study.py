@@ -198,10 +198,13 @@ def check(shared: Config) -> None:
         )
     if lm["kind"] == "arpa" and not lm["arpa"]:
         raise UserError("lm.arpa: missing: lm.kind arpa needs the path of an ARPA file below corpora_dir")
-    other = shared["hmm"]["align_with"]
+    hmm = shared["hmm"]
+    if hmm["retry_beam"] <= hmm["beam"]:
+        raise UserError(f"hmm.retry_beam: {hmm['retry_beam']} is not above hmm.beam, {hmm['beam']}: make it wider")
+    other = hmm["align_with"]
     if other and other["name"] == shared["name"]:
         raise UserError(f"hmm.align_with.name: {other['name']}: this config itself: name another, finished one")
-    for where, section in {**features, "hmm.features": shared["hmm"]["features"]}.items():
+    for where, section in {**features, "hmm.features": hmm["features"]}.items():
         if section["kind"] == "mfcc" and section["num_ceps"] > section["num_mel_bins"]:
             raise UserError(
                 f"{where}.num_ceps: {section['num_ceps']} is more than num_mel_bins {section['num_mel_bins']}"

@@ -18,6 +18,9 @@ def lines_with(text, output):
         ("hmm: {align_with: {name: wrong}}", "hmm.align_with.name: wrong: this config itself"),
         ("hmm: {align_with: {run: main}}", "hmm.align_with: 'name' is a required property"),
         ("final_model: ema", "final_model: ema needs observers.ema"),
+        ("hmm: {beam: 50}", "hmm.retry_beam: 40 is not above hmm.beam, 50"),
+        ("lm: {kind: arpa, arpa: no.arpa}", "lm.arpa: corpora/no.arpa: no such file"),
+        ("runs: {a: {initialisation: {kind: model, path: no.model}}}", "initialisation.path: no.model: no such file"),
     ],
 )
 def test_wrong_config(workspace, config, line):

@@ -92,7 +92,7 @@ def test_commands_know_exactly_the_keys_of_their_section():
 )
 def test_keys_outside_a_section_are_read_by_the_rules(path):
     key = path.rsplit(".", 1)[1]
-    assert re.search(rf"""\[["']{key}["']\]""", RULES["common"]), f"{path} is read by no rule"
+    assert re.search(rf"""\[["']{key}["']\]""", RULES["settings"] + RULES["iterations"]), f"{path} is read by no rule"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.stem)

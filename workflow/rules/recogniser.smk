@@ -27,7 +27,7 @@ rule recogniser:
         recipe=RECIPE["decode"],
         settings=recogniser_settings,
         name=SHARED["name"],
-        final_model=lambda wildcards: RUNS[wildcards.run]["final_model"],
+        final_model=final_model,
         lang_dir=subpath(input.lang, parent=True),
         cmvn=optional_flag("--cmvn", "cmvn"),
     message:

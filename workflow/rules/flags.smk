@@ -1,0 +1,81 @@
+"""What the commands are told: sections of the settings as JSON, numbers, and flags that are not always given.
+
+Requires: settings.smk.
+"""
+
+import functools
+
+from unisono import study
+
+
+def options(*keys):
+    """Return a section of the shared settings (`options("hmm", "features")`) as JSON for a command."""
+    return study.compact(functools.reduce(dict.__getitem__, keys, SHARED))
+
+
+def hmm_options(*unread):
+    """Return the `hmm` section as JSON, with what this stage does not read at its default: no rerun for that.
+
+    `lda_mllt` is left out where it is not read; `align_with` always: only the rules read it.
+    """
+    default = study.fill({}, SCHEMA["properties"]["hmm"], SCHEMA)
+    section = {**SHARED["hmm"], **{key: default[key] for key in unread}}
+    left_out = {"align_with", *({"lda_mllt"} & set(unread))}
+    return study.compact({key: value for key, value in section.items() if key not in left_out})
+
+
+def feature_section(wildcards):
+    """Return the feature settings of a front end, `net` or `hmm`, as JSON."""
+    return options("features") if wildcards.frontend == "net" else options("hmm", "features")
+
+
+def gmm_features(wildcards):
+    """Return the features that a GMM system sees, as JSON: `lda_mllt` splices and so takes no deltas."""
+    section = SHARED["hmm"]["features"]
+    return study.compact({**section, "deltas": 0} if wildcards.get("system", "lda_mllt") == "lda_mllt" else section)
+
+
+def recogniser_settings(wildcards):
+    """Return the settings that using a recogniser needs, or that say what it is, as JSON."""
+    return study.compact({key: SHARED[key] for key in ("features", "hmm", "lm", "decode")})
+
+
+def optional_flag(flag, name):
+    """Return the params function for a flag that is given only where the input `name` is."""
+
+    def words(wildcards, input):
+        return [flag, *input.get(name)] if input.get(name) else []
+
+    return words
+
+
+def run_identity(wildcards):
+    """Return what decides a run's result, as JSON."""
+    return study.compact(study.identity(RUNS[wildcards.run], SCHEMA))
+
+
+def worker_state_flag(wildcards, input):
+    """Return the flag that hands the state over, or none."""
+    return ["--worker-state", input.worker_state] if input.get("worker_state") else []
+
+
+def state_dir(wildcards):
+    """Return where an interrupted block keeps its checkpoints."""
+    return results(f"runs/{wildcards.run}/state")
+
+
+def ranks(wildcards):
+    """Return the number of MPI ranks of a run: the workers of its last iteration."""
+    number = RUNS[wildcards.run]["parallel"]["workers"]
+    return number if isinstance(number, int) else number["final"]
+
+
+def final_model(wildcards):
+    """Return which of a run's models is its result."""
+    return RUNS[wildcards.run]["final_model"]
+
+
+def aligned_systems():
+    """Return the systems whose alignments or training the report may show, in the order of work."""
+    wanted = {"mono", "tri", ALIGN, *SHARED["decode"]["systems"]}
+    return [system for system in ("mono", "tri", "lda_mllt", "dnn") if system in wanted]

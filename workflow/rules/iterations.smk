@@ -1,0 +1,89 @@
+"""How many workers an iteration has, and which files it reads: the chain from one combination to the next.
+
+Requires: settings.smk. Plans are read here, and nothing else; all other names follow from run, iteration and worker.
+"""
+
+import functools
+import os
+
+from snakemake.exceptions import WorkflowError
+
+from unisono.schedule import read_plan, static_workers
+
+
+@functools.cache
+def workers_of_config(run):
+    """Return the workers of each iteration where the config says how many iterations there are."""
+    return static_workers(RUNS[run]["schedule"]["iterations"], RUNS[run]["parallel"]["workers"])
+
+
+@functools.cache
+def workers_of_plan(path, changed):
+    """Return the workers of each iteration of a plan.json last changed at `changed`."""
+    return [iteration.workers for iteration in read_plan(path).iterations]
+
+
+def workers(run):
+    """Return the workers of each iteration of a run; from its plan, unless the config says how many there are."""
+    if RUNS[run]["schedule"]["iterations"]:
+        return workers_of_config(run)
+    path = checkpoints.plan.get(run=run).output[0]
+    return workers_of_plan(path, os.stat(path).st_mtime_ns)
+
+
+def iteration_file(run, iteration, name):
+    """Return a file of an iteration; those before iteration 0 are called `init`."""
+    return results(f"runs/{run}/iterations/{'init' if iteration < 0 else iteration}.{name}")
+
+
+def combined_before(wildcards):
+    """Return what the iteration before has yielded, for one job or for the combination."""
+    return iteration_file(wildcards.run, int(wildcards.iter) - 1, "combine.safetensors")
+
+
+def state_before(wildcards):
+    """Return rate, stop flag and so on after the iteration before."""
+    return iteration_file(wildcards.run, int(wildcards.iter) - 1, "state.json")
+
+
+def worker_state_before(wildcards):
+    """Return this worker's optimiser state after the iteration before; nothing for one that has just joined."""
+    iteration, job = int(wildcards.iter) - 1, int(wildcards.job)
+    if iteration < 0 or job >= workers(wildcards.run)[iteration]:
+        return []
+    return iteration_file(wildcards.run, iteration, f"{job}.state.safetensors")
+
+
+def jobs_of(name):
+    """Return the input function for the files `name` of all jobs of an iteration."""
+
+    def files(wildcards):
+        jobs = range(workers(wildcards.run)[int(wildcards.iter)])
+        return [iteration_file(wildcards.run, int(wildcards.iter), f"{job}.{name}") for job in jobs]
+
+    return files
+
+
+def block_begin(wildcards):
+    """Return the first iteration of the block that ends with this one."""
+    length = RUNS[wildcards.run]["parallel"]["iterations_per_job"]
+    end, begin = int(wildcards.iter), int(wildcards.iter) // length * length
+    last = len(workers(wildcards.run)) - 1
+    if end != min(begin + length - 1, last):
+        raise WorkflowError(f"run {wildcards.run}: no block of iterations ends with {end}")
+    return begin
+
+
+def combined_before_block(wildcards):
+    """Return what the block before has yielded."""
+    return iteration_file(wildcards.run, block_begin(wildcards) - 1, "combine.safetensors")
+
+
+def state_before_block(wildcards):
+    """Return rate, stop flag and so on after the block before."""
+    return iteration_file(wildcards.run, block_begin(wildcards) - 1, "state.json")
+
+
+def last_combined(wildcards):
+    """Return what the last iteration of a run has yielded."""
+    return iteration_file(wildcards.run, len(workers(wildcards.run)) - 1, "combine.safetensors")

@@ -1,0 +1,83 @@
+"""The settings of this call, checked: what the config says, and what follows from it for every rule.
+
+Provides: SHARED (settings before training), RUNS (complete settings of each run), `results(path)`, the constraints of
+wildcards. Of our own code only floor 0 is imported, and no file is read but the schema: Snakemake reads this for every
+job on a cluster.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import jsonschema
+import yaml
+from snakemake.exceptions import WorkflowError
+
+from unisono import sense, study
+from unisono.errors import UserError
+from unisono.recipe import RECIPE
+
+SPLITS = ["train", "dev", "test"]
+SCHEMA = yaml.safe_load(Path(workflow.basedir, "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+
+
+def settings():
+    """Return the shared settings and those of each run. Raises UserError where the config is wrong."""
+    shared, runs, notes = study.resolve(config, SCHEMA)
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    for where, complete in [("", shared), *((f"runs.{name}.", run) for name, run in runs.items())]:
+        for error in validator.iter_errors(complete):
+            raise UserError(where + study.explain(error))
+    study.check(shared)
+    for name, run in runs.items():
+        try:
+            sense.check(run)
+        except UserError as error:
+            raise UserError(f"runs.{name}.{error}" if config.get("runs") else str(error)) from None
+        notes += sense.warnings(run)
+    for note in dict.fromkeys(notes):
+        logger.warning(f"config: {note}")
+    return shared, runs
+
+
+try:
+    SHARED, RUNS = settings()
+except UserError as error:
+    raise WorkflowError(f"config: {error}") from None
+
+THREADS = SHARED["resources"]["threads_per_worker"]
+CHECKPOINT_S = str(SHARED["resources"]["checkpoint_s"])
+HANG_TIMEOUT_S = str(SHARED["resources"]["hang_timeout_s"])
+SHARDS = range(SHARED["corpus"]["shards"])
+SYSTEMS = [f"gmm/{system}" for system in SHARED["decode"]["systems"]]
+# Whose tree and alignment the network takes; `dnn`: those of another config's network.
+ALIGN = "dnn" if SHARED["hmm"]["align_with"] else SHARED["hmm"]["align"]
+
+# The interpreter that runs snakemake runs the rules, uninstalled; with conda the environment's own comes first.
+PYTHON = "" if workflow.deployment_settings.deployment_method else f"{Path(sys.executable).parent}:"
+HIDDEN = " CUDA_VISIBLE_DEVICES=" if SHARED["resources"]["device"] == "cpu" else ""
+shell.prefix(
+    f"export PATH={shlex.quote(PYTHON)}$PATH PYTHONPATH={shlex.quote(workflow.basedir)}/src"
+    f" PYTHONNOUSERSITE=1 PYTHONUNBUFFERED=1{HIDDEN}; "
+)
+
+
+wildcard_constraints:
+    run=r"[A-Za-z0-9._-]+",
+    split="train|dev|test",
+    frontend="hmm|net",
+    system="mono|tri|lda_mllt|dnn",
+    candidate="last|best|ema|polyak",
+    shard=r"\d+",
+    iter=r"\d+",
+    job=r"\d+",
+
+
+def results(path):
+    """Return where `path` of this config's results lies, below the working directory."""
+    return f"results/{SHARED['name']}/{path}"
+
+
+def runs_with(*engines):
+    """Return a pattern for the names of the runs with these engines; it matches nothing where there are none."""
+    return "|".join(re.escape(name) for name in RUNS if RUNS[name]["parallel"]["engine"] in engines) or "(?!)"
