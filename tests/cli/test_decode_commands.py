@@ -27,7 +27,10 @@ FEATURES = {
     "kind": "mfcc", "num_mel_bins": 10, "num_ceps": DIM, "low_freq": 20.0, "high_freq": 0.0, "frame_length_ms": 25.0,
     "frame_shift_ms": 10.0, "use_energy": False, "dither": 0.0, "deltas": 0, "cmvn": "none", "cmvn_variance": False,
 }  # fmt: skip
-LM = {"kind": "ngram", "order": 2, "smoothing": "kneser_ney", "arpa": None, "end_probability": None}
+LM = {
+    "kind": "ngram", "order": 2, "smoothing": "kneser_ney", "vocabulary": "lexicon", "arpa": None,
+    "end_probability": None,
+}  # fmt: skip
 DECODE = {
     "beam": 20.0, "tuning_beam": 25.0, "max_active": 7000, "min_active": 200, "acoustic_scales": [0.1, 0.3],
     "gmm_acoustic_scales": [0.05, 0.2], "word_insertion_penalties": [0.5, 1.0], "tune_utterances": 9, "seed": 1,
@@ -224,6 +227,21 @@ def test_mistakes_in_language_models(folder, tmp_path, monkeypatch, options, arp
     error = unisono("lm", "--text", folder / "lm_text.txt", "--lexicon", folder / "lexicon.txt", "--options",
                     json.dumps(LM | options), "--out", "out.arpa", *given, expect=2)  # fmt: skip
     assert message.removeprefix("lm: ") in error and len(error.strip().splitlines()) == 1, error
+
+
+@pytest.mark.parametrize("kind", ["ngram", "loop"])
+def test_vocabulary_of_the_text(folder, tmp_path, kind):
+    """A word of the lexicon that the text lacks has a probability only where the vocabulary is the lexicon's."""
+    (tmp_path / "text").write_text("ONE TWO\nTWO\n")
+    known = {}
+    for vocabulary in ("lexicon", "text"):
+        out = tmp_path / f"{vocabulary}.arpa"
+        unisono("lm", "--text", tmp_path / "text", "--lexicon", folder / "lexicon.txt", "--options",
+                json.dumps(LM | {"kind": kind, "vocabulary": vocabulary}), "--out", out,
+                "--report", tmp_path / "lm.json")  # fmt: skip
+        known[vocabulary] = "THREE" in out.read_text()
+        assert json.loads((tmp_path / "lm.json").read_text())["words_without_unigram"] == (vocabulary == "text")
+    assert known == {"lexicon": True, "text": False}
 
 
 def test_word_loop_takes_its_length_from_the_text(folder, tmp_path):

@@ -19,7 +19,7 @@ rule lm:
     benchmark:
         results("benchmarks/graph/lm.tsv")
     conda:
-        "../../envs/base.yaml"
+        "../../envs/bootstrap.yaml"
     params:
         recipe=RECIPE["lm"],
         options=options("lm"),

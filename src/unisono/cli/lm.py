@@ -6,7 +6,7 @@ import argparse
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--text", required=True, help="text, one sentence a line")
-    parser.add_argument("--lexicon", required=True, help="pronunciation lexicon: its words are the vocabulary")
+    parser.add_argument("--lexicon", required=True, help="pronunciation lexicon: no word outside it is known")
     parser.add_argument("--options", required=True, help="config section lm as JSON")
     parser.add_argument("--arpa", help="the given model where lm.kind is arpa (default: the path in lm.arpa)")
     parser.add_argument("--out", required=True, help="ARPA file to write")
@@ -35,10 +35,11 @@ def run(args: argparse.Namespace) -> None:
             raise UserError(f"{given}: it shares no word with {args.lexicon}: is it a model of this language?")
     else:
         text = ngram.read_text(args.text, vocabulary)
+        words = vocabulary if options.vocabulary == "lexicon" else {word for sentence in text for word in sentence}
         if options.kind == "loop":
-            model = ngram.loop(vocabulary, options.end_probability or ngram.end_probability(text))
+            model = ngram.loop(words, options.end_probability or ngram.end_probability(text))
         else:
-            model = ngram.estimate(text, vocabulary, options.order, options.smoothing)
+            model = ngram.estimate(text, words, options.order, options.smoothing)
     arpa.write_arpa(args.out, model)
     report = {
         "kind": options.kind,

@@ -1,10 +1,11 @@
 """N-gram language models estimated from text, and the uniform word loop, both as back-off models in ARPA form.
 
-Every model is interpolated and closed over its vocabulary V (the words of the lexicon and `</s>`):
+Every model is interpolated and closed over its vocabulary V (the words of the lexicon, or those of them that the text
+holds, and `</s>`):
 
     P(w | h) = alpha(h, w) + lambda(h) * P(w | h'),    h' = h without its first word,    P(w | nothing) = 1 / |V|
 
-so each history's probabilities sum to one and no word of the lexicon has probability zero. With c the counts below,
+so each history's probabilities sum to one and no word of the vocabulary has probability zero. With c the counts below,
 N(h) = sum over w of c(h, w) and T(h) = the number of w with c(h, w) > 0:
 
 * `witten_bell` (Witten & Bell 1991, method C; Chen & Goodman 1999, eq. 16 and 17): c are the counts of the text,
@@ -38,6 +39,7 @@ class LmOptions:
     kind: Literal["ngram", "arpa", "loop"]
     order: int
     smoothing: Smoothing
+    vocabulary: Literal["lexicon", "text"]
     arpa: str | None
     end_probability: float | None
 
