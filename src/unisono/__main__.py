@@ -23,18 +23,23 @@ from unisono.errors import UserError
 
 # Numeric libraries read these once, when they are first imported.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+COMMANDS = Path(__file__).parent / "cli"
 # Errors of the machine that a user can mend; any other OSError is shown with its traceback.
 MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENAMETOOLONG)
 
 
 def commands() -> dict[str, str]:
     """Return each command's name and the first line of its module's docstring, without importing any of them."""
-    found = {}
-    for path in sorted((Path(__file__).parent / "cli").glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        if any(isinstance(node, ast.FunctionDef) and node.name == "register" for node in tree.body):
-            found[path.stem.replace("_", "-")] = (ast.get_docstring(tree) or "").split("\n", 1)[0]
-    return found
+    lines = {path.stem.replace("_", "-"): _summary(path) for path in sorted(COMMANDS.glob("*.py"))}
+    return {name: line for name, line in lines.items() if line is not None}
+
+
+def _summary(path: Path) -> str | None:
+    """Return the first line of a module's docstring, None where it is no command."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not any(isinstance(node, ast.FunctionDef) and node.name == "register" for node in tree.body):
+        return None
+    return (ast.get_docstring(tree) or "").split("\n", 1)[0]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0].startswith("-"):
         return _top(arguments)
     name, rest = arguments[0], arguments[1:]
-    if not (Path(__file__).parent / "cli" / f"{name.replace('-', '_')}.py").is_file() or name not in commands():
+    path = COMMANDS / f"{name.replace('-', '_')}.py"
+    if "_" in name or path.parent != COMMANDS or not path.is_file() or _summary(path) is None:
         known = ", ".join(commands())
         print(f"unisono: error: {name}: no such command: known are {known}", file=sys.stderr)
         return 2

@@ -70,7 +70,7 @@ def test_help_of_a_command(program):
     assert process.returncode == 0 and "--do" in process.stdout and "--log FILE" in process.stdout
 
 
-@pytest.mark.parametrize("name", ["nonsense", "console", "../x", "do_it.py", ""])
+@pytest.mark.parametrize("name", ["nonsense", "console", "../x", "../cli/do-it", "do_it", "do_it.py", "__init__", ""])
 def test_unknown_command(program, name):
     process = program(name)
     assert process.returncode == 2 and "Traceback" not in process.stderr

@@ -94,6 +94,8 @@ def test_matched_pairs_at_its_limits():
     assert (same.z, same.p) == (0.0, 1.0)
     always = statistics.matched_pairs(counts_of([1, 2]), counts_of([2, 3]))
     assert (always.z, always.p) == (-np.inf, 0.0)
+    alone = statistics.matched_pairs(counts_of([3]), counts_of([1]))
+    assert (alone.segments, alone.errors_a, alone.errors_b, alone.z, alone.p) == (1, 3, 1, 0.0, 1.0)
     with pytest.raises(ValueError, match="2 and 1 utterances"):
         statistics.matched_pairs(counts_of([1, 2]), counts_of([1]))
 

@@ -70,13 +70,15 @@ def matched_pairs(counts_a: Sequence[Counts], counts_b: Sequence[Counts]) -> Mat
     """Test whether two systems differ on the same utterances, given in the same order (see the module).
 
     Without any difference z = 0 and p = 1.  With a constant difference other than 0 the variance is 0: z is
-    infinite, p is 0.
-    Raises ValueError where the lengths differ or there are fewer than two utterances.
+    infinite, p is 0.  One utterance alone says nothing: z = 0 and p = 1.
+    Raises ValueError where the lengths differ or there is no utterance.
     """
-    if len(counts_a) != len(counts_b) or len(counts_a) < 2:
-        raise ValueError(f"{len(counts_a)} and {len(counts_b)} utterances: need the same number, at least 2")
+    if len(counts_a) != len(counts_b) or not counts_a:
+        raise ValueError(f"{len(counts_a)} and {len(counts_b)} utterances: need the same number, at least 1")
     a = np.array([counts.errors for counts in counts_a], dtype=np.float64)
     b = np.array([counts.errors for counts in counts_b], dtype=np.float64)
+    if len(a) == 1:
+        return MatchedPairs(1, int(a[0]), int(b[0]), 0.0, 1.0)
     difference = a - b
     mean, deviation = float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(a)))
     z = 0.0 if mean == 0 else float(np.divide(mean, deviation)) if deviation else float(np.copysign(np.inf, mean))
