@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from unisono.errors import UserError
 from unisono.options import from_dict
 from unisono.rates import NewbobOptions, ScheduleOptions, base_rate, newbob_start, newbob_step, scales_with_workers
-from unisono.schedule import build_plan, cut, deal, read_plan, static_workers, write_plan
+from unisono.schedule import build_plan, cut, deal, last_redealt, read_plan, static_workers, write_plan
 from unisono.sense import check, parallel_options, warnings
 
 SCHEDULE = {
@@ -254,3 +254,8 @@ def test_too_many_workers_for_the_data_is_one_line():
 def test_the_plan_is_plain_data():
     plan = build_plan([500], schedule(epochs=1), parallel(period_frames=100), 50)
     assert dataclasses.is_dataclass(plan) and all(isinstance(it.slices[0], tuple) for it in plan.iterations)
+
+
+def test_a_plan_tells_where_another_number_of_workers_took_over():
+    assert last_redealt([2, 2, 3, 3], 3) == 1 and last_redealt([2, 2, 4, 3], 3) == 2
+    assert last_redealt([3, 3], 3) == last_redealt([1, 2, 3], {"initial": 1, "final": 3}) == -1

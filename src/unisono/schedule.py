@@ -115,6 +115,12 @@ def static_workers(iterations: int, workers: Any) -> list[int]:
     return [workers_at(ramp, i / iterations) for i in range(iterations)]
 
 
+def last_redealt(counts: Sequence[int], workers: Any) -> int:
+    """Return the last iteration of a plan with another number of workers than the config's; -1 for none, or a ramp."""
+    others = [i for i, count in enumerate(counts) if count != workers] if isinstance(workers, int) else []
+    return others[-1] if others else -1
+
+
 def deal(lengths: Sequence[int], workers: int) -> list[int]:
     """Deal utterances once, longest first, each to the worker with the fewest frames so far (docs/mathematics.md 1.4).
 
@@ -141,9 +147,16 @@ def cut(units: int, minibatch: int, parts: int) -> list[tuple[int, int]]:
     return list(zip(borders, borders[1:], strict=False))
 
 
-def build_plan(lengths: Sequence[int], schedule: ScheduleOptions, parallel: ParallelOptions, minibatch: int) -> Plan:
+def build_plan(
+    lengths: Sequence[int],
+    schedule: ScheduleOptions,
+    parallel: ParallelOptions,
+    minibatch: int,
+    done: Sequence[Iteration] = (),
+) -> Plan:
     """Plan a run over utterances of the given lengths (frames), as design.md 3 says.
 
+    done: iterations that stay as they are, by another number of workers; what is left of the epoch is dealt anew.
     Raises UserError where there is too little data for the workers.
     """
     units, fixed = sum(lengths), parallel.dealing == "fixed"
@@ -154,18 +167,20 @@ def build_plan(lengths: Sequence[int], schedule: ScheduleOptions, parallel: Para
         workers = worker_range(parallel.workers)[0]
         owner = deal(lengths, workers)
         worker_units = tuple(sum(n for n, w in zip(lengths, owner, strict=True) if w == k) for k in range(workers))
-    iterations: list[Iteration] = []
+    iterations = list(done)
     wanted = schedule.iterations
-    for epoch in range(schedule.epochs or 10**9):
+    begin = done[-1].slices[-1][1] if done and not done[-1].end_of_epoch else 0
+    for epoch in range(done[-1].epoch + done[-1].end_of_epoch if done else 0, schedule.epochs or 10**9):
         if wanted is not None and len(iterations) >= wanted:
             break
-        done = len(iterations)
-        counts = _workers_of_epoch(units, epoch, done, schedule, parallel, worker_units or (units,), minibatch)
-        slices = _slices(units, worker_units, counts, minibatch)
+        number, left = len(iterations), units - begin
+        counts = _workers_of_epoch(left, epoch, number, schedule, parallel, worker_units or (left,), minibatch)
+        slices = _slices(left, worker_units, counts, minibatch)
         for index, (count, parts) in enumerate(zip(counts, slices, strict=True)):
-            iterations.append(
-                _iteration(done + index, epoch, count, minibatch, index == len(counts) - 1, parallel, parts)
-            )
+            parts = tuple((begin + first, begin + end) for first, end in parts)
+            ends = index == len(counts) - 1
+            iterations.append(_iteration(number + index, epoch, count, minibatch, ends, parallel, parts))
+        begin = 0
     return Plan(units, minibatch, parallel.dealing, worker_units, _with_progress(iterations[: wanted or None]))
 
 

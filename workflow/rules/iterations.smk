@@ -8,7 +8,7 @@ import os
 
 from snakemake.exceptions import WorkflowError
 
-from unisono.schedule import read_plan, static_workers
+from unisono.schedule import last_redealt, read_plan, static_workers
 
 
 @functools.cache
@@ -25,7 +25,7 @@ def workers_of_plan(path, changed):
 
 def workers(run):
     """Return the workers of each iteration of a run; from its plan, unless the config says how many there are."""
-    if RUNS[run]["schedule"]["iterations"]:
+    if RUNS[run]["schedule"]["iterations"] and OTHER_WORKERS == "refuse":
         return workers_of_config(run)
     path = checkpoints.plan.get(run=run).output[0]
     return workers_of_plan(path, os.stat(path).st_mtime_ns)
@@ -65,13 +65,22 @@ def jobs_of(name):
 
 
 def block_begin(wildcards):
-    """Return the first iteration of the block that ends with this one."""
+    """Return the first iteration of the block that ends with this one.
+
+    Where another number of workers takes over, all that was done before belongs to the block that goes on from it.
+    """
     length = RUNS[wildcards.run]["parallel"]["iterations_per_job"]
     end, begin = int(wildcards.iter), int(wildcards.iter) // length * length
     last = len(workers(wildcards.run)) - 1
     if end != min(begin + length - 1, last):
         raise WorkflowError(f"run {wildcards.run}: no block of iterations ends with {end}")
-    return begin
+    done = last_redealt(workers(wildcards.run), RUNS[wildcards.run]["parallel"]["workers"]) + 1
+    return 0 if begin <= done <= end else begin
+
+
+def other_workers(wildcards):
+    """Return what to do about an unfinished run of another number of workers; `jobs` keeps no state of its own."""
+    return "ignore" if RUNS[wildcards.run]["parallel"]["engine"] == "jobs" else OTHER_WORKERS
 
 
 def combined_before_block(wildcards):

@@ -36,12 +36,16 @@ checkpoint plan:
         results("benchmarks/plan/{run}.plan.tsv")
     conda:
         "../../envs/base.yaml"
+    resources:
+        state_dir=state_dir,
+        other_workers=other_workers,
     params:
         recipe=RECIPE["plan"],
     message:
         "Run {wildcards.run}: plan"
     shell:
-        "python -m unisono plan --config {input.config:q} --frames {input.frames:q} --out {output:q} --log {log:q}"
+        "python -m unisono plan --config {input.config:q} --frames {input.frames:q}"
+        " --state-dir {resources.state_dir:q} --other-workers {resources.other_workers} --out {output:q} --log {log:q}"
 
 
 rule init_model:

@@ -48,6 +48,8 @@ except UserError as error:
 THREADS = SHARED["resources"]["threads_per_worker"]
 CHECKPOINT_S = str(SHARED["resources"]["checkpoint_s"])
 HANG_TIMEOUT_S = str(SHARED["resources"]["hang_timeout_s"])
+# What the plan does over an unfinished run of another number of workers.
+OTHER_WORKERS = "redeal" if SHARED["resources"]["redeal"] else "refuse"
 SHARDS = range(SHARED["corpus"]["shards"])
 SYSTEMS = [f"gmm/{system}" for system in SHARED["decode"]["systems"]]
 # Whose tree and alignment the network takes; `dnn`: those of another config's network.

@@ -7,14 +7,21 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
     parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
     parser.add_argument("--frames", required=True, metavar="FILE", help="frames store of the training data")
+    parser.add_argument("--state-dir", metavar="DIR", help="checkpoints of the run, where it has any")
+    parser.add_argument(
+        "--other-workers", choices=("ignore", "refuse", "redeal"), default="ignore",
+        help="an unfinished run of another number of workers in --state-dir: plan anew, end with an error, or go on",
+    )  # fmt: skip
     parser.add_argument("--out", required=True, metavar="FILE", help="plan.json")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write plan.json and warn of settings that contradict the custom."""
     import logging
+    from pathlib import Path
 
     from unisono.data.frames import FramesStore
+    from unisono.engines import redeal
     from unisono.engines.run import read_run
     from unisono.files import read_json
     from unisono.schedule import build_plan, write_plan
@@ -25,7 +32,15 @@ def run(args: argparse.Namespace) -> None:
     for line in warnings(read_json(args.config)):
         logger.warning("%s", line)
     with FramesStore(args.frames) as store:
-        plan = build_plan(store.lengths.tolist(), settings.schedule, settings.parallel, settings.optimiser.minibatch)
+        plan, done = None, ()
+        if args.state_dir and args.other_workers != "ignore":
+            asked = args.other_workers == "redeal"
+            plan, done = redeal.plan_for(Path(args.state_dir), read_json(args.config), store.digest, asked)
+        if plan is None:
+            lengths, minibatch = store.lengths.tolist(), settings.optimiser.minibatch
+            plan = build_plan(lengths, settings.schedule, settings.parallel, minibatch, done)
+    for change in redeal.changes(plan, settings.parallel.workers):
+        logger.warning("from iteration %(iteration)d on: %(to)d workers instead of %(from)d", change)
     logger.info(
         "%d iterations over %d frames an epoch, %d to %d workers",
         len(plan.iterations), plan.units, plan.iterations[0].workers, plan.iterations[-1].workers,

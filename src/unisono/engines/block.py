@@ -6,7 +6,7 @@ A block reads and writes the same files as `jobs` does at its borders, so blocks
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from unisono.core.flat import Layout
 from unisono.data.frames import FramesStore
-from unisono.engines import checkpoint
-from unisono.engines.combine import advance, observer_names, pass_on
+from unisono.engines import checkpoint, redeal
+from unisono.engines.combine import advance, next_rate, observer_names, pass_on
 from unisono.engines.comm import Comm
 from unisono.engines.crew import Crew
 from unisono.engines.evaluate import Evaluator
@@ -38,7 +38,7 @@ from unisono.engines.state import (
 from unisono.engines.tensor_file import TensorFile, save_tensors
 from unisono.errors import UserError
 from unisono.files import read_json, write_json
-from unisono.schedule import Plan, worker_range
+from unisono.schedule import Plan, worker_range, write_plan
 
 logger = logging.getLogger("unisono.train")
 
@@ -138,7 +138,9 @@ class Keeper:
                 "config": config, "plan": checkpoint.digest_of(asdict(plan)), "initial": _initial(block),
                 "frames": {"train": train.digest, "dev": dev.digest},
             }  # fmt: skip
-            self._store = checkpoint.Store(block.state_dir, identity)
+            redealt = redeal.last_done(plan, run.parallel.workers) >= 0
+            self._store = checkpoint.Store(block.state_dir, identity, other_workers=redealt)
+            write_plan(str(self._store.folder / redeal.PLAN), plan)
 
     def from_files(self) -> tuple[Combined, list[State], bool]:
         """Return what the iteration before the block left in files."""
@@ -172,20 +174,53 @@ class Keeper:
                 found = str(path).encode()
         name = self._comm.broadcast_bytes(found, 0).decode()
         if not name:
-            return None
+            return self._redealt()
         path = Path(name)
+        combined, states, under_way, before = self._load(path)
+        logger.info("going on from %s, after iteration %d", path, states[-1].iteration)
+        return combined, states[max(0, self._block.first - 1 - before) :], under_way
+
+    def _redealt(self) -> tuple[Combined, list[State], bool] | None:
+        """Return what the checkpoint of a run by another number of workers holds; None where the plan does not say so.
+
+        All start from the combined model. Workers who had a state at its end keep it; an iteration that was under way
+        is forgotten, and with it all optimiser states.
+        """
+        workers, block = self._run.parallel.workers, self._block
+        last = redeal.last_done(self._plan, workers)
+        if not block.first <= last <= block.last:
+            return None
+        path = redeal.source(block.state_dir, self._plan, workers)
+        assert path is not None
+        combined, states, under_way, before = self._load(path)
+        earlier = [read_state(block.state(number)) for number in range(block.first - 1, before)]
+        states = earlier + states[max(0, block.first - 1 - before) :]
+        combined.starts = {}
+        for number, worker in self._crew.mine.items():
+            if under_way or number >= self._plan.iterations[last].workers:
+                worker.forget()
+        state = states[-1]
+        scale, newbob = state.rate_scale, state.newbob
+        fresh = tuple(range(self._plan.iterations[last + 1].workers)) if under_way else state.fresh
+        rate = next_rate(self._run, self._plan, last, scale, newbob)
+        states[-1] = replace(state, learning_rate=rate, fresh=fresh, shared=state.shared and not under_way)
+        logger.warning("going on from %s, after iteration %d, with %s workers", path, last, workers)
+        return combined, states, False
+
+    def _load(self, path: Path) -> tuple[Combined, list[State], bool, int]:
+        """Return vectors, numbers, whether an iteration is under way, and the iteration before the first number."""
         saved = read_json(path / "states.json")
         states = [state_from(value, str(path)) for value in saved["states"]]
         tensors = TensorFile(path / "combine.safetensors", kind=KIND, layout=self._layout).all()
         combined = combined_from(tensors, self._observers, states[-1].best is not None)
         for number, worker in self._crew.mine.items():
+            if not (path / f"worker.{number}.safetensors").exists():
+                continue
             own = TensorFile(path / f"worker.{number}.safetensors", kind=WORKER, layout=self._layout).all()
             if "start" in own:
                 combined.starts[number] = own.pop("start")
             worker.restore(own)
-        logger.info("going on from %s, after iteration %d", path, states[-1].iteration)
-        begin = max(0, self._block.first - 1 - saved["before"])
-        return combined, states[begin:], bool(saved["under_way"])
+        return combined, states, bool(saved["under_way"]), int(saved["before"])
 
     def save_if_due(self, combined: Combined, states: list[State]) -> None:
         """Save after an iteration, if rank 0 finds it is time."""

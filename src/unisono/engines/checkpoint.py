@@ -47,14 +47,17 @@ def digest_of(identity: Mapping[str, Any]) -> str:
 class Store:
     """The checkpoints of one run. Made by the one process (rank 0) that publishes."""
 
-    def __init__(self, state_dir: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, state_dir: str | os.PathLike[str], identity: Mapping[str, Any], *, other_workers: bool = False
+    ) -> None:
         """Take the lease. Logs what differs from states of other identities that are set aside.
 
-        Raises UserError where that state is of an unfinished run which differs in nothing but the number of workers.
+        Raises UserError where that state is of an unfinished run which differs in nothing but the number of workers,
+        unless `other_workers` says that the plan goes on from it.
         """
         self.folder = Path(state_dir) / digest_of(identity)
         if not self.folder.exists():
-            _meet_other(Path(state_dir), identity)
+            _meet_other(Path(state_dir), identity, other_workers)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "identity.json", identity)
         self.token = self._take_lease()
@@ -62,17 +65,11 @@ class Store:
 
     def newest(self) -> list[Path]:
         """Return the published checkpoints, the newest first."""
-        found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
-        return sorted(found, reverse=True)
+        return published(self.folder)
 
     def latest_sound(self) -> tuple[Path, dict[str, Any]] | None:
         """Return the newest checkpoint that is whole, and its manifest; damaged ones are named in the log."""
-        for path in self.newest():
-            reason, manifest = damage(path)
-            if not reason:
-                return path, manifest
-            logger.warning("checkpoint %s is damaged (%s): the one before is used", path, reason)
-        return None
+        return newest_sound(self.folder)
 
     def prepare(self) -> Path:
         """Return an empty folder to write the files of the next checkpoint into."""
@@ -126,20 +123,35 @@ class Store:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def published(folder: Path) -> list[Path]:
+    """Return the published checkpoints of a run's folder, the newest first."""
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+
+
+def newest_sound(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the newest checkpoint that is whole, and its manifest; damaged ones are named in the log."""
+    for path in published(folder):
+        reason, manifest = damage(path)
+        if not reason:
+            return path, manifest
+        logger.warning("checkpoint %s is damaged (%s): the one before is used", path, reason)
+    return None
+
+
 def damage(path: Path) -> tuple[str, dict[str, Any]]:
     """Return why a checkpoint cannot be used (empty: it can) and its manifest."""
     try:
         manifest = read_json(path / MANIFEST)
         if manifest["format"] != FORMAT:
             return f"{MANIFEST}: format {manifest['format']!r}", {}
+        if manifest.get("digest") != _body_digest(manifest):
+            return f"{MANIFEST} does not have the bytes that were written", {}
         for name, facts in manifest["files"].items():
             file = path / name
             if not file.is_file():
                 return f"{name} is missing", {}
             if file.stat().st_size != facts["bytes"] or sha256(file) != facts["sha256"]:
                 return f"{name} does not have the bytes that were written", {}
-        if manifest.get("digest") != _body_digest(manifest):
-            return f"{MANIFEST} does not have the bytes that were written", {}
     except UserError as error:
         return f"{MANIFEST}: {str(error).split(': ', 2)[1]}", {}
     except (KeyError, TypeError, AttributeError, OSError) as error:
@@ -152,33 +164,33 @@ def _body_digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _meet_other(state_dir: Path, identity: Mapping[str, Any]) -> None:
+def _meet_other(state_dir: Path, identity: Mapping[str, Any], other_workers: bool) -> None:
     """Say in one line what differs from the state that was used last, or refuse to leave it."""
     others = sorted(state_dir.glob("*/identity.json"), key=lambda path: path.stat().st_mtime)
     if not others:
         return
     folder, other = others[-1].parent, read_json(others[-1])
-    _check_workers(folder, other, identity)
+    if not other_workers:
+        check_workers(folder, other, identity)
     differences = "; ".join(differences_of(other, identity))
     logger.warning("the state in %s is of another run and set aside; what differs: %s", folder, differences)
 
 
-def _check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Raise UserError where an unfinished run differs in nothing but its number of workers."""
-    (before, same), (now, wanted) = _apart_from_workers(other), _apart_from_workers(identity)
+def check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Raise UserError where an unfinished run, of which an iteration is done, differs in its number of workers only."""
+    (before, same), (now, wanted) = apart_from_workers(other), apart_from_workers(identity)
     if before == now or same != wanted:
         return
-    newest = sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
-    manifest = next((manifest for reason, manifest in map(damage, newest) if not reason), None)
-    if manifest is not None and manifest["iteration"] + 1 < manifest.get("iterations", 0):
+    found = newest_sound(folder)
+    if found is not None and 0 < (done := found[1]["iteration"] + 1) < (planned := found[1].get("iterations", 0)):
         raise UserError(
-            f"parallel.workers: {now}, but {folder} holds an unfinished run of {before} workers"
-            f" ({manifest['iteration'] + 1} of {manifest['iterations']} iterations done): set it to {before} to go on,"
-            " or delete that folder to start anew"
+            f"parallel.workers: {now}, but {folder} holds an unfinished run of {before} workers ({done} of {planned}"
+            f" iterations done): set it to {before} to go on, set resources.redeal: true to go on with {now}, or"
+            " delete that folder to start anew"
         )
 
 
-def _apart_from_workers(identity: Mapping[str, Any]) -> tuple[Any, Any]:
+def apart_from_workers(identity: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return the number of workers, and the rest of an identity without the plan, which follows from it."""
     rest = json.loads(json.dumps({key: value for key, value in identity.items() if key != "plan"}))
     config = rest.get("config")

@@ -15,6 +15,7 @@ from torch import Tensor
 from unisono import __version__
 from unisono.data.frames import FramesStore
 from unisono.data.ledger import ledger
+from unisono.engines import redeal
 from unisono.engines.combine import observer_names
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
@@ -138,6 +139,7 @@ def _provenance(
         "cpu": cpu_model(),
         "frames_digest": {"train": train.digest, "dev": dev.digest},
         "iterations": len(done),
+        "redealt": redeal.changes(plan, run.parallel.workers),
         "stopped_early": len(done) < len(plan.iterations),
         "parameters": parameters,
         "final_model": run.final_model,

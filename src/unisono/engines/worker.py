@@ -178,3 +178,8 @@ class Worker:
     def stats(self) -> Stats | None:
         """What is known of the last task."""
         return self._stats
+
+    def forget(self) -> None:
+        """Be as new."""
+        self.optimiser.reset()
+        self._stats = None

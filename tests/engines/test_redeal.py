@@ -1,0 +1,167 @@
+"""An unfinished run goes on with another number of workers, if asked: every frame once, and the change recorded."""
+
+import json
+import logging
+import shutil
+
+import pytest
+import torch
+from miniature import Interrupted, Task, config
+from test_sync import arguments
+
+from unisono.__main__ import main
+from unisono.engines.block import Stopped
+from unisono.errors import UserError
+from unisono.schedule import read_plan
+
+torch.set_num_threads(1)
+SETTINGS = {"schedule__epochs": 3, "parallel__period_frames": 200, "parallel__combine": "bmuf_nesterov"}
+
+
+@pytest.fixture(autouse=True)
+def own_logging():
+    """Put the logger back as it was: a command writes to the stderr of its own test."""
+    logger = logging.getLogger("unisono")
+    before = logger.handlers[:], logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before
+
+
+def stopped(folder, place, workers=2, **changes):
+    """A run that was interrupted at the place-th question, within an iteration; None: killed between two."""
+    task = Task(folder, config(**SETTINGS | {"parallel__workers": workers} | changes))
+    task.initialise()
+    if place is None:
+        with pytest.raises(ZeroDivisionError):
+            task.block(checkpoint_s=0, after=lambda: 1 / (ckpts(task) < 2))
+    else:
+        with pytest.raises(Stopped):
+            task.block(interrupted=Interrupted(place), checkpoint_s=0)
+    return task
+
+
+def ckpts(task):
+    return len(list(task.folder.glob("state/*/ckpt-*")))
+
+
+def planned(folder, workers, other_workers="redeal", **changes):
+    """The same run with other workers, as the command `plan` plans it; the command's exit code."""
+    task = Task(folder, config(**SETTINGS | {"parallel__workers": workers} | changes))
+    logging.getLogger("unisono").handlers[:] = []
+    flags = {"config": folder / "config.json", "frames": folder / "train.h5", "out": folder / "plan.json",
+             "state-dir": folder / "state", "other-workers": other_workers}  # fmt: skip
+    code = main(["plan", *(str(part) for name, value in flags.items() for part in (f"--{name}", value))])
+    task.plan = read_plan(folder / "plan.json")
+    return task, code
+
+
+def counted(task):
+    """Frames in the ledger over those of the corpus."""
+    ledger = json.loads((task.folder / "ledger.json").read_text())
+    total = sum(own["seen"] + own["discarded"] for own in ledger["workers"].values())
+    assert all(own["dropped"] == own["repeated"] == 0 for own in ledger["workers"].values())
+    return total / task.train.frames
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        (2, 4, {"optimiser__kind": "ng_online", "observers__ema": {"decay": 0.8, "start": 0.1}}),
+        (4, 2, {"parallel__combine": "butterfly"}),
+        (3, 1, {"parallel__carry_state": "average"}),
+    ],
+)
+@pytest.mark.parametrize("place", [70, 120, None])
+def test_what_is_left_is_dealt_anew(tmp_path, before, after, changes, place):
+    old = stopped(tmp_path, place, before, **changes)
+    task, code = planned(tmp_path, after, **changes)
+    counts = [iteration.workers for iteration in task.plan.iterations]
+    begin = counts.index(after)
+    assert code == 0 and begin >= 1 and counts == [before] * begin + [after] * (len(counts) - begin)
+    assert [i.slices for i in task.plan.iterations[:begin]] == [i.slices for i in old.plan.iterations[:begin]]
+    for epoch in range(3):  # each position of each order once
+        slices = [s for it in task.plan.iterations if it.epoch == epoch for s in it.slices]
+        assert [a for a, _ in slices] == [0, *(b for _, b in slices[:-1])] and slices[-1][1] == task.train.frames
+    task.initialise()
+    task.block()
+    task.finish()
+    assert counted(task) == 3
+    facts = json.loads((tmp_path / "final.json").read_text())
+    assert facts["redealt"] == [{"iteration": begin, "from": before, "to": after}]
+    assert task.read_state(begin - 1).diagnostics  # what was done is still there
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {r["worker"] for r in rows if r["iteration"] == begin} == {None, *range(after)}
+
+
+def test_stopped_again_it_ends_at_the_same_bits_and_planned_again_it_keeps_its_plan(tmp_path):
+    stopped(tmp_path / "a", 60)
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copy2)
+    whole, _ = planned(tmp_path / "a", 3)
+    whole.block()
+    task, _ = planned(tmp_path / "b", 3)
+    plan = task.plan
+    for place in (3, 40, 30):
+        with pytest.raises(Stopped):
+            task.block(interrupted=Interrupted(place))
+        task, _ = planned(tmp_path / "b", 3, other_workers="refuse")
+        assert task.plan == plan
+    task.block()
+    assert task.finish() == whole.finish()
+
+
+@pytest.mark.mpi
+def test_ranks_go_on_like_virtual_workers(tmp_path, mpirun, root):
+    for name in ("virtual", "sync"):
+        stopped(tmp_path / name, None)
+    virtual, _ = planned(tmp_path / "virtual", 3)
+    virtual.block()
+    task, _ = planned(tmp_path / "sync", 3)
+    done = mpirun(3, arguments(task), env={"PYTHONPATH": str(root / "src")})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "with 3 workers" in done.stderr and task.finish() == virtual.finish()
+
+
+def test_blocks_that_were_done_stay(tmp_path):
+    first = Task(tmp_path, config(**SETTINGS))
+    first.initialise()
+    first.block(last=2)
+    with pytest.raises(Stopped):
+        first.block(first=3, interrupted=Interrupted(40), checkpoint_s=0)
+    task, _ = planned(tmp_path, 4)
+    task.initialise()
+    task.block()
+    task.finish()
+    assert counted(task) == 3
+
+
+def test_it_is_refused_by_name_unless_it_is_asked_for(tmp_path, capfd):
+    stopped(tmp_path, 90)
+    _, code = planned(tmp_path, 3, other_workers="refuse")
+    line = capfd.readouterr().err.strip().splitlines()[-1]
+    assert code == 2 and "parallel.workers: 3, but" in line and "of 2 workers" in line
+    assert "set it to 2" in line and "resources.redeal: true" in line and "delete" in line
+    _, code = planned(tmp_path, {"initial": 1, "final": 3})
+    assert code == 2 and "not a ramp" in capfd.readouterr().err
+
+
+def test_a_fixed_deal_goes_on_at_the_end_of_an_epoch_only(tmp_path, capfd):
+    old = stopped(tmp_path / "a", 90, parallel__dealing="fixed")
+    assert not old.plan.iterations[0].end_of_epoch
+    _, code = planned(tmp_path / "a", 3, parallel__dealing="fixed")
+    assert code == 2 and "fixed deals whole epochs" in capfd.readouterr().err
+    whole = Task(tmp_path / "b", config(**SETTINGS | {"parallel__dealing": "fixed"}))
+    whole.initialise()
+    whole.block(last=next(it.iteration for it in whole.plan.iterations if it.end_of_epoch))
+    task, code = planned(tmp_path / "b", 3, parallel__dealing="fixed")
+    task.initialise()
+    task.block()
+    task.finish()
+    assert code == 0 and counted(task) == 3
+
+
+def test_a_checkpoint_that_is_gone_is_named(tmp_path):
+    stopped(tmp_path, 90)
+    task, _ = planned(tmp_path, 3)
+    shutil.rmtree(tmp_path / "state")
+    with pytest.raises(UserError, match="no checkpoint of iteration .* delete plan.json"):
+        task.block()
