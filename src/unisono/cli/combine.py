@@ -5,13 +5,10 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
-    parser.add_argument("--plan", required=True, metavar="FILE", help="plan.json of the run")
-    parser.add_argument("--frames-train", required=True, metavar="FILE", help="frames store of the training data")
-    parser.add_argument("--frames-dev", required=True, metavar="FILE", help="frames store of the dev data")
+    from unisono.cli.run_files import add_arguments
+
+    add_arguments(parser, "config", "plan", "frames-train", "frames-dev", "combined", "state")
     parser.add_argument("--iteration", required=True, type=int, metavar="I", help="iteration, from 0")
-    parser.add_argument("--combined", required=True, metavar="FILE", help="combine.safetensors of the iteration before")
-    parser.add_argument("--state", required=True, metavar="FILE", help="state.json of the iteration before")
     parser.add_argument("--models", required=True, nargs="+", metavar="FILE", help="the workers' models, in order")
     parser.add_argument("--worker-states", required=True, nargs="+", metavar="FILE", help="their optimiser states")
     parser.add_argument("--stats", required=True, nargs="+", metavar="FILE", help="what they did, JSON")
@@ -23,6 +20,7 @@ def run(args: argparse.Namespace) -> None:
     """Combine from files to files."""
     import torch
 
+    from unisono.cli.run_files import check_iteration
     from unisono.data.frames import FramesStore
     from unisono.engines.jobs import WorkerFiles, combine_job
     from unisono.engines.run import read_run
@@ -33,8 +31,7 @@ def run(args: argparse.Namespace) -> None:
     settings, plan = read_run(args.config), read_plan(args.plan)
     if not len(args.models) == len(args.worker_states) == len(args.stats):
         raise UserError("--models, --worker-states and --stats: give as many of each")
-    if not 0 <= args.iteration < len(plan.iterations):
-        raise UserError(f"--iteration: {args.iteration}: the plan has iterations 0 to {len(plan.iterations) - 1}")
+    check_iteration(plan, args.iteration)
     files = [WorkerFiles(*paths) for paths in zip(args.models, args.worker_states, args.stats, strict=True)]
     with FramesStore(args.frames_train) as train, FramesStore(args.frames_dev) as dev:
         combine_job(

@@ -5,10 +5,9 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
-    parser.add_argument("--plan", required=True, metavar="FILE", help="plan.json of the run")
-    parser.add_argument("--frames-train", required=True, metavar="FILE", help="frames store of the training data")
-    parser.add_argument("--frames-dev", required=True, metavar="FILE", help="frames store of the dev data")
+    from unisono.cli.run_files import add_arguments
+
+    add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
     parser.add_argument("--combined", required=True, metavar="FILE", help="combine.safetensors of the last iteration")
     parser.add_argument("--iterations-dir", required=True, metavar="DIR", help="folder of all {i}.state.json")
     parser.add_argument("--models-dir", required=True, metavar="DIR", help="folder for the candidate models")

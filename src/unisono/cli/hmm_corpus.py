@@ -36,6 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=1, help="processes; no result depends on their number")
 
 
+def add_training_arguments(parser: argparse.ArgumentParser, *, start: bool) -> None:
+    """Declare the flags of a training; `start`: it begins with the alignments of another model."""
+    add_arguments(parser)
+    if start:
+        parser.add_argument("--from-model", required=True, help="model.h5 that made the alignments")
+        parser.add_argument("--from-alignments", required=True, help="alignments of the split by that model")
+    parser.add_argument("--out", required=True, help="model.h5 to write")
+    parser.add_argument("--report", required=True, help="JSON to write: each iteration, and utterances left out")
+
+
 def read_options(args: argparse.Namespace) -> "tuple[HmmOptions, FeatureOptions]":
     """Read the two config sections."""
     from unisono.data.features import FeatureOptions

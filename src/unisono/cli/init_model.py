@@ -5,9 +5,9 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
-    parser.add_argument("--plan", required=True, metavar="FILE", help="plan.json of the run")
-    parser.add_argument("--frames", required=True, metavar="FILE", help="frames store of the training data")
+    from unisono.cli.run_files import add_arguments
+
+    add_arguments(parser, "config", "plan", "frames")
     parser.add_argument("--model", metavar="FILE", help="the model of initialisation.kind: model")
     parser.add_argument("--out", required=True, metavar="FILE", help="init.combine.safetensors")
     parser.add_argument("--out-state", required=True, metavar="FILE", help="init.state.json")

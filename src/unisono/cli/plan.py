@@ -5,8 +5,9 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
-    parser.add_argument("--frames", required=True, metavar="FILE", help="frames store of the training data")
+    from unisono.cli.run_files import add_arguments
+
+    add_arguments(parser, "config", "frames")
     parser.add_argument("--state-dir", metavar="DIR", help="checkpoints of the run, where it has any")
     parser.add_argument(
         "--other-workers", choices=("ignore", "refuse", "redeal"), default="ignore",

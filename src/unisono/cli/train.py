@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
+    from unisono.cli.run_files import add_arguments
+
+    add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
     parser.add_argument("--engine", required=True, choices=("virtual", "sync"), help="config key parallel.engine")
-    parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
-    parser.add_argument("--plan", required=True, metavar="FILE", help="plan.json of the run")
-    parser.add_argument("--frames-train", required=True, metavar="FILE", help="frames store of the training data")
-    parser.add_argument("--frames-dev", required=True, metavar="FILE", help="frames store of the dev data")
     parser.add_argument("--first", required=True, type=int, metavar="I", help="first iteration of the block")
     parser.add_argument("--last", required=True, type=int, metavar="I", help="last iteration of the block")
     parser.add_argument("--iterations-dir", required=True, metavar="DIR", help="files between iterations")

@@ -5,13 +5,11 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="config.json of the run")
-    parser.add_argument("--plan", required=True, metavar="FILE", help="plan.json of the run")
-    parser.add_argument("--frames", required=True, metavar="FILE", help="frames store of the training data")
+    from unisono.cli.run_files import add_arguments
+
+    add_arguments(parser, "config", "plan", "frames", "combined", "state")
     parser.add_argument("--iteration", required=True, type=int, metavar="I", help="iteration, from 0")
     parser.add_argument("--job", required=True, type=int, metavar="J", help="worker, from 0")
-    parser.add_argument("--combined", required=True, metavar="FILE", help="combine.safetensors of the iteration before")
-    parser.add_argument("--state", required=True, metavar="FILE", help="state.json of the iteration before")
     parser.add_argument("--worker-state", metavar="FILE", help="this worker's optimiser state of the iteration before")
     parser.add_argument("--out-model", required=True, metavar="FILE", help="the worker's model")
     parser.add_argument("--out-state", required=True, metavar="FILE", help="the worker's optimiser state")
@@ -22,6 +20,7 @@ def run(args: argparse.Namespace) -> None:
     """Train from files to files."""
     import torch
 
+    from unisono.cli.run_files import check_iteration
     from unisono.data.frames import FramesStore
     from unisono.engines.jobs import WorkerFiles, train_job
     from unisono.engines.run import read_run
@@ -30,8 +29,7 @@ def run(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     settings, plan = read_run(args.config), read_plan(args.plan)
-    if not 0 <= args.iteration < len(plan.iterations):
-        raise UserError(f"--iteration: {args.iteration}: the plan has iterations 0 to {len(plan.iterations) - 1}")
+    check_iteration(plan, args.iteration)
     if not 0 <= args.job < plan.iterations[args.iteration].workers:
         raise UserError(f"--job: {args.job}: iteration {args.iteration} has {plan.iterations[args.iteration].workers}")
     with FramesStore(args.frames) as store:

@@ -5,13 +5,9 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    from unisono.cli.hmm_corpus import add_arguments
+    from unisono.cli.hmm_corpus import add_training_arguments
 
-    add_arguments(parser)
-    parser.add_argument("--from-model", required=True, help="model.h5 that made the alignments")
-    parser.add_argument("--from-alignments", required=True, help="alignments of the split by that model")
-    parser.add_argument("--out", required=True, help="model.h5 to write")
-    parser.add_argument("--report", required=True, help="JSON to write: each iteration, and utterances left out")
+    add_training_arguments(parser, start=True)
 
 
 def run(args: argparse.Namespace) -> None:
