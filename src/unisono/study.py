@@ -201,6 +201,7 @@ def check(shared: Config) -> None:
     hmm = shared["hmm"]
     if hmm["retry_beam"] <= hmm["beam"]:
         raise UserError(f"hmm.retry_beam: {hmm['retry_beam']} is not above hmm.beam, {hmm['beam']}: make it wider")
+    _check_lda(shared)
     other = hmm["align_with"]
     if other and other["name"] == shared["name"]:
         raise UserError(f"hmm.align_with.name: {other['name']}: this config itself: name another, finished one")
@@ -209,6 +210,18 @@ def check(shared: Config) -> None:
             raise UserError(
                 f"{where}.num_ceps: {section['num_ceps']} is more than num_mel_bins {section['num_mel_bins']}"
             )
+
+
+def _check_lda(shared: Config) -> None:
+    """Refuse, hours before LDA would, to keep more dimensions than a spliced frame has."""
+    hmm = shared["hmm"]
+    own, features = hmm["lda_mllt"], hmm["features"]
+    base = features["num_ceps"] if features["kind"] == "mfcc" else features["num_mel_bins"] + features["use_energy"]
+    spliced = base * (2 * own["splice"] + 1)
+    if "lda_mllt" in (hmm["align"], *shared["decode"]["systems"]) and own["dim"] > spliced:
+        raise UserError(
+            f"hmm.lda_mllt.dim: {own['dim']} is more than the {spliced} of a spliced frame: lower it or raise splice"
+        )
 
 
 def _without_other(value: Any, schema: Config, root: Config) -> Any:

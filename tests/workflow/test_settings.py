@@ -130,6 +130,8 @@ def test_wrong_value_is_explained_in_one_line(config, line):
     [
         ({"corpus": {"kind": "table"}}, "corpus.dir: missing"),
         ({"lm": {"kind": "arpa"}}, "lm.arpa: missing"),
+        ({"hmm": {"beam": 40}}, "hmm.retry_beam: 40 is not above hmm.beam, 40"),
+        ({"hmm": {"align": "lda_mllt", "lda_mllt": {"dim": 92}}}, "hmm.lda_mllt.dim: 92 is more than the 91"),
         ({"features": {"kind": "mfcc", "num_ceps": 50}}, "features.num_ceps: 50 is more than num_mel_bins 40"),
     ],
 )
