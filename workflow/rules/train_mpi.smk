@@ -72,6 +72,8 @@ rule train_sync:
         checkpoint_s=CHECKPOINT_S,
         hang_timeout_s=HANG_TIMEOUT_S,
         tasks=ranks,
+        # Per rank; without it a cluster would give each rank the `threads` of the whole job.
+        cpus_per_task=THREADS,
         mpi="mpirun",
     params:
         recipe=RECIPE["train"],
