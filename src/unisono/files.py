@@ -79,6 +79,16 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError(f"{path}: not readable as JSON ({error}): delete it and run the stage that makes it") from None
 
 
+def require_space(folder: str | os.PathLike[str], needed: float, purpose: str) -> None:
+    """Raise UserError if the disk that holds `folder` has fewer than `needed` bytes free; `purpose` says what for."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: {free / 1e9:.2f} GB free on this disk, {purpose} takes about {needed / 1e9:.2f} GB: free some"
+            " space, or work on another disk (snakemake --directory DIR)"
+        )
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with open(path, "rb") as file:

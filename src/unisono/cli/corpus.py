@@ -6,6 +6,10 @@ The pipeline calls it with --options. By hand, `unisono corpus fsdd --from DIR` 
 
 import argparse
 
+# Features of the GMMs (float32), of the network (float32) and the frames store (16 bits and a pdf_id) at 100 frames a
+# second come to about 30 kB; deltas on the network's features, hypotheses and models are covered by the rest.
+_BYTES_PER_SECOND = 60_000
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
@@ -35,6 +39,7 @@ def _build(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from unisono.data.corpus import CorpusOptions, build
+    from unisono.files import require_space
     from unisono.options import from_json
 
     options = from_json(CorpusOptions, args.options)
@@ -46,6 +51,8 @@ def _build(args: argparse.Namespace) -> None:
         )
     for entry in facts["quarantined"]:
         print(f"set aside: {entry['utterance_id']} ({entry['split']}): {entry['reason']}")
+    seconds = sum(numbers["seconds"] for numbers in facts["splits"].values())
+    require_space(args.out_dir, seconds * _BYTES_PER_SECOND, f"what follows for {seconds / 3600:.1f} hours of speech")
 
 
 def _convert(args: argparse.Namespace) -> None:

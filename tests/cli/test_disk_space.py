@@ -1,0 +1,39 @@
+"""A disk that is too small is said before hours are spent."""
+
+import argparse
+import json
+import shutil
+from collections import namedtuple
+
+import pytest
+
+from unisono.cli import corpus
+from unisono.errors import UserError
+from unisono.files import require_space
+
+Usage = namedtuple("Usage", "total used free")
+SPOKEN = {"train_sentences": 6, "dev_sentences": 2, "test_sentences": 4, "lm_sentences": 8, "train_voices": 3,
+          "dev_voices": 1, "test_voices": 2, "sampling_rate": 8000}  # fmt: skip
+OPTIONS = {
+    "kind": "spoken", "dir": "", "table": "", "strings": "", "lexicon": "", "lm_text": None, "phones": None,
+    "shared_speakers": False, "unknown_word": None, "shards": 2, "seed": 1, "spoken": SPOKEN,
+    "kaldi": {"train": "", "dev": "", "test": ""}, "librispeech": {"train": ["a"], "dev": ["b"], "test": ["c"]},
+}  # fmt: skip
+
+
+def test_the_line_names_folder_need_and_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(10**10, 0, 10**9))
+    require_space(tmp_path, 10**9, "the rest")
+    with pytest.raises(UserError, match=r"1\.00 GB free.*the rest takes about 3\.00 GB.*--directory"):
+        require_space(tmp_path, 3e9, "the rest")
+
+
+def test_the_corpus_command_looks_at_the_disk(tmp_path, monkeypatch):
+    args = argparse.Namespace(
+        original=None, source=None, options=json.dumps(OPTIONS), out_dir=str(tmp_path / "data"),
+        corpora_dir=str(tmp_path), processes=1,
+    )  # fmt: skip
+    corpus.run(args)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(10**10, 10**10, 1000))
+    with pytest.raises(UserError, match="what follows for 0.0 hours of speech"):
+        corpus.run(args)
