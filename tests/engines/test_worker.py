@@ -20,7 +20,10 @@ torch.set_num_threads(1)
 
 
 def literal_sgd(task):
-    """Plain SGD in the plainest way: the epoch's order as a list, each minibatch spliced frame by frame."""
+    """Plain SGD in the plainest way: the epoch's order as a list, each minibatch spliced frame by frame.
+
+    Returns the parameters, and for each iteration the mean log-probability of its frames and their accuracy.
+    """
     store, run = task.train, task.run
     left, right = run.network.context
     frames = [store.read(int(a), int(b)) for a, b in zip(store.offsets, store.offsets[1:], strict=False)]
@@ -30,7 +33,7 @@ def literal_sgd(task):
     network.bind(params)
     optimiser = Optimiser(run.optimiser, network.layout)
     first, last = run.optimiser.learning_rate, run.schedule.final_learning_rate
-    total, done = store.frames * run.schedule.epochs, 0
+    total, done, records = store.frames * run.schedule.epochs, 0, []
     for iteration in task.plan.iterations:
         order = Order(store.lengths, range(len(frames)), run.data.shuffle_window, (run.seed, iteration.epoch))
         listed = []
@@ -43,6 +46,7 @@ def literal_sgd(task):
         optimiser.max_change_scale = 2**-0.5 if number == 0 else 1.0
         ((begin, end),) = iteration.slices
         dropout = generator_for(run.seed, 1, number, 0)
+        steps = []
         for start in range(begin, end, minibatch):
             part = listed[start : min(start + minibatch, end)]
             rows = [
@@ -50,9 +54,12 @@ def literal_sgd(task):
                 for u, t in part
             ]
             x, y = torch.from_numpy(np.stack(rows)), torch.tensor([int(ids[u][t]) for u, t in part])
-            network.step_(Batch(x[:, None], y[:, None], None), optimiser, rate, dropout)
+            steps.append(network.step_(Batch(x[:, None], y[:, None], None), optimiser, rate, dropout))
         done += end - begin
-    return params
+        records.append(
+            (sum(s.objective_sum for s in steps) / (end - begin), sum(s.correct for s in steps) / (end - begin))
+        )
+    return params, records
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "ng_online"])
@@ -69,13 +76,17 @@ def literal_sgd(task):
 )
 def test_one_worker_is_plain_sgd_to_the_bit(tmp_path, combine, optimiser):
     settings = config(
-        parallel__workers=1, parallel__combine=combine, optimiser__kind=optimiser, schedule__epochs=1,
+        parallel__workers=1, parallel__combine=combine, optimiser__kind=optimiser, schedule__epochs=2,
         optimiser__max_change__kind="nnet3",
     )  # fmt: skip
     task = Task(tmp_path, settings, utterances=15)
     task.virtual()
     found = load_combined(task.combined(task.last), task.read_state(task.last), (), task.network.layout)
-    assert found.model.numpy().tobytes() == literal_sgd(task).numpy().tobytes()
+    params, records = literal_sgd(task)
+    assert found.model.numpy().tobytes() == params.numpy().tobytes()
+    for number, (objective, accuracy) in enumerate(records):
+        (said,) = task.read_state(number).workers
+        assert said["objective"] == objective and said["frame_accuracy"] == accuracy
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimiser__kind": "ng_online"}, {"network__dropout": 0.3}])
