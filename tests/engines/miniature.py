@@ -177,3 +177,10 @@ class Interrupted:
     def __call__(self):
         self.left -= 1
         return self.left == 0
+
+
+# What the tests of resume run: every kind of state that there is to lose.
+SETTINGS = config(
+    optimiser__kind="ng_online", parallel__combine="bmuf_nesterov", parallel__workers=3, schedule__epochs=3,
+    observers__ema={"decay": 0.8, "start": 0.2}, final_model="ema", network__dropout=0.1,
+)  # fmt: skip

@@ -18,23 +18,6 @@ from unisono.errors import UserError
 
 torch.set_num_threads(1)
 
-SETTINGS = config(
-    optimiser__kind="ng_online", parallel__combine="bmuf_nesterov", parallel__workers=3, schedule__epochs=3,
-    observers__ema={"decay": 0.8, "start": 0.2}, final_model="ema", network__dropout=0.1,
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def wanted(tmp_path_factory):
-    return Task(tmp_path_factory.mktemp("whole"), SETTINGS).virtual()
-
-
-@pytest.fixture
-def task(tmp_path):
-    made = Task(tmp_path, SETTINGS)
-    made.initialise()
-    return made
-
 
 @pytest.mark.parametrize("place", [1, 2, 9, 40, 77])
 def test_interrupted_at_any_minibatch(task, wanted, place):

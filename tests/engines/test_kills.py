@@ -15,23 +15,7 @@ from test_sync import children, started, wait_for
 
 torch.set_num_threads(1)
 
-SETTINGS = config(
-    optimiser__kind="ng_online", parallel__combine="bmuf_nesterov", parallel__workers=3, schedule__epochs=3,
-    observers__ema={"decay": 0.8, "start": 0.2}, final_model="ema", network__dropout=0.1,
-)  # fmt: skip
 FEW, MANY = 3, 20
-
-
-@pytest.fixture(scope="module")
-def wanted(tmp_path_factory):
-    return Task(tmp_path_factory.mktemp("whole"), SETTINGS).virtual()
-
-
-@pytest.fixture
-def task(tmp_path):
-    made = Task(tmp_path, SETTINGS)
-    made.initialise()
-    return made
 
 
 def killed_after(action, seconds):
