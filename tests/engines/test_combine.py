@@ -8,8 +8,8 @@ import pytest
 import torch
 from miniature import Task, config
 
-from unisono.engines.combine import decide
 from unisono.engines.evaluate import Evaluator
+from unisono.engines.judge import decide
 from unisono.engines.state import load_combined
 from unisono.engines.worker import Stats, Worker
 from unisono.errors import UserError

@@ -5,14 +5,15 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from unisono.core import average, observers
+from unisono.core import observers
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.growth import grown
+from unisono.engines.judge import Decision, decide, log, records
 from unisono.engines.rules import CombineRule, rule_for
 from unisono.engines.run import Run, generator_for
 from unisono.engines.state import Combined, State
@@ -20,7 +21,7 @@ from unisono.engines.worker import Stats
 from unisono.errors import UserError
 from unisono.nn.dnn import Dnn
 from unisono.rates import base_rate, newbob_start, newbob_step, scales_with_workers
-from unisono.schedule import Iteration, Plan
+from unisono.schedule import Plan
 
 logger = logging.getLogger("unisono.combine")
 _GROWTH = 4  # purpose in the generator's key
@@ -50,39 +51,6 @@ class Models(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What becomes of the workers. chosen: the best worker where it is kept; reasons: empty for the accepted."""
-
-    kind: Literal["best", "combine", "backoff"]
-    accepted: tuple[bool, ...]
-    weights: tuple[float, ...]
-    reasons: tuple[str, ...]
-    chosen: int
-
-
-def decide(run: Run, iteration: Iteration, stats: Sequence[Stats]) -> Decision:
-    """Judge the workers by their stats alone, so that every engine comes to the same decision.
-
-    A worker is left out if its parameters or objective are not finite, or its objective is more than
-    `parallel.reject_below` under the best (slices of at least 10 minibatches).
-    """
-    limit = run.parallel.reject_below
-    objectives = [item.objective for item in stats]
-    accepted = average.accept(objectives, [s.finite for s in stats], [s.minibatches for s in stats], limit)
-    best = max((o for o, good in zip(objectives, accepted, strict=True) if good), default=math.nan)
-    reasons = tuple(_reason(s, best) if not good else "" for s, good in zip(stats, accepted, strict=True))
-    if not any(accepted):
-        return Decision("backoff", tuple(accepted), (0.0,) * len(stats), reasons, -1)
-    if iteration.best:
-        chosen = next(i for i, good in enumerate(accepted) if good and objectives[i] == best)
-        return Decision("best", tuple(accepted), tuple(float(i == chosen) for i in range(len(stats))), reasons, chosen)
-    options = run.parallel.combine
-    pair = rule_for(options, len(stats)).pattern == "pair"
-    weights = average.weights_of([s.frames for s in stats], "equal" if pair else options.weights, accepted)
-    return Decision("combine", tuple(accepted), tuple(weights), reasons, -1)
-
-
 def advance(
     run: Run,
     plan: Plan,
@@ -100,55 +68,24 @@ def advance(
     """
     begun = time.perf_counter()
     iteration = plan.iterations[state.iteration + 1]
+    number = iteration.iteration
     decision = decide(run, iteration, stats)
-    _log(iteration, decision, stats)
-    combined, turn, shared = _combine(run, plan, previous, state, decision, models)
-    averaged = state.averaged
-    evaluated = time.perf_counter()
-    ends = iteration.end_of_epoch or plan.is_last(iteration.iteration)  # a run of n iterations may end within an epoch
+    log(iteration, decision, stats)
+    combined, after = _combine(run, previous, _backed_off(run, number, state, decision), decision, models)
+    ends = iteration.end_of_epoch or plan.is_last(number)  # a run of n iterations may end within an epoch
+    evaluating = time.perf_counter()
     diagnostics = evaluator.evaluate(combined.model, whole_dev=ends)
-    evaluated = time.perf_counter() - evaluated
-    fresh = {worker for worker, good in enumerate(decision.accepted) if not good}
-    newbob, best, stop = state.newbob, state.best, False
-    if ends:
-        objective = diagnostics["objective_dev_full"]
-        objective = -math.inf if objective is None else objective
-        if run.schedule.kind == "newbob":
-            newbob, kept, stop = newbob_step(run.schedule.newbob, state.newbob or {}, objective)
-            if not kept and combined.best is not None:
-                combined, shared = _back_to_best(run, combined, iteration.workers), False
-                fresh = set(range(iteration.workers))
-                logger.info("iteration %d: dev objective did not rise: back to the best model", iteration.iteration)
-        if run.keeps_best and (best is None or objective > best["objective"]) and math.isfinite(objective):
-            combined.best, best = combined.model, {"iteration": iteration.iteration, "objective": objective}
-    if decision.kind != "backoff":
-        averaged = _observe(run, plan, previous, combined, state, decision)
-    backoffs = state.backoffs + 1 if decision.kind == "backoff" else 0
-    scale = state.rate_scale * 0.5 if backoffs else state.rate_scale
-    if backoffs > run.parallel.max_backoffs:
-        raise UserError(
-            f"iteration {iteration.iteration}: all workers were rejected {backoffs} times in a row"
-            f" ({decision.reasons[0]}): lower optimiser.learning_rate, or look at the data"
-        )
-    rate = next_rate(run, plan, iteration.iteration, scale, newbob)
-    seconds = {"average": time.perf_counter() - begun - evaluated, "evaluate": evaluated}
-    after = State(
-        iteration=iteration.iteration,
-        learning_rate=None if stop else rate,
-        rate_scale=scale,
-        backoffs=backoffs,
-        stop=stop,
-        turn=turn,
-        averaged=averaged,
-        fresh=tuple(sorted(fresh)),
-        shared=shared,
-        best=best,
-        newbob=newbob,
-        diagnostics=diagnostics,
-        workers=tuple(_records(decision, stats, state)),
-        seconds=seconds,
-        initial=state.initial,
+    evaluated = time.perf_counter() - evaluating
+    after = replace(
+        after, iteration=number, diagnostics=diagnostics, workers=records(decision, stats, state.learning_rate)
     )
+    if ends:
+        combined, after = _end_epoch(run, combined, after)
+    if decision.kind != "backoff":
+        after = _observe(run, plan, previous, combined, after, decision)
+    rate = None if after.stop else next_rate(run, plan, number, after.rate_scale, after.newbob)
+    seconds = {"average": time.perf_counter() - begun - evaluated, "evaluate": evaluated}
+    after = replace(after, learning_rate=rate, seconds=seconds)
     return _next_layout(run, plan, combined, after, evaluator.network)
 
 
@@ -207,27 +144,42 @@ def _next_layout(run: Run, plan: Plan, combined: Combined, after: State, network
     return grown(run, combined, after, old, new, fresh, plan.iterations[number + 1].workers)
 
 
-def _combine(
-    run: Run, plan: Plan, previous: Combined, state: State, decision: Decision, models: Models
-) -> tuple[Combined, int, bool]:
-    """Return the combined vectors, the number of pair combinations so far, and whether optimiser state is shared."""
-    carry = run.parallel.carry_state
-    workers = len(decision.accepted)
-    rule = rule_for(run.parallel.combine, workers)
+def _backed_off(run: Run, number: int, state: State, decision: Decision) -> State:
+    """Return the state with half the rate where all workers were rejected. Raises UserError if that is too often."""
+    if decision.kind != "backoff":
+        return replace(state, backoffs=0)
+    backoffs = state.backoffs + 1
+    if backoffs > run.parallel.max_backoffs:
+        raise UserError(
+            f"iteration {number}: all workers were rejected {backoffs} times in a row ({decision.reasons[0]}):"
+            " lower optimiser.learning_rate, or look at the data"
+        )
+    return replace(state, backoffs=backoffs, rate_scale=state.rate_scale * 0.5)
+
+
+def _combine(run: Run, previous: Combined, state: State, decision: Decision, models: Models) -> tuple[Combined, State]:
+    """Return the combined vectors, and the state with what follows for the workers: turn, fresh, shared."""
+    rule = rule_for(run.parallel.combine, len(decision.accepted))
+    fresh = tuple(worker for worker, good in enumerate(decision.accepted) if not good)
     if decision.kind == "backoff":
         start = previous.start if rule.pattern == "sum" else previous.model
-        return replace(previous, start=start, starts={}, optimiser={}), state.turn, False
+        combined = replace(previous, start=start, starts={}, optimiser={})
+        return combined, replace(state, fresh=fresh, shared=False)
     if decision.kind == "best":
+        shared = run.parallel.carry_state != "reset"
         model = models.one(decision.chosen)
-        optimiser = models.optimiser_state(decision.chosen) if carry != "reset" else {}
-        fresh = Combined(
-            model=model,
-            start=model,
-            rule=rule.init(model),
-            observers=dict.fromkeys(previous.observers, model),
-            optimiser=optimiser,
-        )
-        return fresh, state.turn, carry != "reset"
+        optimiser = models.optimiser_state(decision.chosen) if shared else {}
+        seen = dict.fromkeys(previous.observers, model)
+        combined = Combined(model=model, start=model, rule=rule.init(model), observers=seen, optimiser=optimiser)
+        return combined, replace(state, fresh=fresh, shared=shared)
+    combined = _apply(rule, previous, decision, models, state.turn)
+    if run.parallel.carry_state == "average" and (momentum := models.mean_momentum(decision.weights)) is not None:
+        combined.optimiser = {"momentum": momentum}
+    return combined, replace(state, turn=state.turn + 1, fresh=fresh, shared=False)
+
+
+def _apply(rule: CombineRule, previous: Combined, decision: Decision, models: Models, turn: int) -> Combined:
+    """Return what the rule makes of the accepted workers' models; `previous` lets go of what was replaced."""
     previous.starts, previous.optimiser = {}, {}
     combined = replace(previous)
     previous.model = combined.model = combined.start  # W(t-1) is not needed any more
@@ -235,10 +187,8 @@ def _combine(
     combined.rule, combined.model, combined.start = rule.step(combined.rule, combined.start, mean)
     previous.rule, previous.model, previous.start = {}, combined.model, combined.start
     if rule.pattern == "pair":
-        combined.starts = models.meet(_partners(rule, decision, state.turn), decision.accepted)
-    if carry == "average" and (momentum := models.mean_momentum(decision.weights)) is not None:
-        combined.optimiser = {"momentum": momentum}
-    return combined, state.turn + 1, False
+        combined.starts = models.meet(_partners(rule, decision, turn), decision.accepted)
+    return combined
 
 
 def _partners(rule: CombineRule, decision: Decision, turn: int) -> list[int | None]:
@@ -247,16 +197,34 @@ def _partners(rule: CombineRule, decision: Decision, turn: int) -> list[int | No
     return [None if other is None or not decision.accepted[other] else other for other in found]
 
 
-def _back_to_best(run: Run, combined: Combined, workers: int) -> Combined:
-    best = combined.best
-    assert best is not None
+def _end_epoch(run: Run, combined: Combined, state: State) -> tuple[Combined, State]:
+    """Let newbob judge the epoch, and keep the best model so far: both by the objective on the whole of dev."""
+    objective = state.diagnostics["objective_dev_full"]
+    objective = -math.inf if objective is None else objective
+    if run.schedule.kind == "newbob":
+        newbob, kept, stop = newbob_step(run.schedule.newbob, state.newbob or {}, objective)
+        state = replace(state, newbob=newbob, stop=stop)
+        if not kept and combined.best is not None:
+            combined, state = _back_to_best(run, combined, combined.best, state)
+    is_best = state.best is None or objective > state.best["objective"]
+    if run.keeps_best and is_best and math.isfinite(objective):
+        combined.best = combined.model
+        state = replace(state, best={"iteration": state.iteration, "objective": objective})
+    return combined, state
+
+
+def _back_to_best(run: Run, combined: Combined, best: Tensor, state: State) -> tuple[Combined, State]:
+    """Return to the best model, from which all workers go on with fresh optimiser state."""
+    logger.info("iteration %d: dev objective did not rise: back to the best model", state.iteration)
+    workers = len(state.workers)
     rule = rule_for(run.parallel.combine, workers)
-    return replace(combined, model=best, start=best, starts={}, rule=rule.init(best), optimiser={})
+    combined = replace(combined, model=best, start=best, starts={}, rule=rule.init(best), optimiser={})
+    return combined, replace(state, shared=False, fresh=tuple(range(workers)))
 
 
-def _observe(run: Run, plan: Plan, previous: Combined, combined: Combined, state: State, decision: Decision) -> int:
-    """Move the observers on; return the number of models in the Polyak mean."""
-    number = state.iteration + 1
+def _observe(run: Run, plan: Plan, previous: Combined, combined: Combined, state: State, decision: Decision) -> State:
+    """Move the observers on, and count the models in the Polyak mean."""
+    number = state.iteration
     progress = 1.0 if plan.is_last(number) else plan.iterations[number + 1].progress
     old, averaged = previous.observers, state.averaged
     seen: dict[str, Tensor] = {}
@@ -270,42 +238,4 @@ def _observe(run: Run, plan: Plan, previous: Combined, combined: Combined, state
         averaged += int(moves)
         seen["polyak"] = observers.polyak_step(old.pop("polyak"), combined.model, averaged) if moves else combined.model
     combined.observers = seen
-    return averaged
-
-
-def _records(decision: Decision, stats: Sequence[Stats], state: State) -> list[dict[str, Any]]:
-    """Return what each worker did, for metrics and ledger; the frames are either seen or discarded."""
-    records = []
-    for item, accepted, reason in zip(stats, decision.accepted, decision.reasons, strict=True):
-        if decision.kind == "best":
-            counted = item.worker == decision.chosen
-        else:
-            counted = accepted or decision.kind == "backoff"
-        objective = item.objective if math.isfinite(item.objective) else None
-        records.append(
-            {
-                "worker": item.worker, "frames": item.frames, "minibatches": item.minibatches, "objective": objective,
-                "frame_accuracy": item.correct / item.frames if item.frames else None,
-                "learning_rate": state.learning_rate, "rejected": not accepted, "reason": reason,
-                "discarded": 0 if counted else item.frames,
-                "seconds_start": item.seconds_start, "seconds_load": item.seconds_load,
-                "seconds_compute": item.seconds_compute, "seconds_wait": item.seconds_wait,
-                "seconds_write": item.seconds_write,
-            }
-        )  # fmt: skip
-    return records
-
-
-def _reason(stats: Stats, best: float) -> str:
-    if not (stats.finite and math.isfinite(stats.objective)):
-        return "parameters or objective are not finite"
-    return f"objective {stats.objective:.4f} is {best - stats.objective:.4f} below the best worker's"
-
-
-def _log(iteration: Iteration, decision: Decision, stats: Sequence[Stats]) -> None:
-    for item, reason in zip(stats, decision.reasons, strict=True):
-        if reason:
-            logger.warning("iteration %d: worker %d left out: %s", iteration.iteration, item.worker, reason)
-    if decision.kind == "backoff":
-        line = "iteration %d: no worker is left: the model stays, the rate is halved for the rest"
-        logger.warning(line, iteration.iteration)
+    return replace(state, averaged=averaged)
