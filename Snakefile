@@ -61,6 +61,7 @@ localrules:
     cmvn,
     lang,
     lm,
+    perturb,
     recogniser,
 
 

@@ -198,6 +198,7 @@ def check(shared: Config) -> None:
         )
     if lm["kind"] == "arpa" and not lm["arpa"]:
         raise UserError("lm.arpa: missing: lm.kind arpa needs the path of an ARPA file below corpora_dir")
+    _check_speeds(shared["speed_perturbation"])
     hmm = shared["hmm"]
     if hmm["retry_beam"] <= hmm["beam"]:
         raise UserError(f"hmm.retry_beam: {hmm['retry_beam']} is not above hmm.beam, {hmm['beam']}: make it wider")
@@ -210,6 +211,15 @@ def check(shared: Config) -> None:
             raise UserError(
                 f"{where}.num_ceps: {section['num_ceps']} is more than num_mel_bins {section['num_mel_bins']}"
             )
+
+
+def _check_speeds(speeds: list[float]) -> None:
+    """Refuse a speed that adds nothing, and one whose ratio would need an endless filter."""
+    for speed in speeds:
+        if speed == 1:
+            raise UserError("speed_perturbation: 1 is the training set itself, which is always heard: leave it out")
+        if round(speed, 2) != speed:
+            raise UserError(f"speed_perturbation: {speed} has more than two decimals: round it to {speed:.2f}")
 
 
 def _check_lda(shared: Config) -> None:

@@ -60,6 +60,8 @@ def test_the_demo_is_the_default_and_leaks_into_no_other(workspace):
         ("observers: {ema: {decay: 0.5}, polyak: {}}", {"tune_dnn": 3, "choose": 1}),
         ("hmm: {align: mono}\ndecode: {systems: []}", {"train_mono": 1, "align": 2}),
         ("hmm: {align: lda_mllt}\ndecode: {systems: []}", {"train_lda_mllt": 1, "align": 4, "graph": 1}),
+        # Perturbed: 4 shards of the network's and of the GMMs' features, aligned once more than train and dev.
+        ("speed_perturbation: [0.9, 1.1]", {"perturb": 1, "features": 32, "align": 4, "cmvn": 8, "train_mono": 1}),
         ("decode: {systems: [lda_mllt]}", {"train_lda_mllt": 1, "align": 3, "graph": 2, "tune_gmm": 1}),
     ],
 )  # fmt: skip
@@ -73,6 +75,7 @@ def test_settings_decide_the_jobs(workspace, lines, jobs):
     if "mono}" in lines:
         assert "train_tri" not in found
     assert ("train_lda_mllt" in found) == ("lda_mllt" in lines)
+    assert ("perturb" in found) == ("speed_perturbation" in lines)
 
 
 def test_alignment_by_another_config(workspace):

@@ -100,6 +100,19 @@ def test_a_changed_setting_runs_what_depends_on_it(finished, change, runs_again,
     assert runs_again <= again and not stays & again, again
 
 
+def test_speed_perturbation_adds_frames_and_leaves_the_gmms_alone(finished, copied):
+    mine = copied.config("mine.yaml", "speed_perturbation: [0.9, 1.1]\n")
+    wanted = copied.results.relative_to(copied.folder) / "frames/frames.json"
+    process = copied.run(wanted, config=[*copied.command()[-1:], mine])
+    assert process.returncode == 0, process.stdout[-6000:]
+    assert set(re.findall(r"^(\w+) +\d+$", process.stdout, flags=re.MULTILINE)) == {
+        "perturb", "features", "cmvn", "align", "frames", "total"
+    }  # fmt: skip
+    frames = [json.loads((w.results / "frames/frames.json").read_text())["train"] for w in (finished, copied)]
+    assert frames[1]["utterances"] == 3 * frames[0]["utterances"]
+    assert frames[1]["frames"] / frames[0]["frames"] == pytest.approx(1 / 0.9 + 1 + 1 / 1.1, abs=0.02)
+
+
 def test_report_page(finished):
     page = finished.folder / "page.html"
     process = finished.run("--report", page)

@@ -1,7 +1,7 @@
-"""Corpus: recordings, transcripts, lexicon and text as validated tables.
+"""Corpus: recordings, transcripts, lexicon and text as validated tables; training data heard faster and slower.
 
 Requires: nothing (kind spoken), or a corpus folder below corpora_dir.
-Provides: data/{train,dev,test}.tsv, data/lexicon.txt, data/lm_text.txt, data/corpus.json.
+Provides: data/{train,dev,test}.tsv, data/lexicon.txt, data/lm_text.txt, data/corpus.json; data/perturbed.{tsv,json}.
 """
 
 
@@ -31,3 +31,26 @@ rule corpus:
     shell:
         "python -m unisono corpus --options {params.options:q} --corpora-dir {params.corpora_dir:q}"
         " --out-dir {params.out_dir:q} --processes {threads} --log {log:q}"
+
+
+rule perturb:
+    """Write a table of the training set at other speeds: for the network, never for the GMMs."""
+    input:
+        results("data/train.tsv"),
+    output:
+        table=results("data/perturbed.tsv"),
+        info=results("data/perturbed.json"),
+    log:
+        results("logs/corpus/perturb.log"),
+    benchmark:
+        results("benchmarks/corpus/perturb.tsv")
+    conda:
+        "../../envs/corpus.yaml"
+    params:
+        recipe=RECIPE["corpus"],
+        speeds=SHARED["speed_perturbation"],
+    message:
+        "Corpus: the training set at other speeds"
+    shell:
+        "python -m unisono perturb --table {input:q} --speeds {params.speeds:q} --out {output.table:q}"
+        " --report {output.info:q} --log {log:q}"

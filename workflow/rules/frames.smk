@@ -11,11 +11,11 @@ ALIGN_GRAPH = results(f"graph/{ALIGN}/HCLG.fst")
 rule frames:
     """Join features and alignment of train and dev into the two stores that training reads."""
     input:
-        train_table=results("data/train.tsv"),
-        train_features=feature_shards("net", "train"),
-        train_cmvn=cmvn_file("net", "train"),
-        train_alignment=f"{ALIGNMENTS}/ali.train.h5",
-        train_alignment_report=f"{ALIGNMENTS}/ali.train.json",
+        train_table=expand(results("data/{split}.tsv"), split=LEARNT),
+        train_features=[file for split in LEARNT for file in feature_shards("net", split)],
+        train_cmvn=[cmvn_file("net", split) for split in LEARNT],
+        train_alignment=expand(f"{ALIGNMENTS}/ali.{{split}}.h5", split=LEARNT),
+        train_alignment_report=expand(f"{ALIGNMENTS}/ali.{{split}}.json", split=LEARNT),
         dev_table=results("data/dev.tsv"),
         dev_features=feature_shards("net", "dev"),
         dev_cmvn=cmvn_file("net", "dev"),

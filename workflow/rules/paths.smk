@@ -136,7 +136,7 @@ def chosen(name):
 def reported_alignments():
     """Return the reports of the alignments that are made in any case."""
     wanted = {ALIGN, *SHARED["decode"]["systems"]}
-    made = [(ALIGN, "train"), (ALIGN, "dev")]
+    made = [(ALIGN, split) for split in [*LEARNT, "dev"]]
     if "lda_mllt" in wanted:
         made.insert(0, ("tri", "train"))
     if wanted & {"tri", "lda_mllt"}:

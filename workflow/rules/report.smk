@@ -13,6 +13,7 @@ rule report:
     """Draw the learning curves and tabulate word errors, corpus, alignment and time."""
     input:
         corpus=results("data/corpus.json"),
+        perturbed=results("data/perturbed.json") if len(LEARNT) > 1 else [],
         table=results("data/test.tsv"),
         alignments=reported_alignments(),
         frames=results("frames/frames.json"),
@@ -93,4 +94,4 @@ rule report:
         "Report"
     shell:
         "python -m unisono report --root {params.root:q} --results {params.results:q} --runs {params.runs:q}"
-        " --align {params.align:q} --log {log:q}"
+        " --align {params.align:q} --perturbed {input.perturbed:q} --log {log:q}"

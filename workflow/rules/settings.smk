@@ -54,6 +54,8 @@ SHARDS = range(SHARED["corpus"]["shards"])
 SYSTEMS = [f"gmm/{system}" for system in SHARED["decode"]["systems"]]
 # Whose tree and alignment the network takes; `dnn`: those of another config's network.
 ALIGN = "dnn" if SHARED["hmm"]["align_with"] else SHARED["hmm"]["align"]
+# The splits whose frames the network learns from.
+LEARNT = ["train", "perturbed"] if SHARED["speed_perturbation"] else ["train"]
 
 # The interpreter that runs snakemake runs the rules, uninstalled; with conda the environment's own comes first.
 PYTHON = "" if workflow.deployment_settings.deployment_method else f"{Path(sys.executable).parent}:"
@@ -66,7 +68,7 @@ shell.prefix(
 
 wildcard_constraints:
     run=r"[A-Za-z0-9._-]+",
-    split="train|dev|test",
+    split="train|perturbed|dev|test",
     frontend="hmm|net",
     system="mono|tri|lda_mllt|dnn",
     candidate="last|best|ema|polyak",

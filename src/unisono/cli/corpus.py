@@ -8,7 +8,7 @@ import argparse
 
 # Features of the GMMs (float32), of the network (float32) and the frames store (16 bits and a pdf_id) at 100 frames a
 # second come to about 30 kB; deltas on the network's features, hypotheses and models are covered by the rest.
-_BYTES_PER_SECOND = 60_000
+BYTES_PER_SECOND = 60_000
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def _build(args: argparse.Namespace) -> None:
     for entry in facts["quarantined"]:
         print(f"set aside: {entry['utterance_id']} ({entry['split']}): {entry['reason']}")
     seconds = sum(numbers["seconds"] for numbers in facts["splits"].values())
-    require_space(args.out_dir, seconds * _BYTES_PER_SECOND, f"what follows for {seconds / 3600:.1f} hours of speech")
+    require_space(args.out_dir, seconds * BYTES_PER_SECOND, f"what follows for {seconds / 3600:.1f} hours of speech")
 
 
 def _convert(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read each recording of the shard once and write its features."""
-    from unisono.data.audio import read_audio
+    from unisono.data.audio import change_speed, read_audio
     from unisono.data.features import FeatureOptions, base_features
     from unisono.data.reader import KIND
     from unisono.data.store import SequenceWriter
@@ -32,5 +32,7 @@ def run(args: argparse.Namespace) -> None:
             elif rate != shard_rate:
                 raise UserError(f"{utterance.path}: {rate} Hz, the rest has {shard_rate} Hz: run the corpus stage anew")
             shard_rate = rate
+            if utterance.speed != 1:
+                samples = change_speed(samples, utterance.speed)
             writer.add(utterance.utterance_id, frames=base_features(samples, rate, options, utterance.utterance_id))
         writer.attrs["sampling_rate"] = shard_rate or 0

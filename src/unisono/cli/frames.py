@@ -1,21 +1,34 @@
-"""Write the frames stores of train and dev: features after CMVN and deltas, unspliced, each with its pdf_id."""
+"""Write the frames stores of train and dev: features after CMVN and deltas, unspliced, each with its pdf_id.
+
+A store may be made of several splits (train and perturbed); `--train-table` and the like then take a file of each.
+"""
 
 import argparse
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-SPLITS = ("train", "dev")
+if TYPE_CHECKING:
+    import numpy as np
+
+    from unisono.data.features import FeatureOptions
+    from unisono.data.reader import FeatureReader
+    from unisono.data.store import Sequences
+
+STORES = ("train", "dev")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    for split in SPLITS:
-        parser.add_argument(f"--{split}-table", required=True, metavar="FILE", help=f"utterance table of {split}")
-        parser.add_argument(f"--{split}-features", required=True, nargs="+", metavar="FILE", help="its feature shards")
-        parser.add_argument(f"--{split}-cmvn", required=True, metavar="FILE", help="its CMVN statistics")
-        parser.add_argument(f"--{split}-alignment", required=True, metavar="FILE", help="its alignment")
-        parser.add_argument(f"--{split}-alignment-report", metavar="FILE", help="reasons of alignment failures")
-        parser.add_argument(f"--out-{split}", required=True, metavar="FILE", help=f"frames store of {split}")
+    for store in STORES:
+        for name, what in {
+            "table": "utterance table",
+            "features": "feature shards of all its splits",
+            "cmvn": "CMVN statistics",
+            "alignment": "alignment",
+            "alignment-report": "reasons of alignment failures",
+        }.items():
+            parser.add_argument(f"--{store}-{name}", required=True, nargs="+", metavar="FILE", help=f"{store}: {what}")
+        parser.add_argument(f"--out-{store}", required=True, metavar="FILE", help=f"frames store of {store}")
     parser.add_argument("--feature-options", required=True, metavar="JSON", help="config section features")
     parser.add_argument("--dtype", required=True, choices=("float16", "float32"), help="config key data.dtype")
     parser.add_argument("--out-info", required=True, metavar="FILE", help="frames.json: counts, what was left out")
@@ -26,32 +39,34 @@ def run(args: argparse.Namespace) -> None:
     from unisono.errors import UserError
     from unisono.files import write_json
 
-    info = {split: _write_split(args, split) for split in SPLITS}
-    dims = {split: (part.pop("dim"), part.pop("num_pdfs")) for split, part in info.items()}
+    info = {store: _write_store(args, store) for store in STORES}
+    dims = {store: (part.pop("dim"), part.pop("num_pdfs")) for store, part in info.items()}
     if dims["train"] != dims["dev"]:
-        raise UserError(f"{args.dev_alignment}: dim and pdfs {dims['dev']}, train has {dims['train']}: align anew")
+        raise UserError(f"{args.dev_alignment[0]}: dim and pdfs {dims['dev']}, train has {dims['train']}: align anew")
     write_json(args.out_info, info | {"dim": dims["train"][0], "num_pdfs": dims["train"][1]})
 
 
-def _write_split(args: argparse.Namespace, split: str) -> dict[str, Any]:
-    import numpy as np
+class _Split(NamedTuple):
+    """What a split gives to a store: where its features and pdf_ids are, and which utterances have both."""
 
-    from unisono.data.features import FeatureOptions
-    from unisono.data.frames_write import write_frames
+    reader: "FeatureReader"
+    alignment: "Sequences"
+    kept: list[str]
+    left_out: list[dict[str, str]]
+
+
+def _open_split(table: str, features: list[str], files: list[str], options: "FeatureOptions") -> _Split:
+    """Open a split; `files`: its CMVN statistics, alignment and alignment report."""
     from unisono.data.reader import FeatureReader
     from unisono.data.store import Sequences
     from unisono.errors import UserError
     from unisono.files import read_json
-    from unisono.options import from_json
 
-    values = vars(args)
-    options = from_json(FeatureOptions, args.feature_options, "--feature-options")
-    reader = FeatureReader(values[f"{split}_table"], values[f"{split}_features"], values[f"{split}_cmvn"], options)
-    report = read_json(values[f"{split}_alignment_report"]) if values[f"{split}_alignment_report"] else {}
-    reasons = {item["utterance_id"]: item["reason"] for item in report.get("failed", [])}
-    alignment = Sequences(values[f"{split}_alignment"])
+    cmvn, aligned_path, report = files
+    reader, alignment = FeatureReader(table, features, cmvn, options), Sequences(aligned_path)
+    reasons = {item["utterance_id"]: item["reason"] for item in read_json(report).get("failed", [])}
     left_out, kept = [], []
-    for utterance in sorted(reader.utterances, key=lambda u: u.utterance_id):
+    for utterance in reader.utterances:
         name, frames = utterance.utterance_id, reader.num_frames(utterance.utterance_id)
         aligned = len(alignment.get(name, "ids")) if name in alignment else None
         if aligned is None or aligned != frames:
@@ -62,18 +77,36 @@ def _write_split(args: argparse.Namespace, split: str) -> dict[str, Any]:
     if len(left_out) > len(kept):
         first = f"{left_out[0]['utterance_id']}: {left_out[0]['reason']}"
         raise UserError(
-            f"{values[f'{split}_alignment']}: {len(left_out)} of {len(reader)} utterances cannot be used ({first}):"
+            f"{aligned_path}: {len(left_out)} of {len(reader)} utterances cannot be used ({first}):"
             " look at the alignment's report, or make frame_shift_ms and frame_length_ms of features and hmm equal"
         )
-    num_pdfs = int(alignment.attrs["num_pdfs"])
+    return _Split(reader, alignment, kept, left_out)
 
-    def items() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        for name in kept:
-            yield name, reader.get(name), alignment.get(name, "ids")
 
-    rows = sum(reader.num_frames(name) for name in kept)
+def _write_store(args: argparse.Namespace, store: str) -> dict[str, Any]:
+    from unisono.data.features import FeatureOptions
+    from unisono.data.frames_write import write_frames
+    from unisono.errors import UserError
+    from unisono.options import from_json
+
+    values = vars(args)
+    options = from_json(FeatureOptions, args.feature_options, "--feature-options")
+    tables, features, *others = (
+        values[f"{store}_{name}"] for name in ("table", "features", "cmvn", "alignment", "alignment_report")
+    )
+    splits = [_open_split(table, features, files, options) for table, *files in zip(tables, *others, strict=True)]
+    num_pdfs = {int(split.alignment.attrs["num_pdfs"]) for split in splits}
+    if len(num_pdfs) > 1:
+        raise UserError(f"{' '.join(values[f'{store}_alignment'])}: made on different trees: align anew")
+    home = {name: split for split in splits for name in split.kept}
+
+    def items() -> "Iterator[tuple[str, np.ndarray, np.ndarray]]":
+        for name in sorted(home):
+            yield name, home[name].reader.get(name), home[name].alignment.get(name, "ids")
+
     written = write_frames(
-        values[f"out_{split}"], items(), num_pdfs=num_pdfs, frame_shift_s=reader.frame_shift_s,
-        dtype=args.dtype, rows=rows,
+        values[f"out_{store}"], items(), num_pdfs=min(num_pdfs), frame_shift_s=splits[0].reader.frame_shift_s,
+        dtype=args.dtype, rows=sum(split.reader.num_frames(name) for name, split in home.items()),
     )  # fmt: skip
-    return written | {"left_out": left_out, "num_pdfs": num_pdfs}
+    left_out = [item for split in splits for item in split.left_out]
+    return written | {"left_out": left_out, "num_pdfs": min(num_pdfs)}

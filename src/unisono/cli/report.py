@@ -14,6 +14,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", required=True, nargs="+", help="folders with wer.json, relative to the root")
     parser.add_argument("--runs", required=True, nargs="+", help="names of the training runs")
     parser.add_argument("--align", required=True, nargs="+", help="HMM systems whose alignments are shown, as mono tri")
+    parser.add_argument("--perturbed", nargs="*", default=[], help="perturbed.json, where the config asks for it")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     from unisono.score import plots, report, results, summary, wer
     from unisono.score.gather import gather
 
-    found = gather(args.root, args.results, args.runs, args.align)
+    found = gather(args.root, args.results, args.runs, args.align, args.perturbed)
     out_dir = Path(args.root) / "report"
     references, _ = read_references(str(Path(args.root) / "data" / "test.tsv"))
     counts = {

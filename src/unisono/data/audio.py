@@ -2,6 +2,7 @@
 
 import os
 import struct
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +64,18 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     if len(samples) != announced:
         raise UserError(f"{path}: {len(samples)} of {announced} samples could be read: mend it or take it out")
     return samples[:, 0] * np.float32(32768), rate
+
+
+def change_speed(samples: np.ndarray, speed: float) -> np.ndarray:
+    """Play faster (speed > 1) or slower: tempo and pitch change together, as with Kaldi's `sox ... speed`.
+
+    samples: float32 [n]; returns float32 [ceil(n / speed)] at the same sampling rate, by SciPy's polyphase filter at
+    the exact ratio of `speed` as it is written (0.9: 10 to 9). Audio perturbation: Ko et al., Interspeech 2015.
+    """
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(str(speed))
+    return resample_poly(samples, ratio.denominator, ratio.numerator).astype(np.float32)
 
 
 def write_flac(path: str | os.PathLike[str], samples: np.ndarray, rate: int) -> None:

@@ -19,7 +19,7 @@ from unisono.data.librispeech import read_librispeech
 from unisono.data.segments import cut_segments
 from unisono.data.sources import SPLITS, Source, SourceRow, join_strings, read_source_table
 from unisono.data.spoken import SpokenOptions, speak
-from unisono.data.table import Utterance, with_shards, write_table
+from unisono.data.table import Utterance, statistics, with_shards, write_table
 from unisono.data.text import check_id, read_lines, short_list, words_of
 from unisono.errors import UserError
 from unisono.files import write_json, write_text
@@ -89,7 +89,7 @@ def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: i
     _check_splits(tables, quarantined)
     text = _lm_text(source.lm_text, tables["train"], lexicon, options.unknown_word)
     facts: dict[str, Any] = {
-        "splits": {split: _statistics(tables[split]) for split in SPLITS},
+        "splits": {split: statistics(tables[split]) for split in SPLITS},
         "sampling_rate": next(iter(infos.values())).rate,
         "lexicon_words": len(lexicon),
         "lm_sentences": len(text),
@@ -249,12 +249,3 @@ def _lm_text(path: Path | None, train: list[Utterance], lexicon: Lexicon, unknow
     if not sentences:
         raise UserError(f"{path}: no sentences: write one a line, or set corpus.lm_text: null for the transcripts")
     return sentences
-
-
-def _statistics(rows: list[Utterance]) -> dict[str, int | float]:
-    return {
-        "utterances": len(rows),
-        "speakers": len({u.speaker_id for u in rows}),
-        "words": sum(len(u.transcript.split()) for u in rows),
-        "seconds": round(sum(u.duration_s for u in rows), 3),
-    }

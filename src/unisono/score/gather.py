@@ -72,19 +72,25 @@ class Gathered:
     times: list[StageTime]
 
 
-def gather(root: str | Path, results: Sequence[str], runs: Sequence[str], systems: Sequence[str]) -> Gathered:
+def gather(
+    root: str | Path, results: Sequence[str], runs: Sequence[str], systems: Sequence[str], perturbed: Sequence[str] = ()
+) -> Gathered:
     """Read everything below `root`.
 
     results: folders with wer.json, in the order of the tables.  runs: names of training runs.  systems: those whose
-    alignments are shown (`mono`, `tri`).
+    alignments are shown (`mono`, `tri`).  perturbed: the size of the training set at other speeds, where there is one.
     """
     root = Path(root)
+    corpus = read_json(root / "data" / "corpus.json")
+    for path in perturbed:
+        corpus["splits"]["perturbed"] = read_json(path)
+    aligned = ("train", "perturbed", "dev") if perturbed else ("train", "dev")
     return Gathered(
         root=root,
         results=[_result(root, folder) for folder in results],
         runs=[_run(root / "runs" / name) for name in runs],
-        corpus=read_json(root / "data" / "corpus.json"),
-        alignments={name: _alignments(root / "hmm" / name) for name in systems},
+        corpus=corpus,
+        alignments={name: _alignments(root / "hmm" / name, aligned) for name in systems},
         courses={name: _optional(root / "hmm" / name / "train.json").get("iterations", []) for name in systems},
         frames=_optional(root / "frames" / "frames.json"),
         times=_times(root / "benchmarks"),
@@ -130,9 +136,9 @@ def _run(folder: Path) -> Run:
     return Run(folder.name, combined, workers, _optional(folder / "ledger.json"))
 
 
-def _alignments(folder: Path) -> dict[str, Any]:
-    paths = sorted(folder.glob("ali.*.json"), key=lambda path: path.name, reverse=True)  # train before dev
-    return {path.name.split(".")[1]: read_json(path) for path in paths}
+def _alignments(folder: Path, splits: Iterable[str]) -> dict[str, Any]:
+    paths = {split: folder / f"ali.{split}.json" for split in splits}
+    return {split: read_json(path) for split, path in paths.items() if path.exists()}
 
 
 def _times(folder: Path) -> list[StageTime]:

@@ -10,7 +10,7 @@ from unisono.score.summary import COLUMNS, interval_methods, wer_rows
 from unisono.score.wer import Counts
 
 PHASES = ("start", "load", "compute", "wait", "average", "write")
-SPLITS = ("train", "dev", "test")
+SPLITS = ("train", "perturbed", "dev", "test")
 MOST_CONFUSIONS = 40
 
 
