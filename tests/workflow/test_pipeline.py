@@ -83,7 +83,15 @@ runs:
 @pytest.mark.parametrize(
     ("change", "runs_again", "stays"),
     [
-        ("decode: {beam: 9}", {"tune_dnn", "decode_gmm"}, {"train_job", "frames", "train_tri"}),
+        (
+            "decode: {beam: 9}",
+            {"decode_dnn", "decode_gmm"},
+            {"train_job", "frames", "train_tri", "tune_dnn", "tune_gmm"},
+        ),
+        ("decode: {tune_utterances: 15}", {"tune_dnn", "tune_gmm", "decode_dnn"}, {"train_job", "graph"}),
+        ("decode: {gmm_acoustic_scales: [0.1]}", {"tune_gmm", "decode_gmm"}, {"tune_dnn", "decode_dnn"}),
+        ("decode: {acoustic_scales: [0.1]}", {"tune_dnn", "decode_dnn"}, {"tune_gmm", "decode_gmm"}),
+        ("decode: {systems: [mono, tri]}", {"tune_gmm", "decode_gmm", "graph"}, {"tune_dnn", "decode_dnn"}),
         ("seed: 5", {"configure", "plan"}, {"train_tri", "frames", "tune_gmm"}),
         ("hmm: {tri: {leaves: 90}}", {"train_tri", "frames"}, {"train_mono", "features", "corpus"}),
         ("features: {deltas: 1}", {"features", "frames"}, {"train_mono", "train_tri", "corpus"}),

@@ -55,13 +55,13 @@ def test_each_key_is_explained(path):
 def test_whole_sections_reach_their_commands():
     """Sections travel whole, and commands build them strictly: a key that the command does not know is an error."""
     text = "\n".join(RULES.values())
-    for section in ("corpus", "lm", "decode", "features"):
+    for section in ("corpus", "lm", "features"):
         assert f'options("{section}")' in text
-    assert 'options("hmm", "features")' in text and "hmm_options(" in text
+    assert 'options("hmm", "features")' in text and "hmm_options(" in text and "decode_options()" in text
     for section in ("name", "corpora_dir", "data", "runs"):
         assert f'"{section}"' in text or f"['{section}']" in text or f"['{section}']" in text
-    assert set(study.IDENTITY) | {"name", "corpora_dir", "corpus", "features", "hmm", "lm", "decode", "resources",
-                                  "runs"} == set(SCHEMA["properties"])  # fmt: skip
+    assert set(study.IDENTITY) | {"name", "corpora_dir", "corpus", "features", "speed_perturbation", "hmm", "lm",
+                                  "decode", "resources", "runs"} == set(SCHEMA["properties"])  # fmt: skip
 
 
 def strict_classes():

@@ -27,7 +27,7 @@ rule tune_gmm:
     threads: 8
     params:
         recipe=RECIPE["decode"],
-        options=options("decode"),
+        options=tuning_options("acoustic_scales"),
         features=gmm_features,
         lang_dir=subpath(input.lang, parent=True),
     message:
@@ -60,7 +60,7 @@ rule decode_gmm:
         "../../envs/bootstrap.yaml"
     params:
         recipe=RECIPE["decode"],
-        options=options("decode"),
+        options=decode_options(),
         features=gmm_features,
         lang_dir=subpath(input.lang, parent=True),
     message:
@@ -95,7 +95,7 @@ rule tune_dnn:
     threads: 8
     params:
         recipe=RECIPE["decode"],
-        options=options("decode"),
+        options=tuning_options("gmm_acoustic_scales"),
         features=options("features"),
         lang_dir=subpath(input.lang, parent=True),
     message:
@@ -130,7 +130,7 @@ rule decode_dnn:
         "../../envs/bootstrap.yaml"
     params:
         recipe=RECIPE["decode"],
-        options=options("decode"),
+        options=decode_options(),
         features=options("features"),
         lang_dir=subpath(input.lang, parent=True),
     message:

@@ -13,15 +13,32 @@ def options(*keys):
     return study.compact(functools.reduce(dict.__getitem__, keys, SHARED))
 
 
+def section(name, unread):
+    """Return a section of the shared settings with the keys that a stage does not read at their defaults.
+
+    So a change of those does not run the stage again.
+    """
+    default = study.fill({}, SCHEMA["properties"][name], SCHEMA)
+    return {**SHARED[name], **{key: default[key] for key in unread}}
+
+
 def hmm_options(*unread):
-    """Return the `hmm` section as JSON, with what this stage does not read at its default: no rerun for that.
+    """Return the `hmm` section as JSON, with what this stage does not read at its default.
 
     `lda_mllt` is left out where it is not read; `align_with` always: only the rules read it.
     """
-    default = study.fill({}, SCHEMA["properties"]["hmm"], SCHEMA)
-    section = {**SHARED["hmm"], **{key: default[key] for key in unread}}
     left_out = {"align_with", *({"lda_mllt"} & set(unread))}
-    return study.compact({key: value for key, value in section.items() if key not in left_out})
+    return study.compact({key: value for key, value in section("hmm", unread).items() if key not in left_out})
+
+
+def tuning_options(*unread):
+    """Return the `decode` section as JSON for the choice of scale and penalty on dev."""
+    return study.compact(section("decode", ["beam", "systems", *unread]))
+
+
+def decode_options():
+    """Return the `decode` section as JSON for the test set: of it only the search is read."""
+    return study.compact(section("decode", set(SHARED["decode"]) - {"beam", "max_active", "min_active"}))
 
 
 def feature_section(wildcards):
