@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unisono.core import number
+from unisono.core.number import Number
 from unisono.errors import UserError
 
 
@@ -42,13 +44,14 @@ class MaxChangeOptions:
         return self.kind in ("nnet2", "su_chen") and self.per_sample > 0.0
 
 
-def norm_product(x: Tensor, error: Tensor) -> float:
+def norm_product(x: Tensor, error: Tensor, deferred: bool = False) -> Number:
     """Return sum_i |x_i| |error_i|, an upper bound of |error^T x|; `x` is [N, in + 1], `error` [N, out]."""
     norms_x = torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)
-    return float(norms_x.dot(torch.linalg.vector_norm(error, dim=1, dtype=torch.float64)))
+    found = norms_x.dot(torch.linalg.vector_norm(error, dim=1, dtype=torch.float64))
+    return found if deferred else float(found)
 
 
-def row_scale(options: MaxChangeOptions, product: float, rate: float, rows: int, limit_scale: float) -> float:
+def row_scale(options: MaxChangeOptions, product: Number, rate: Number, rows: int, limit_scale: float) -> Number:
     """Return the factor <= 1 of one layer's step under `nnet2` or `su_chen`.
 
     product: gamma_in gamma_out sum_i |x_i| |y_i| of the preconditioned rows. The limit is c = per_sample * rows *
@@ -57,11 +60,12 @@ def row_scale(options: MaxChangeOptions, product: float, rate: float, rows: int,
     overflowed must show in the parameters instead of being scaled away.
     """
     bound = product * rate if options.kind == "nnet2" else product
-    limit = options.per_sample * rows * limit_scale
-    return limit / bound if limit < bound < math.inf else 1.0
+    return number.cap(options.per_sample * rows * limit_scale, bound)
 
 
-def step_scales(options: MaxChangeOptions, norms: Sequence[float], momentum: float, limit_scale: float) -> list[float]:
+def step_scales(
+    options: MaxChangeOptions, norms: Sequence[Number], momentum: float, limit_scale: float
+) -> list[Number]:
     """Return the factor of each layer's step under the nnet3 kinds, the global limit included.
 
     norms: Frobenius norm of each layer's Delta_c. k_c = min(1, per_layer / ((1 - m) |Delta_c|)), without the 1 - m
@@ -71,11 +75,7 @@ def step_scales(options: MaxChangeOptions, norms: Sequence[float], momentum: flo
     """
     rest = 1.0 - momentum
     own = rest if options.kind == "nnet3" else 1.0
-    scales = [_limit(options.per_layer, own * norm) for norm in norms]
-    total = math.sqrt(math.fsum((scale * norm) ** 2 for scale, norm in zip(scales, norms, strict=True)))
-    whole = _limit(options.global_ * limit_scale, rest * total)
+    scales = [number.cap(options.per_layer, own * norm) for norm in norms]
+    total = number.root_of_squares([scale * norm for scale, norm in zip(scales, norms, strict=True)])
+    whole = number.cap(options.global_ * limit_scale, rest * total)
     return [whole * scale for scale in scales]
-
-
-def _limit(limit: float, norm: float) -> float:
-    return limit / norm if 0.0 < limit < norm < math.inf else 1.0

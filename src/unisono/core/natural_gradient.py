@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from unisono.core import fisher, flat
+from unisono.core import fisher, flat, number
 from unisono.core.fisher import Factor, Form
+from unisono.core.number import Number
 from unisono.errors import UserError
 
 START_PASSES = 3  # over the first minibatch, from the fixed pattern
@@ -158,28 +159,35 @@ class OnlineEstimator:
         initial = self.form.initial_updates
         return self.count <= initial or (self.count - initial) % self.update_period == 0
 
-    def precondition_(self, rows: Tensor) -> float:
+    def precondition_(self, rows: Tensor, deferred: bool = False) -> Number:
         """Overwrite rows [N, dim] by X^ = X - H W and return gamma = |X| / |X^| (docs/mathematics.md 6.1.3).
 
         X^ is made with the old estimate; the new one serves the next minibatch. Zeros and numbers that are not finite
-        give 1, and what is not finite never reaches the estimate.
+        give 1, and what is not finite never reaches the estimate. Deferred, only an update reads numbers.
         """
         count = rows.shape[0]
         if self.rank == 0 or count == 0:
             return 1.0
-        before = squared_norm(rows)
-        if not math.isfinite(before):
+        before, updates = squared_norm(rows, deferred), self.updates()
+        if (updates or not deferred) and not math.isfinite(before):
             return 1.0
         if self.factor is None:
-            self.factor = self._start(rows, before)
+            self.factor = self._start(rows, float(before))
+        elif self.factor.w.device != rows.device:
+            w = flat.matrix(self.rank, self.dim, rows).copy_(self.factor.w)
+            self.factor = self.factor._replace(w=w)
         old = self.factor
         ht = self._products(rows)
-        if self.updates():
-            self.factor = self._refresh(rows, ht, before)
+        new = self._refresh(rows, ht, float(before)) if updates else old
         rows.addmm_(ht.t(), old.w, alpha=-1.0)
+        if new is not old:  # into the same storage, which a captured step goes on reading
+            self.factor = new._replace(w=old.w.copy_(new.w))
+        self.skip()
+        return number.root_of_ratio(before, squared_norm(rows, deferred))
+
+    def skip(self) -> None:
+        """Count a minibatch that was preconditioned by replaying a captured step."""
         self.count += 1
-        after = squared_norm(rows)
-        return math.sqrt(before / after) if before > 0.0 and after > 0.0 else 1.0
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of w, d, rho [1] and the counter t [1]; nothing before the first minibatch."""
@@ -187,7 +195,8 @@ class OnlineEstimator:
             return {}
         w, d, rho = self.factor
         rho_t = torch.tensor([rho], dtype=torch.float64)
-        return {"w": w.contiguous(), "d": d.clone(), "rho": rho_t, "t": torch.tensor([self.count])}
+        w = w.to("cpu", copy=True).contiguous()
+        return {"w": w, "d": d.clone(), "rho": rho_t, "t": torch.tensor([self.count])}
 
     def load_state(self, state: Mapping[str, Tensor], where: str) -> None:
         """Take over a state; an empty one means a fresh start. Raises UserError for one of another shape."""
@@ -228,7 +237,9 @@ class OnlineEstimator:
         return fisher.refresh(self.factor, ht, j, count, trace, self.eta(count), self.alpha, self.form)
 
 
-def squared_norm(rows: Tensor) -> float:
+def squared_norm(rows: Tensor, deferred: bool = False) -> Number:
     """Return tr(X X^T) of rows [N, dim]; by row norms, because a padded matrix is read fastest so."""
+    if deferred:
+        return torch.linalg.vector_norm(rows, dtype=torch.float64).square()
     norms = torch.linalg.vector_norm(rows, dim=1).double()
     return float(norms.dot(norms))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unisono.core.number import Number
 from unisono.errors import UserError
 
 _TRACE_FLOOR = 1e-20
@@ -41,7 +42,7 @@ class SimpleEstimator:
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha
 
-    def precondition_(self, rows: Tensor) -> float:
+    def precondition_(self, rows: Tensor, deferred: bool = False) -> Number:
         """Overwrite rows [N, D] by P and return the factor |R| / |P| that restores the norm.
 
         A single row, zeros and numbers that are not finite stay as they are, with factor 1.
@@ -52,6 +53,13 @@ class SimpleEstimator:
         rows.copy_(precondition(rows, self.alpha))
         after = float(torch.linalg.vector_norm(rows, dtype=torch.float64))
         return before / after if 0.0 < after < math.inf else 1.0
+
+    def updates(self) -> bool:
+        """Say that each minibatch needs the host."""
+        return True
+
+    def skip(self) -> None:
+        """There is nothing to count."""
 
     def state(self) -> dict[str, Tensor]:
         """Return nothing: each minibatch stands alone."""

@@ -12,11 +12,13 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from unisono.core import flat, max_change, sgd
+from unisono.core import flat, max_change, number, sgd
 from unisono.core.flat import Layout
 from unisono.core.max_change import MaxChangeOptions
 from unisono.core.natural_gradient import NgOptions, estimator_for
 from unisono.core.ng_simple import SimpleEstimator
+from unisono.core.number import Number
+from unisono.core.products import Precision
 from unisono.errors import UserError
 
 
@@ -54,8 +56,16 @@ class OptimiserOptions:
 class Estimator(Protocol):
     """One side of one layer: preconditions rows in place and says by which factor to multiply them."""
 
-    def precondition_(self, rows: Tensor) -> float:
+    def precondition_(self, rows: Tensor, deferred: bool = False) -> Number:
         """Overwrite rows [N, D] by X^ and return gamma."""
+        ...
+
+    def updates(self) -> bool:
+        """Say whether the next minibatch needs the host: an update of the estimate."""
+        ...
+
+    def skip(self) -> None:
+        """Count a minibatch that was preconditioned by replaying a captured step."""
         ...
 
     def state(self) -> dict[str, Tensor]:
@@ -71,16 +81,19 @@ class Optimiser:
     """Momentum, L2, natural gradient and max-change for the affine layers of one layout.
 
     `max_change_scale` multiplies the limits: the worker sets it to 1/sqrt(2) in iteration 0. It is not state.
+    `version` changes whenever a step will use other storage than the one before.
     """
 
-    def __init__(self, options: OptimiserOptions, layout: Layout) -> None:
+    def __init__(self, options: OptimiserOptions, layout: Layout, precision: Precision = "float32") -> None:
         self.options = options
         self.layout = layout
         self.max_change_scale = 1.0
+        self.version = 0
+        self._precision: Precision = precision
         self._fused = options.momentum == 0.0 and not options.max_change.whole_step()
         self._params: Tensor | None = None
         self._delta: Tensor | None = None
-        self._rate = 0.0
+        self._rate: Number = 0.0
         self.reset()
 
     def reset(self) -> None:
@@ -88,9 +101,19 @@ class Optimiser:
         if self._delta is not None:
             self._delta.zero_()
         self._sides = [self._estimators(columns, rows) for rows, columns in self.layout.shapes]
+        self.version += 1
 
-    def begin(self, params: Tensor, rate: float) -> None:
-        """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient."""
+    def is_static(self) -> bool:
+        """Say whether the next minibatch is the same work as any other such, without a decision of the host."""
+        return not any(side.updates() for sides in self._sides if sides for side in sides)
+
+    def skip(self) -> None:
+        """Count a minibatch that was done by replaying a captured step."""
+        for side in (side for sides in self._sides if sides for side in sides):
+            side.skip()
+
+    def begin(self, params: Tensor, rate: Number) -> None:
+        """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient; see `core.number`."""
         self._rate = rate
         if params is self._params:
             return
@@ -109,30 +132,33 @@ class Optimiser:
         derivative of the loss (minus the summed objective) at the layer's output.
         """
         options, rows = self.options, x.shape[0]
-        weight = self._weights[index]
-        gamma = 1.0
+        weight, deferred = self._weights[index], isinstance(self._rate, Tensor)
+        gamma: Number = 1.0
         if sides := self._sides[index]:
             side_in, side_out = sides
-            gamma = side_in.precondition_(x) * side_out.precondition_(error)
+            gamma = side_in.precondition_(x, deferred) * side_out.precondition_(error, deferred)
         step = self._rate * gamma
         if options.max_change.row_norms():
-            product = gamma * max_change.norm_product(x, error)
-            step *= max_change.row_scale(options.max_change, product, self._rate, rows, self.max_change_scale)
+            product = gamma * max_change.norm_product(x, error, deferred)
+            scale = max_change.row_scale(options.max_change, product, self._rate, rows, self.max_change_scale)
+            step = step * scale
         target = weight if self._fused else self._deltas[index]
         decay = self._rate * rows * options.l2
-        if decay > 0.0 and self._fused:  # while the weights are still those of the gradient
+        if options.l2 > 0.0 and self._fused:  # while the weights are still those of the gradient
             sgd.add_decay_(target, weight, decay)
-        sgd.add_step_(target, x, error, step, keep=self._fused or options.momentum > 0.0)
-        if decay > 0.0 and not self._fused:
+        keep = self._fused or options.momentum > 0.0
+        sgd.add_step_(target, x, error, step, keep, self._precision)
+        if options.l2 > 0.0 and not self._fused:
             sgd.add_decay_(target, weight, decay)
 
     def finish_(self) -> None:
         """End the minibatch: limit the whole step, move the weights, decay the momentum."""
         if self._fused:
             return
-        scales = [1.0] * len(self._weights)
+        scales: list[Number] = [1.0] * len(self._weights)
         if self.options.max_change.whole_step():
-            norms = [math.sqrt(float(part.dot(part))) for part in self._delta_parts]
+            deferred = isinstance(self._rate, Tensor)
+            norms = [number.norm(part, deferred) for part in self._delta_parts]
             scales = max_change.step_scales(
                 self.options.max_change, norms, self.options.momentum, self.max_change_scale
             )
@@ -140,10 +166,10 @@ class Optimiser:
             sgd.momentum_step_(params, delta, self.options.momentum, scale)
 
     def state(self) -> dict[str, Tensor]:
-        """Return copies of all that the next minibatch depends on: momentum [P] and natural-gradient factors."""
+        """Return copies on the CPU of what the next minibatch depends on: momentum [P], natural-gradient factors."""
         state = {}
         if self.options.momentum > 0.0 and self._delta is not None:
-            state["momentum"] = self._delta.clone()
+            state["momentum"] = self._delta.to("cpu", copy=True)
         for name, sides in zip(self.layout.names, self._sides, strict=True):
             for part, side in zip(("in", "out"), sides or (), strict=False):
                 state |= {f"ng.{name}.{part}.{key}": tensor for key, tensor in side.state().items()}
@@ -179,6 +205,7 @@ class Optimiser:
             delta = delta.to(self._params.device)
             self._param_parts = flat.segments(self.layout, self._params)
         self._delta = delta
+        self.version += 1
         self._deltas = list(flat.views(self.layout, delta).values())
         self._delta_parts = flat.segments(self.layout, delta)
 

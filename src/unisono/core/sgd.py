@@ -7,31 +7,40 @@ is summed over the N rows, never divided by N, so a rate means the same as in Ka
 
 from torch import Tensor
 
+from unisono.core import number, products
+from unisono.core.number import Number
+from unisono.core.products import Precision
 
-def add_step_(target: Tensor, x: Tensor, error: Tensor, rate: float, keep: bool = True) -> None:
+
+def add_step_(
+    target: Tensor, x: Tensor, error: Tensor, rate: Number, keep: bool = True, precision: Precision = "float32"
+) -> None:
     """Add the step of one minibatch, in place: target <- target - rate * error^T x.
 
     target: [out, in + 1], the weights themselves (momentum 0) or the buffer Delta of the momentum rule. Without
-    `keep` what stood in `target` is overwritten.
+    `keep` what stood in `target` is overwritten. A deferred rate is multiplied into `error`.
     """
-    target.addmm_(error.t(), x, beta=1 if keep else 0, alpha=-rate)
+    if isinstance(rate, Tensor):
+        error.mul_(rate)
+        rate = 1.0
+    products.add_product_(target, error.t(), x, -rate, 1 if keep else 0, precision)
 
 
-def add_decay_(target: Tensor, weight: Tensor, amount: float) -> None:
+def add_decay_(target: Tensor, weight: Tensor, amount: Number) -> None:
     """Add the step of an L2 penalty, in place: target <- target - amount * weight, biases left out.
 
     The penalty is l2/2 |W|^2 per frame, as in Kaldi's nnet1, hence amount = rate * frames * l2.
     """
-    target[:, :-1].add_(weight[:, :-1], alpha=-amount)
+    number.add_(target[:, :-1], weight[:, :-1], -amount)
 
 
-def momentum_step_(weights: Tensor, delta: Tensor, momentum: float, scale: float) -> None:
+def momentum_step_(weights: Tensor, delta: Tensor, momentum: float, scale: Number) -> None:
     """Apply Kaldi's momentum rule in place: W <- W + scale * (1 - m) * Delta, then Delta <- m * Delta.
 
     `delta` already holds this minibatch's step (it is m times the old Delta plus the step). The factor 1 - m keeps
     the total effect of a gradient at 1; `scale` is the max-change factor, and Delta keeps its unlimited value
     (docs/mathematics.md 6.1.6). For m = 0 Delta is left as it is: the next step overwrites it.
     """
-    weights.add_(delta, alpha=scale * (1.0 - momentum))
+    number.add_(weights, delta, scale * (1.0 - momentum))
     if momentum > 0.0:
         delta.mul_(momentum)

@@ -80,26 +80,33 @@ class FramesStore:
 
 
 class Window:
-    """Spliced frames ready to be gathered: position k of the window is row `starts[k]` of an overlapping view.
+    """Spliced frames ready to be gathered: position k of the window begins at row `starts[k]` of `rows`.
 
-    Memory: the frames of the window once, with `left` + `right` edge frames for each utterance.
+    rows: [R, D], utterances with `left` + `right` edge frames each. starts, ids: int64, one for each position. width:
+    left + 1 + right. Memory: the frames of the window once. A window moves to the device of the buffers that it fills.
     """
 
-    def __init__(
-        self, store: FramesStore, pieces: Sequence[Piece], shuffle: np.ndarray, context: tuple[int, int]
-    ) -> None:
-        left, right = context
-        padded, starts, ids = _load(store, pieces, left, right)
-        width = left + 1 + right
-        rows = torch.from_numpy(padded)
-        self._spliced = rows.as_strided((len(padded) - width + 1, width * store.dim), (store.dim, 1))
-        self._starts = torch.from_numpy(starts[shuffle])
-        self._ids = torch.from_numpy(ids[shuffle].astype(np.int64))
+    def __init__(self, rows: Tensor, starts: Tensor, ids: Tensor, width: int) -> None:
+        self._rows, self._starts, self._ids, self._width = rows, starts, ids, width
+        self._spliced = self._view()
 
     def gather(self, begin: int, end: int, x: Tensor, ids: Tensor) -> None:
         """Write positions begin to end: x float32 [end - begin, D (left + 1 + right)], ids int64 [end - begin]."""
+        if self._ids.device != ids.device:
+            moved = [part.to(ids.device, non_blocking=True) for part in (self._rows, self._starts, self._ids)]
+            self._rows, self._starts, self._ids = moved
+            self._spliced = self._view()
         x.copy_(self._spliced.index_select(0, self._starts[begin:end]))
         ids.copy_(self._ids[begin:end])
+
+    def pinned(self) -> "Window":
+        """Return the window in memory from which a GPU can fetch it by itself."""
+        rows = self._rows if self._rows.is_cuda else self._rows.pin_memory()
+        return Window(rows, self._starts.pin_memory(), self._ids.pin_memory(), self._width)
+
+    def _view(self) -> Tensor:
+        rows, dim = self._rows.shape
+        return self._rows.as_strided((rows - self._width + 1, self._width * dim), (dim, 1))
 
 
 def spliced(store: FramesStore, pieces: Sequence[Piece], context: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -108,14 +115,21 @@ def spliced(store: FramesStore, pieces: Sequence[Piece], context: tuple[int, int
     x is an ordinary tensor, so it holds each frame left + 1 + right times: for small pieces only.
     """
     count = sum(piece.end - piece.begin for piece in pieces)
-    window = Window(store, pieces, np.arange(count), context)
+    window = _window(store, pieces, np.arange(count), context)
     x = torch.empty((count, window._spliced.shape[1]), dtype=window._spliced.dtype)
     ids = torch.empty(count, dtype=torch.int64)
     window.gather(0, count, x, ids)
     return x, ids
 
 
-def _load(
+def _window(store: FramesStore, pieces: Sequence[Piece], shuffle: np.ndarray, context: tuple[int, int]) -> Window:
+    left, right = context
+    padded, starts, ids = load_pieces(store, pieces, left, right)
+    shuffled = torch.from_numpy(starts[shuffle]), torch.from_numpy(ids[shuffle].astype(np.int64))
+    return Window(torch.from_numpy(padded), *shuffled, left + 1 + right)
+
+
+def load_pieces(
     store: FramesStore, pieces: Sequence[Piece], left: int, right: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read pieces with their context. Returns padded frames [R, D], the row where each unit's splice starts, its ids.
@@ -162,4 +176,4 @@ def _read_runs(store: FramesStore, begins: np.ndarray, ends: np.ndarray) -> tupl
 
 def load_window(store: FramesStore, order: Order, window: int, context: tuple[int, int]) -> Window:
     """Load one window of an order."""
-    return Window(store, order.pieces(window), order.shuffle(window), context)
+    return _window(store, order.pieces(window), order.shuffle(window), context)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unisono.data.frames import FramesStore, Window, load_window
 from unisono.data.order import Order
+from unisono.data.resident import Resident
 
 _KEPT_ORDERS = 4
 
@@ -27,6 +28,7 @@ class Loader:
     """Reads slices of a store. `ahead` windows are loaded in the background; the content never depends on timing.
 
     owners: int [U], the worker that owns each utterance (`fixed`), or None (`rotating`).
+    resident: the store on a device; without it windows are read from the file. pin: a GPU will fetch the windows.
     Memory: at most ahead + 2 windows of frames and their indices.
     """
 
@@ -39,9 +41,11 @@ class Loader:
         window: int,
         owners: np.ndarray | None = None,
         ahead: int = 1,
+        resident: Resident | None = None,
+        pin: bool = False,
     ) -> None:
         self._store, self._context, self._seed, self._window, self._ahead = store, context, seed, window, ahead
-        self._owners = owners
+        self._owners, self._resident, self._pin = owners, resident, pin
         self._workers = 0 if owners is None else int(owners.max()) + 1
         self._orders: OrderedDict[tuple[int, int], Order] = OrderedDict()
         self._windows: OrderedDict[tuple[int, int, int], Future[Window]] = OrderedDict()
@@ -107,8 +111,15 @@ class Loader:
         if key in self._windows:
             return self._windows[key]
         order = self.order(part.epoch, part.owner)
-        future = self._pool.submit(load_window, self._store, order, window, self._context)
+        future = self._pool.submit(self._load, order, window)
         self._windows[key] = future
         while len(self._windows) > self._ahead + 2:
             self._windows.popitem(last=False)[1].cancel()
         return future
+
+    def _load(self, order: Order, window: int) -> Window:
+        if self._resident is not None:
+            loaded = self._resident.window(order, window)
+        else:
+            loaded = load_window(self._store, order, window, self._context)
+        return loaded.pinned() if self._pin else loaded

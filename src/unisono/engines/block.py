@@ -13,6 +13,7 @@ from unisono.engines.comm import Comm
 from unisono.engines.crew import Crew
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.keeper import Block, Keeper
+from unisono.engines.place import CPU, Place
 from unisono.engines.run import Run, make_loader, make_network
 from unisono.engines.state import State
 from unisono.errors import UserError
@@ -26,7 +27,14 @@ class Stopped(Exception):
 
 
 def train_block(
-    run: Run, config: dict[str, Any], plan: Plan, train: FramesStore, dev: FramesStore, comm: Comm, block: Block
+    run: Run,
+    config: dict[str, Any],
+    plan: Plan,
+    train: FramesStore,
+    dev: FramesStore,
+    comm: Comm,
+    block: Block,
+    place: Place = CPU,
 ) -> None:
     """Train iterations first to last. Raises Stopped after an interruption, with everything saved.
 
@@ -35,11 +43,11 @@ def train_block(
     if not 0 <= block.first <= block.last < len(plan.iterations):
         raise UserError(f"--first, --last: {block.first} to {block.last}: the plan has 0 to {len(plan.iterations) - 1}")
     network = make_network(run, train)
-    crew = Crew(run, plan, network, comm)
-    evaluator = Evaluator(run, network, train, dev, comm)
+    crew = Crew(run, plan, network, comm, place)
+    evaluator = Evaluator(run, network, train, dev, comm, place.device)
     keeper = Keeper(run, config, plan, train, dev, crew, block, network.layout)
     combined, states, under_way = keeper.resume() or keeper.from_files()
-    with make_loader(run, train, plan) as loader:
+    with make_loader(run, train, plan, place=place, keep=True) as loader:
         while states[-1].iteration < block.last:
             state = states[-1]
             if state.stop:

@@ -9,6 +9,7 @@ from torch import Tensor
 from unisono.core import average, gossip
 from unisono.data.loader import Loader, Slice
 from unisono.engines.comm import Comm
+from unisono.engines.place import CPU, Place
 from unisono.engines.run import Run, make_optimiser
 from unisono.engines.start import begin_, task_of
 from unisono.engines.state import Combined, State
@@ -29,11 +30,12 @@ class Crew:
     workers are idle in it and have weight 0.
     """
 
-    def __init__(self, run: Run, plan: Plan, network: Dnn, comm: Comm) -> None:
+    def __init__(self, run: Run, plan: Plan, network: Dnn, comm: Comm, place: Place = CPU) -> None:
         self.run, self.plan, self.comm, self.layout = run, plan, comm, network.layout
         total = worker_range(run.parallel.workers)[1]
         numbers = range(total) if comm.size == 1 else [comm.rank]
-        self.mine = {n: Worker(n, network, make_optimiser(run, network), run.seed) for n in numbers}
+        self.mine = {n: Worker(n, network, make_optimiser(run, network), run.seed, place) for n in numbers}
+        self._device = place.name
 
     def begin(self, state: State, combined: Combined, own_states: dict[int, dict[str, Tensor]] | None = None) -> None:
         """Set up the own workers for the iteration after `state`; own_states: from files, at the start of a block."""
@@ -57,7 +59,8 @@ class Crew:
                 stats = Stats(worker.number, number, complete=worker.number >= self.plan.iterations[number].workers)
             rows.append([float(getattr(stats, field)) for field in _FIELDS])
         everyone = self.comm.gather_records(np.array(rows).reshape(-1)).reshape(-1, len(_FIELDS))
-        return [_stats(worker, row) for worker, row in enumerate(everyone[: self.plan.iterations[number].workers])]
+        taking_part = enumerate(everyone[: self.plan.iterations[number].workers])
+        return [_stats(worker, row, self._device) for worker, row in taking_part]
 
     def _expect(self, number: int, loader: Loader) -> None:
         """Have the first window of a rank's next slice loaded while the ranks combine."""
@@ -130,10 +133,10 @@ class Crew:
         return [*weights, *[0.0] * (self.comm.size - len(weights))]
 
 
-def _stats(worker: int, row: np.ndarray) -> Stats:
+def _stats(worker: int, row: np.ndarray, device: str) -> Stats:
     values = dict(zip(_FIELDS, row.tolist(), strict=True))
     for name in ("iteration", "frames", "minibatches", "correct"):
         values[name] = int(values[name])
     for name in ("finite", "complete"):
         values[name] = bool(values[name])
-    return Stats(worker, **values)
+    return Stats(worker, device=device, **values)  # that of this rank stands for all

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from unisono.data.frames import FramesStore, spliced
 from unisono.data.order import Piece
 from unisono.engines.comm import Comm
+from unisono.engines.place import CPU
 from unisono.engines.run import Run
 from unisono.nn.batch import Batch
 from unisono.nn.dnn import Dnn
@@ -22,8 +24,16 @@ class Evaluator:
     Batch k is computed by rank k mod size; the sums run over batches in order, so they do not depend on the size.
     """
 
-    def __init__(self, run: Run, network: Dnn, train: FramesStore, dev: FramesStore, comm: Comm) -> None:
-        self.network, self._comm, self._dev = network, comm, dev
+    def __init__(
+        self,
+        run: Run,
+        network: Dnn,
+        train: FramesStore,
+        dev: FramesStore,
+        comm: Comm,
+        device: torch.device = CPU.device,
+    ) -> None:
+        self.network, self._comm, self._dev, self._device = network, comm, dev, device
         self.frames = run.diagnostics.frames
         self._train_batches = self._own(_subset(train, run.seed, 0, self.frames))
         self._dev_batches = self._own(_subset(dev, run.seed, 1, self.frames))
@@ -36,7 +46,7 @@ class Evaluator:
         every rank calls it and gets the same.
         """
         found: dict[str, float | None] = dict.fromkeys(("objective_train", "objective_dev", "frame_accuracy"))
-        self.network.bind(params)
+        self.network.bind(params.to(self._device))
         if self.frames:
             found["objective_train"], _ = self._mean(self._train, self._train_batches, keep="train")
             found["objective_dev"], found["frame_accuracy"] = self._mean(self._dev, self._dev_batches, keep="dev")
@@ -72,7 +82,8 @@ class Evaluator:
         x, ids = loaded
         buffer = self.network.input_buffer(len(ids))
         buffer.copy_(x)
-        return self.network.evaluate(Batch(buffer.unsqueeze(1), ids.unsqueeze(1), None))
+        found = self.network.evaluate(Batch(buffer.unsqueeze(1), ids.to(self._device).unsqueeze(1), None))
+        return float(found.objective_sum), int(found.correct), found.frames
 
 
 def _subset(store: FramesStore, seed: int, split: int, count: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from unisono.data.frames import FramesStore
 from unisono.engines.combine import advance, observer_names, pass_on
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
+from unisono.engines.place import CPU, Place
 from unisono.engines.run import Run, make_loader, make_network, make_optimiser
 from unisono.engines.start import begin_, task_of
 from unisono.engines.state import State, load_combined, read_state, save_combined, write_state
@@ -46,11 +47,12 @@ def train_job(
     state_path: PathLike,
     own_state: PathLike | None,
     out: WorkerFiles,
+    place: Place = CPU,
 ) -> None:
     """Train one worker for one iteration, from files to files."""
     network = make_network(run, store)
     state = _state_before(state_path, iteration)
-    subject = Worker(worker, network, make_optimiser(run, network), run.seed)
+    subject = Worker(worker, network, make_optimiser(run, network), run.seed, place)
     if state.stop:
         _save_worker(out, Stats(worker, iteration, complete=True), {}, {}, network.layout)
         return
@@ -58,7 +60,7 @@ def train_job(
     own = None if own_state is None else load_optimiser(own_state, network.layout)
     begin_(run, plan, state, combined, worker, subject.params, subject.optimiser, own or {})
     del combined, own
-    with make_loader(run, store, plan) as loader:
+    with make_loader(run, store, plan, place=place) as loader:
         started = seconds_since_start()
         stats = subject.run(task_of(plan, state, worker), loader)
     stats.seconds_start = started
@@ -145,6 +147,7 @@ def combine_job(
     workers: Sequence[WorkerFiles],
     out: PathLike,
     out_state: PathLike,
+    place: Place = CPU,
 ) -> None:
     """Combine the workers of one iteration, from files to files."""
     network = make_network(run, train)
@@ -164,7 +167,7 @@ def combine_job(
         if (item.worker, item.iteration) != (number, iteration):
             raise UserError(f"{files.stats}: of worker {item.worker}, iteration {item.iteration}: give {number}'s")
     models = FileModels([files.model for files in workers], [files.state for files in workers], layout)
-    evaluator = Evaluator(run, network, train, dev, Alone())
+    evaluator = Evaluator(run, network, train, dev, Alone(), place.device)
     combined, after = advance(run, plan, previous, state, stats, models, evaluator)
     save_combined(out, combined, iteration, layout)
     write_state(out_state, after)

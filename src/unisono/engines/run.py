@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from unisono.core.optimiser import Optimiser, OptimiserOptions
+from unisono.core.products import Precision
 from unisono.data.frames import FramesStore
 from unisono.data.loader import Loader
+from unisono.engines.place import CPU, Place
 from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.nn.dnn import Dnn, DnnOptions
@@ -73,6 +75,7 @@ class Run:
     quirks: dict[str, Any]
     diagnostics: DiagnosticsOptions
     data: DataOptions
+    precision: Precision
 
     @property
     def keeps_best(self) -> bool:
@@ -88,32 +91,43 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 def make_run(config: dict[str, Any]) -> Run:
     """Build a run from its resolved config."""
     known = {"parallel": parallel_options(config["parallel"])} if "parallel" in config else {}
-    run = from_dict(Run, config | known, "config")
+    # `study.identity` leaves the default out, so that configs written before the key was there stay the same.
+    run = from_dict(Run, {"precision": "float32"} | config | known, "config")
     check(config)
     return run
 
 
 def make_network(run: Run, store: FramesStore) -> Dnn:
     """Return the network for the store's features and pdfs."""
-    return Dnn(run.network, store.dim, store.num_pdfs)
+    return Dnn(run.network, store.dim, store.num_pdfs, run.precision)
 
 
 def make_optimiser(run: Run, network: Dnn) -> Optimiser:
     """Return a fresh optimiser."""
-    return Optimiser(run.optimiser, network.layout)
+    return Optimiser(run.optimiser, network.layout, run.precision)
 
 
-def make_loader(run: Run, store: FramesStore, plan: Plan, ahead: int = 1) -> Loader:
-    """Return a loader for the plan's slices. Raises UserError where the plan is of other frames."""
+def make_loader(
+    run: Run, store: FramesStore, plan: Plan, ahead: int = 1, *, place: Place = CPU, keep: bool = False
+) -> Loader:
+    """Return a loader for the plan's slices; with `keep` the store stays on a GPU that has room for it.
+
+    Raises UserError where the plan is of other frames.
+    """
     if plan.units != store.frames:
         raise UserError(f"{store.path}: {store.frames} frames, the plan says {plan.units}: run the plan stage anew")
     owners = None
     if plan.dealing == "fixed":
         owners = np.array(deal(store.lengths.tolist(), worker_range(run.parallel.workers)[0]))
-    return Loader(store, run.network.context, seed=run.seed, window=run.data.shuffle_window, owners=owners, ahead=ahead)
+    context = run.network.context
+    resident = place.resident(store, context) if keep else None
+    return Loader(
+        store, context, seed=run.seed, window=run.data.shuffle_window, owners=owners, ahead=ahead, resident=resident,
+        pin=place.is_gpu,
+    )  # fmt: skip
 
 
-def generator_for(run_seed: int, *purpose: int) -> torch.Generator:
-    """Return a CPU generator that depends on the run's seed and the purpose only."""
+def generator_for(run_seed: int, *purpose: int, device: torch.device = CPU.device) -> torch.Generator:
+    """Return a generator that depends on the run's seed and the purpose only."""
     state = np.random.SeedSequence(run_seed, spawn_key=purpose).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]) & (2**63 - 1))
+    return torch.Generator(device).manual_seed(int(state[0]) & (2**63 - 1))

@@ -2,16 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from unisono.core import flat
+from unisono.core.number import Number
 from unisono.core.optimiser import Optimiser
 from unisono.data.loader import Loader, Slice
+from unisono.engines.place import CPU, Place
+from unisono.engines.replay import Replay
 from unisono.engines.run import generator_for
 from unisono.errors import UserError
 from unisono.nn.batch import Batch
@@ -35,15 +38,16 @@ class Stats:
     """What a worker says about a task. Everything but the seconds is a pure function of the task and the start.
 
     objective_sum: summed log-probability of the frames as it trained, float64, in order. complete: False if the run
-    was interrupted before the end of the slice.
+    was interrupted before the end of the slice. device: where it computed, the model of a GPU or `cpu`.
+    On a GPU the two sums are tensors until `Worker.run` returns.
     """
 
     worker: int
     iteration: int
     frames: int = 0
     minibatches: int = 0
-    objective_sum: float = 0.0
-    correct: int = 0
+    objective_sum: Number = 0.0
+    correct: int | Tensor = 0
     finite: bool = True
     complete: bool = False
     seconds_load: float = 0.0
@@ -51,11 +55,12 @@ class Stats:
     seconds_start: float = 0.0
     seconds_wait: float = 0.0
     seconds_write: float = 0.0
+    device: str = "cpu"
 
     @property
     def objective(self) -> float:
         """Mean log-probability per frame; nan where there were none."""
-        return self.objective_sum / self.frames if self.frames else math.nan
+        return float(self.objective_sum) / self.frames if self.frames else math.nan
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; an objective that is not finite becomes null."""
@@ -85,15 +90,18 @@ class Worker:
     """Owns parameters [P], optimiser state, cursor and generator; the network is lent and may serve many workers.
 
     A task that was interrupted goes on from the cursor when `run` is called again, also after `restore`; one that is
-    complete is not run again.
+    complete is not run again. Between calls all that a worker owns can be read on the CPU, wherever it trains.
     """
 
-    def __init__(self, number: int, network: Dnn, optimiser: Optimiser, seed: int) -> None:
+    def __init__(self, number: int, network: Dnn, optimiser: Optimiser, seed: int, place: Place = CPU) -> None:
         self.number, self.optimiser = number, optimiser
-        self._network, self._seed = network, seed
-        self.params = flat.zeros(network.layout.size)
+        self._network, self._seed, self._place = network, seed, place
+        self.params = place.host_vector(network.layout.size)
+        self._trained = place.own_vector(self.params)
+        self._rate = torch.zeros((), dtype=torch.float64, device=place.device)
+        self._replay = Replay(optimiser.skip)
         self._stats: Stats | None = None
-        self._generator = torch.Generator()
+        self._generator = torch.Generator(place.device)
 
     @property
     def is_under_way(self) -> bool:
@@ -110,36 +118,60 @@ class Worker:
         if stats is not None and stats.complete and stats.iteration == task.iteration:
             return stats
         if stats is None or stats.iteration != task.iteration:
-            stats = self._stats = Stats(self.number, task.iteration)
-            self._generator = generator_for(self._seed, _DROPOUT, task.iteration, self.number)
-        self._network.bind(self.params)
+            stats = self._stats = Stats(self.number, task.iteration, device=self._place.name)
+            self._generator = generator_for(
+                self._seed, _DROPOUT, task.iteration, self.number, device=self._place.device
+            )
+        self._network.bind(self._fetched())
         self.optimiser.max_change_scale = task.max_change_scale
         rest = task.part._replace(begin=task.part.begin + stats.frames)
-        ids = torch.empty(task.minibatch, dtype=torch.int64)
+        rate = self._rate.fill_(task.rate) if self._place.deferred else task.rate
         begun = time.perf_counter()
-        if not interrupted():
-            batches = loader.minibatches(rest, task.minibatch, lambda n: (self._network.input_buffer(n), ids[:n]))
+        ended = interrupted()
+        if not ended:
+            batches = loader.minibatches(rest, task.minibatch, self._network.buffers)
             for x, labels in batches:
                 loaded = time.perf_counter()
-                self._step(x, labels, task.rate, stats)
+                self._step(x, labels, rate, stats)
                 stats.seconds_load += loaded - begun
                 begun = time.perf_counter()
                 stats.seconds_compute += begun - loaded
-                if stats.frames < task.part.end - task.part.begin and interrupted():
-                    return stats
+                if ended := stats.frames < task.part.end - task.part.begin and interrupted():
+                    break
+        self._hand_over(stats)
+        stats.seconds_compute += time.perf_counter() - begun
+        if not ended:
             stats.complete = True
             # The extremes show nan and infinities without a temporary vector; `isfinite` would make two.
             low, high = torch.aminmax(self.params)
             stats.finite = all(map(math.isfinite, (float(low), float(high), stats.objective_sum)))
         return stats
 
-    def _step(self, x: Tensor, ids: Tensor, rate: float, stats: Stats) -> None:
+    def _fetched(self) -> Tensor:
+        """Return the vector to train, with what `params` holds."""
+        return self._trained if self._trained is self.params else self._trained.copy_(self.params, non_blocking=True)
+
+    def _hand_over(self, stats: Stats) -> None:
+        """Bring parameters and numbers to the CPU, where they are not there already."""
+        if self._trained is not self.params:
+            self.params.copy_(self._trained)
+        stats.objective_sum, stats.correct = float(stats.objective_sum), int(stats.correct)
+
+    def _step(self, x: Tensor, ids: Tensor, rate: Number, stats: Stats) -> None:
         batch = Batch(x.unsqueeze(1), ids.unsqueeze(1), None)
-        done = self._network.step_(batch, self.optimiser, rate, self._generator)
+        step = partial(self._network.step_, batch, self.optimiser, rate, self._generator)
+        done = self._replay.take(step, self._key(batch))
         stats.frames += done.frames
         stats.minibatches += 1
         stats.objective_sum += done.objective_sum
         stats.correct += done.correct
+
+    def _key(self, batch: Batch) -> Hashable:
+        """Return what names a step that can be replayed: its work and where its tensors lie; None where it cannot."""
+        optimiser = self.optimiser
+        if not self._place.is_gpu or self._network.options.dropout > 0.0 or not optimiser.is_static():
+            return None
+        return len(batch.ids), batch.x.data_ptr(), batch.ids.data_ptr(), optimiser.version, optimiser.max_change_scale
 
     def save(self) -> dict[str, Tensor]:
         """Return all that the rest of the task, and what follows, depends on: tensors for a checkpoint.
@@ -166,7 +198,8 @@ class Worker:
             self.params.copy_(tensors["params"])
         names = [name for name in tensors if name.startswith("optimiser.")]
         self.optimiser.load_state({name.removeprefix("optimiser."): tensors[name] for name in names})
-        self._generator.set_state(tensors["generator"])
+        if tensors["generator"].shape == self._generator.get_state().shape:  # else it is of another kind of device
+            self._generator.set_state(tensors["generator"])
         iteration, frames, minibatches, correct = tensors["cursor"].tolist()
         objective, load, compute = tensors["sums"].tolist()
         complete, finite = map(bool, tensors["flags"].tolist())

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from unisono.core.number import Number
+
 
 class Batch(NamedTuple):
     """N sequences of T frames. A feed-forward network has T = 1.
@@ -25,8 +27,9 @@ class StepStats(NamedTuple):
     objective_sum: sum of log p(pdf | frame), natural logarithm, float64.
     correct: frames whose pdf has the largest posterior (a tie counts as wrong).
     frames: number of counted frames.
+    The first two are tensors where the step is deferred (`core.number`).
     """
 
-    objective_sum: float
-    correct: int
+    objective_sum: Number
+    correct: int | Tensor
     frames: int

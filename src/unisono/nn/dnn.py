@@ -11,9 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from unisono.core import flat
+from unisono.core import flat, products
 from unisono.core.flat import Layout
+from unisono.core.number import Number
 from unisono.core.optimiser import Optimiser
+from unisono.core.products import Precision
 from unisono.errors import UserError
 from unisono.nn import activation, loss
 from unisono.nn.batch import Batch, StepStats
@@ -49,6 +51,7 @@ class _Buffers:
     def __init__(self, shapes: tuple[tuple[int, int], ...], rows: int, like: Tensor, dropout: bool) -> None:
         hidden = [outputs for outputs, _ in shapes[:-1]] if dropout else []
         self.rows = rows
+        self.ids = torch.zeros(rows, dtype=torch.int64, device=like.device)
         self.x = [flat.matrix(rows, columns, like) for _, columns in shapes]
         self.logits = flat.matrix(rows, shapes[-1][0], like)
         self.errors = [flat.matrix(rows, outputs, like) for outputs, _ in shapes]
@@ -60,11 +63,13 @@ class Dnn:
     """A stack of affine layers with one nonlinearity and a softmax on top.
 
     The layers are named hidden1, hidden2, ..., output; input_dim = (left + 1 + right) * feature_dim. `bind` says which
-    flat vector is trained; its dtype (float32 or float64) is the dtype of everything.
+    flat vector is trained; its dtype (float32 or float64) is the dtype of everything, its device that of all work.
+    `precision` is that of the products of a training step; evaluation never has less than the parameters'.
     """
 
-    def __init__(self, options: DnnOptions, feature_dim: int, num_pdfs: int) -> None:
+    def __init__(self, options: DnnOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
         self.options = options
+        self._precision: Precision = precision
         self.feature_dim = feature_dim
         self.num_pdfs = num_pdfs
         self.context = options.context
@@ -114,21 +119,27 @@ class Dnn:
         """
         return self._room(n).x[0][:n, :-1]
 
+    def buffers(self, n: int) -> tuple[Tensor, Tensor]:
+        """Return `input_buffer(n)` and one for the ids, int64 [n], on the same device."""
+        return self.input_buffer(n), self._room(n).ids[:n]
+
     def step_(
-        self, batch: Batch, optimiser: Optimiser, rate: float, generator: torch.Generator | None = None
+        self, batch: Batch, optimiser: Optimiser, rate: Number, generator: torch.Generator | None = None
     ) -> StepStats:
         """Train on one minibatch, in place, with `rate` per summed gradient.
 
         `generator` draws the dropout masks; it is needed only where dropout is on. Returns the objective before the
-        update, as seen through dropout.
+        update, as seen through dropout. With a tensor as rate nothing waits for the device (`core.number`), save where
+        the optimiser needs the host.
         """
         if self.options.dropout > 0.0 and generator is None:
             raise ValueError("dropout needs a generator")
         room, n = self._room(batch.x.shape[0]), batch.x.shape[0]
-        logits = self._forward(batch.x[:, 0], room, generator if self.options.dropout > 0.0 else None)
+        drawn = generator if self.options.dropout > 0.0 else None
+        logits = self._forward(batch.x[:, 0], room, drawn, self._precision)
         ids, mask = batch.ids[:, 0], None if batch.mask is None else batch.mask[:, 0].to(logits.dtype)
         error = room.errors[-1][:n]
-        stats = loss.posteriors_and_stats(logits, ids, mask, error)
+        stats = loss.posteriors_and_stats(logits, ids, mask, error, deferred=isinstance(rate, Tensor))
         loss.to_error_(error, ids, mask)
         assert self._params is not None
         optimiser.begin(self._params, rate)
@@ -136,7 +147,7 @@ class Dnn:
             x, weight = room.x[index][:n], self._weights[index]
             if index > 0:
                 below = room.errors[index - 1][:n]
-                torch.mm(error, weight[:, :-1], out=below)
+                products.product(error, weight[:, :-1], below, self._precision)
                 self._backward(below, x[:, :-1], room, index - 1)
                 optimiser.layer_(index, x, error)
                 error = below
@@ -157,7 +168,9 @@ class Dnn:
         """Return log p(pdf | frame) [N, num_pdfs] for spliced frames x [N, input_dim]; a new tensor."""
         return torch.log_softmax(self._forward(x, self._room(x.shape[0]), None), dim=1)
 
-    def _forward(self, x: Tensor, room: _Buffers, generator: torch.Generator | None) -> Tensor:
+    def _forward(
+        self, x: Tensor, room: _Buffers, generator: torch.Generator | None, precision: Precision = "float32"
+    ) -> Tensor:
         n = x.shape[0]
         first = room.x[0][:n, :-1]
         if x.data_ptr() != first.data_ptr():
@@ -167,7 +180,7 @@ class Dnn:
             inputs = room.x[index][:n]
             inputs[:, -1].fill_(1.0)  # natural gradient overwrites the ones
             outputs = room.logits[:n] if index == last else room.x[index + 1][:n, :-1]
-            torch.mm(inputs, weight.t(), out=outputs)
+            products.product(inputs, weight.t(), outputs, precision)
             if index < last:
                 activation.forward_(self.options.nonlinearity, outputs)
                 if generator is not None:

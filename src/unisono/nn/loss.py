@@ -8,7 +8,9 @@ from unisono.nn.batch import StepStats
 _SMALLEST = 1e-30  # probabilities below this are recomputed: float32 is about to underflow
 
 
-def posteriors_and_stats(logits: Tensor, ids: Tensor, mask: Tensor | None, out: Tensor) -> StepStats:
+def posteriors_and_stats(
+    logits: Tensor, ids: Tensor, mask: Tensor | None, out: Tensor, deferred: bool = False
+) -> StepStats:
     """Write softmax(logits) into `out` and return objective and accuracy.
 
     logits, out: [N, pdfs], different storage. ids: [N] int64 in [0, pdfs). mask: [N] of 0 and 1, or None.
@@ -23,7 +25,13 @@ def posteriors_and_stats(logits: Tensor, ids: Tensor, mask: Tensor | None, out: 
     chosen = chosen[:, 0]
     log_p = chosen.double().log()
     small = ~(chosen >= _SMALLEST)
-    if bool(small.any()):
+    if deferred:
+        # log p = (logit - largest logit) + log(largest p), which cannot underflow.
+        below = (logits.gather(1, column) - logits.amax(dim=1, keepdim=True))[:, 0]
+        log_p = torch.where(small, below.double() + out.amax(dim=1).double().log(), log_p)
+        if mask is None:
+            return StepStats(log_p.sum(), right.sum(), len(ids))
+    elif bool(small.any()):
         rows = torch.log_softmax(logits[small].double(), dim=1)
         log_p[small] = rows.gather(1, ids[small][:, None])[:, 0]
     if mask is None:

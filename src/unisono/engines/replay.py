@@ -1,0 +1,67 @@
+"""Steps without the cost of launching: on a GPU the kernels of a step are captured once (CUDA graph) and then replayed.
+
+A small network's step is some hundred kernels of a few microseconds each; started one by one, the GPU would wait for
+the host. Captured are only steps in which the host decides nothing: those between the updates of natural gradient, of
+one minibatch size, without dropout. All others, and everything on a CPU, are taken eagerly, by the same code.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Protocol
+
+import torch
+
+from unisono.nn.batch import StepStats
+
+Step = Callable[[], StepStats]
+
+
+class Captured(Protocol):
+    """A captured step; its results lie in the same tensors each time."""
+
+    stats: StepStats
+
+    def replay(self) -> None:
+        """Do the step again, on what its tensors hold by now."""
+        ...
+
+
+class CudaGraph:
+    """A step captured on the current CUDA device. Capturing does not do it."""
+
+    def __init__(self, step: Step) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        # The loader's thread may pin memory meanwhile: only this thread is held to the rules of capturing.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self.stats = step()
+
+    def replay(self) -> None:
+        """Do the step again."""
+        self._graph.replay()
+
+
+class Replay:
+    """Takes steps of one worker and keeps the capture of those that repeat."""
+
+    def __init__(self, skip: Callable[[], None], capture: Callable[[Step], Captured] = CudaGraph) -> None:
+        """`skip` is told of each step that Python did not see."""
+        self._skip, self._capture = skip, capture
+        self._key: Hashable = None
+        self._captured: Captured | None = None
+
+    def take(self, step: Step, key: Hashable) -> StepStats:
+        """Do `step` and return its stats; they hold until the next call.
+
+        key: names the work and its storage; None where it does not repeat. The first step of a key is done eagerly,
+        which also warms up the libraries; the second is captured, and replayed from then on.
+        """
+        if key is None:
+            return step()
+        if key != self._key:
+            self._key, self._captured = key, None
+            return step()
+        if self._captured is None:
+            self._captured = self._capture(step)
+        else:
+            self._skip()
+        self._captured.replay()
+        return self._captured.stats
