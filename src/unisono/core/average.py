@@ -71,8 +71,15 @@ class RunningMean:
 
 
 def weighted_mean(vectors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return sum_n w_n x_n over vectors [P] in their order, in their dtype (docs/mathematics.md 6.2)."""
-    mean = RunningMean(len(vectors[0]))
-    for vector, weight in zip(vectors, weights, strict=True):
-        mean.add(vector, weight)
-    return mean.result(vectors[0].dtype)
+    """Return sum_n w_n x_n over vectors [P] in their order, in their dtype (docs/mathematics.md 6.2).
+
+    All vectors of one chunk before the next chunk: memory of the result alone.
+    """
+    result = torch.empty_like(vectors[0])
+    for begin in range(0, len(result), CHUNK):
+        part = slice(begin, begin + CHUNK)
+        mean = RunningMean(len(result[part]))
+        for vector, weight in zip(vectors, weights, strict=True):
+            mean.add(vector[part], weight)
+        result[part] = mean.result(result.dtype)
+    return result

@@ -7,6 +7,7 @@ outer gradient W_g - mean); the classical form at a constant rate is SlowMo's wi
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from unisono.errors import UserError
@@ -36,7 +37,7 @@ def check(block_momentum: float, block_learning_rate: float) -> None:
 def bmuf_step(
     start: Tensor, delta: Tensor, mean: Tensor, block_momentum: float, block_learning_rate: float, nesterov: bool
 ) -> BmufStep:
-    """Filter one block's update; all vectors are [P] of one dtype, the results are new.
+    """Filter one block's update; all vectors are [P] of one dtype. `delta` and `mean` are used up, `start` is not.
 
     start: W_g(t-1), from which the workers set out; in the first block the initial model. delta: Delta(t-1), at first
     zeros. mean: of the workers' models. With eta = block_momentum and zeta = block_learning_rate:
@@ -47,14 +48,15 @@ def bmuf_step(
     are left out, so that eta = 0, zeta = 1 returns the mean to the bit.
     """
     check(block_momentum, block_learning_rate)
-    gradient = mean - start
-    model = mean.clone()
+    gradient, model = mean - start, mean
     if block_learning_rate != 1.0:
         model.add_(gradient, alpha=block_learning_rate - 1.0)
-    new_delta = gradient.mul_(block_learning_rate)
+    gradient.mul_(block_learning_rate)
     if block_momentum == 0.0:
-        return BmufStep(model, new_delta, model)
+        return BmufStep(model, gradient, model)
     if not nesterov:
         model.add_(delta, alpha=block_momentum)
-    new_delta.add_(delta, alpha=block_momentum)
-    return BmufStep(model, new_delta, model.add(new_delta, alpha=block_momentum) if nesterov else model)
+    torch.add(gradient, delta, alpha=block_momentum, out=delta)
+    if not nesterov:
+        return BmufStep(model, delta, model)
+    return BmufStep(model, delta, torch.add(model, delta, alpha=block_momentum, out=gradient))

@@ -1,5 +1,6 @@
 """Averaging between pairs of workers instead of all (docs/mathematics.md 1.4, the reduce types of Su and Chen)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor
@@ -7,6 +8,7 @@ from torch import Tensor
 from unisono.errors import UserError
 
 Gossip = Literal["butterfly", "ring", "hopping_ring"]
+CHUNK = 1 << 16  # numbers; of so many each worker's old ones are kept
 
 
 def check_workers(kind: Gossip, workers: int) -> None:
@@ -46,3 +48,13 @@ def pair_step(own: Tensor, other: Tensor | None) -> Tensor:
     Commutative to the bit, so both partners of a butterfly get the same.
     """
     return own.clone() if other is None else own.mul(0.5).add_(other, alpha=0.5)
+
+
+def meet_(vectors: Sequence[Tensor], partners: Sequence[int | None]) -> None:
+    """Take each vector [P] half-way to that of its partner (None: it stays), all at once and in place."""
+    for begin in range(0, len(vectors[0]), CHUNK):
+        part = slice(begin, begin + CHUNK)
+        before = [vector[part].clone() for vector in vectors]
+        for worker, other in enumerate(partners):
+            if other is not None:
+                vectors[worker][part] = pair_step(before[worker], before[other])

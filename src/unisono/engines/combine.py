@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ _GROWTH = 4  # purpose in the generator's key
 
 
 class Models(Protocol):
-    """The workers' results of one iteration, wherever they lie; vectors come as one's own."""
+    """The workers' results of one iteration, wherever they lie; vectors come as one's own, save from `meet`."""
 
     def mean(self, weights: Sequence[float]) -> Tensor:
         """Return the weighted mean of the models [P]: float64 in worker order, rounded once; weight 0 leaves out."""
@@ -46,8 +46,11 @@ class Models(Protocol):
         """Return the weighted mean of the workers' momentum [P], None where there is none."""
         ...
 
-    def meet(self, partners: Sequence[int | None], taking_part: Sequence[bool]) -> dict[int, Tensor]:
-        """Return for each worker that takes part half its own model plus half its partner's (None: its own)."""
+    def meet(self, partners: Sequence[int | None], taking_part: Sequence[bool]) -> MutableMapping[int, Tensor]:
+        """Return for each worker that takes part half its own model plus half its partner's (None: its own).
+
+        The last that is asked of them: vectors in memory become their workers' new parameters.
+        """
         ...
 
 

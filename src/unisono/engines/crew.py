@@ -110,13 +110,10 @@ class Crew:
         return total.result()
 
     def meet(self, partners: Sequence[int | None], taking_part: Sequence[bool]) -> dict[int, Tensor]:
-        """Return the own workers' half-way points."""
+        """Take the own workers' parameters half-way to their partners' and return them."""
         if self.comm.size == 1:
-            return {
-                worker: gossip.pair_step(self.mine[worker].params, None if other is None else self.mine[other].params)
-                for worker, other in enumerate(partners)
-                if taking_part[worker]
-            }
+            gossip.meet_([self.mine[worker].params for worker in range(len(partners))], partners)
+            return {worker: self.mine[worker].params for worker, good in enumerate(taking_part) if good}
         own = self._own()
         sources = [other if taking_part[worker] else None for worker, other in enumerate(partners)]
         source = sources[own.number] if own.number < len(sources) else None
@@ -124,7 +121,9 @@ class Crew:
         received = self.comm.exchange(own.params, source, target)
         if own.number >= len(sources) or not taking_part[own.number]:
             return {}
-        return {own.number: gossip.pair_step(own.params, received)}
+        if received is not None:
+            gossip.meet_([own.params, received], [1, None])
+        return {own.number: own.params}
 
     def _own(self) -> Worker:
         return self.mine[self.comm.rank]

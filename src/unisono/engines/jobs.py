@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from unisono.engines.evaluate import Evaluator
 from unisono.engines.place import CPU, Place
 from unisono.engines.run import Run, make_loader, make_network, make_optimiser
 from unisono.engines.start import begin_, task_of
-from unisono.engines.state import State, load_combined, read_state, save_combined, write_state
+from unisono.engines.state import Lazy, State, load_combined, read_state, save_combined, write_state
 from unisono.engines.tensor_file import TensorFile, save_tensors
 from unisono.engines.worker import Stats, Worker
 from unisono.errors import UserError
@@ -126,13 +127,14 @@ class FileModels:
                 total.add(file.look("momentum"), weight)
         return total.result()
 
-    def meet(self, partners: Sequence[int | None], taking_part: Sequence[bool]) -> dict[int, Tensor]:
-        """Return each worker's model half-way to its partner's."""
-        return {
-            worker: gossip.pair_step(self.one(worker), None if other is None else self.one(other))
-            for worker, other in enumerate(partners)
-            if taking_part[worker]
-        }
+    def meet(self, partners: Sequence[int | None], taking_part: Sequence[bool]) -> Lazy[int]:
+        """Return each worker's model half-way to its partner's, formed from the files when it is asked for."""
+
+        def form(worker: int, other: int | None) -> Tensor:
+            return gossip.pair_step(self.one(worker), None if other is None else self.one(other))
+
+        pairs = enumerate(partners)
+        return Lazy({worker: partial(form, worker, other) for worker, other in pairs if taking_part[worker]})
 
 
 def combine_job(

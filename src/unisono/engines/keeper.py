@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from unisono.engines.state import (
     KIND,
     STATE_FORMAT,
     Combined,
+    Lazy,
     State,
     combined_from,
     combined_tensors,
@@ -167,9 +169,10 @@ class Keeper:
             if not (path / f"worker.{number}.safetensors").exists():
                 continue
             own = TensorFile(path / f"worker.{number}.safetensors", kind=WORKER, layout=self._layout).all()
-            if "start" in own:
-                combined.starts[number] = own.pop("start")
+            start = own.pop("start", None)
             worker.restore(own)
+            if start is not None and not saved["under_way"]:
+                combined.starts[number] = worker.params.copy_(start)
         return combined, states, bool(saved["under_way"]), int(saved["before"])
 
     def save_if_due(self, combined: Combined, states: list[State]) -> None:
@@ -187,12 +190,12 @@ class Keeper:
             tensors = worker.save()
             if not under_way:
                 del tensors["params"]  # the next iteration begins from the combined vectors
-            if number in combined.starts:
-                tensors["start"] = combined.starts[number]
+                if number in combined.starts:
+                    tensors["start"] = combined.starts[number]
             path = folder / f"worker.{number}.safetensors"
             save_tensors(path, tensors, kind=WORKER, iteration=iteration, layout=self._layout)
         if self._store is not None:
-            vectors = {n: t for n, t in combined_tensors(combined).items() if not n.startswith("start.")}
+            vectors = combined_tensors(combined)
             save_tensors(folder / "combine.safetensors", vectors, kind=KIND, iteration=iteration, layout=self._layout)
             rows = [{"format": STATE_FORMAT} | asdict(state) for state in states]
             before = states[0].iteration
@@ -221,18 +224,24 @@ class Keeper:
         self._comm.barrier()
 
     def _gather_starts(self, combined: Combined, state: State) -> None:
-        """Bring the single workers' start vectors to rank 0."""
-        if self._comm.size == 1:
+        """Bring the single workers' start vectors to rank 0, which receives each when it writes it."""
+        mine, size = self._comm.rank, self._comm.size
+        if size == 1:
             return
-        held = self._comm.gather_records(np.array([float(self._comm.rank in combined.starts)]))[:, 0]
-        for rank in range(1, self._comm.size):
-            if held[rank]:
-                mine = self._comm.rank
-                vector = combined.starts.get(mine, combined.model)
-                source, target = (rank if mine == 0 else None), (0 if mine == rank else None)
-                received = self._comm.exchange(vector, source, target)
-                if mine == 0 and received is not None:
-                    combined.starts[rank] = received
+        held = self._comm.gather_records(np.array([float(mine in combined.starts)]))[:, 0]
+        if mine > 0:
+            if held[mine]:
+                self._comm.exchange(combined.starts[mine], None, 0)
+            return
+
+        def receive(rank: int) -> Tensor:
+            received = self._comm.exchange(combined.model, rank, None)
+            assert received is not None
+            return received
+
+        own = {0: combined.starts[0]} if held[0] else {}
+        combined.starts = Lazy({rank: partial(receive, rank) for rank in range(1, size) if held[rank]})
+        combined.starts.update(own)
 
 
 def _initial(block: Block) -> str:

@@ -1,34 +1,37 @@
 """What stands between two iterations: the vectors of `{i}.combine.safetensors` and the numbers of `{i}.state.json`."""
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
 from unisono.core.flat import Layout
-from unisono.engines.tensor_file import TensorFile, save_tensors
+from unisono.engines.tensor_file import Later, TensorFile, save_tensors
 from unisono.errors import UserError
 from unisono.files import read_json, write_json
 from unisono.options import from_dict
 
+Key = TypeVar("Key")
 KIND = "combine"
 STATE_FORMAT = "unisono.state/1"
 
 
 @dataclass(slots=True)
 class Combined:
-    """Vectors [P] after a combination; those that equal the model may be the same object, and none is ever changed.
+    """Vectors [P] after a combination; those that equal the model may be the same object.
 
-    model: W(t), filtered. start: where workers go on from; `starts`: what single workers (gossip) start from instead.
+    None is changed before the next combination, save that `starts` (what single workers start from instead: gossip)
+    may be the workers' own parameters. model: W(t), filtered. start: where workers go on from.
     rule: the combine rule's state. observers: `ema`, `polyak`. best: the best model so far where it is kept.
     optimiser: a state that all workers take over (the best worker's after iteration 0, or the mean momentum).
     """
 
     model: Tensor
     start: Tensor
-    starts: dict[int, Tensor] = field(default_factory=dict)
+    starts: MutableMapping[int, Tensor] = field(default_factory=dict)
     rule: dict[str, Tensor] = field(default_factory=dict)
     observers: MutableMapping[str, Tensor] = field(default_factory=dict)
     best: Tensor | None = None
@@ -39,26 +42,26 @@ class Combined:
         return self.starts.get(worker, self.start)
 
 
-class FileVectors(MutableMapping[str, Tensor]):
-    """Vectors that are read from a file when they are asked for: what comes last must not be held from the start."""
+class Lazy(MutableMapping[Key, Tensor], Generic[Key]):
+    """Vectors that are formed each time they are asked for: what comes last, or one by one, must not all be held."""
 
-    def __init__(self, file: TensorFile, names: Mapping[str, str]) -> None:
-        self._file, self._names = file, dict(names)
+    def __init__(self, forms: Mapping[Key, Callable[[], Tensor]]) -> None:
+        self._forms = dict(forms)
 
-    def __getitem__(self, name: str) -> Tensor:
-        return self._file.get(self._names[name])
+    def __getitem__(self, key: Key) -> Tensor:
+        return self._forms[key]()
 
-    def __setitem__(self, name: str, vector: Tensor) -> None:
-        raise TypeError("vectors of a file are read-only")
+    def __setitem__(self, key: Key, vector: Tensor) -> None:
+        self._forms[key] = lambda: vector
 
-    def __delitem__(self, name: str) -> None:
-        del self._names[name]
+    def __delitem__(self, key: Key) -> None:
+        del self._forms[key]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._forms)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._forms)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,8 +111,8 @@ def state_from(value: Any, where: str) -> State:
 
 
 def combined_tensors(combined: Combined) -> dict[str, Tensor]:
-    """Return the vectors by their names in the file; what is the model itself is left out."""
-    named = {"start": combined.start} | {f"start.{worker}": vector for worker, vector in combined.starts.items()}
+    """Return the vectors by their names in the file, without those of single workers and what is the model itself."""
+    named = {"start": combined.start}
     named |= {f"rule.{name}": vector for name, vector in combined.rule.items()}
     named |= {f"observer.{name}": vector for name, vector in combined.observers.items()}
     named |= {f"optimiser.{name}": tensor for name, tensor in combined.optimiser.items()}
@@ -137,8 +140,9 @@ def combined_from(tensors: Mapping[str, Tensor], observers: tuple[str, ...], has
 
 
 def save_combined(path: str | os.PathLike[str], combined: Combined, iteration: int, layout: Layout) -> None:
-    """Write `{i}.combine.safetensors`."""
-    save_tensors(path, combined_tensors(combined), kind=KIND, iteration=iteration, layout=layout)
+    """Write `{i}.combine.safetensors`; the starts of single workers are taken one at a time."""
+    starts = {f"start.{w}": Later(combined.start, partial(combined.starts.__getitem__, w)) for w in combined.starts}
+    save_tensors(path, combined_tensors(combined) | starts, kind=KIND, iteration=iteration, layout=layout)
 
 
 def load_combined(
@@ -165,7 +169,8 @@ def load_combined(
         combined = combined_from(kept, observers, state.best is not None)
         if not everything:
             present = {name: f"observer.{name}" for name in observers}
-            combined.observers = FileVectors(file, {n: s if s in file.names else "model" for n, s in present.items()})
+            forms = {n: partial(file.get, s if s in file.names else "model") for n, s in present.items()}
+            combined.observers = Lazy(forms)
         return combined
     own = f"start.{worker}"
     start = own if own in file.names else "start" if "start" in file.names else "model"

@@ -8,8 +8,8 @@ JSON object with `format` "unisono.tensors/1", `kind`, `iteration` and `layout`,
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import safetensors
 import torch
@@ -30,15 +30,23 @@ def layout_digest(layout: Layout) -> str:
     return hashlib.sha256(json.dumps([layout.names, layout.shapes]).encode()).hexdigest()[:16]
 
 
+class Later(NamedTuple):
+    """A tensor that is formed when it is written, and then let go. like: any tensor of its shape and type."""
+
+    like: Tensor
+    form: Callable[[], Tensor]
+
+
 def save_tensors(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], *, kind: str, iteration: int, layout: Layout
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor | Later], *, kind: str, iteration: int, layout: Layout
 ) -> None:
-    """Write tensors atomically; equal tensors give equal bytes."""
+    """Write tensors atomically, one after the other; equal tensors give equal bytes."""
     about = {"format": FORMAT, "kind": kind, "iteration": iteration, "layout": layout_digest(layout)}
     header: dict[str, Any] = {"__metadata__": {"unisono": json.dumps(about, sort_keys=True)}}
-    end, ordered = 0, sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    known = {name: tensor.like if isinstance(tensor, Later) else tensor for name, tensor in tensors.items()}
+    end, ordered = 0, sorted(known, key=lambda name: (-known[name].element_size(), name))
     for name in ordered:
-        tensor = tensors[name]
+        tensor = known[name]
         begin, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
@@ -47,7 +55,10 @@ def save_tensors(
         # The library's own writer first copies all tensors into bytes: a memory of twice the vectors.
         file.write(len(text).to_bytes(8, "little") + text)
         for name in ordered:
-            file.write(tensors[name].contiguous().reshape(-1).numpy().data.cast("B"))
+            tensor = tensors[name]
+            whole = tensor.form() if isinstance(tensor, Later) else tensor
+            file.write(whole.contiguous().reshape(-1).numpy().data.cast("B"))
+            del whole  # before the next one is formed
 
 
 class TensorFile:
