@@ -3,8 +3,9 @@
     snakemake --cores 2                                        the demo, config/config.yaml
     snakemake --cores 8 --configfile config/fsdd.yaml          another config, which stands alone
     snakemake --cores 8 --configfile config/config.yaml mine.yaml      the demo with changes
+    snakemake study --cores 8 --configfile config/studies/gossip.yaml  a grid of runs and what it found
 
-Results lie in results/<name>/ of the working directory.
+Results lie in results/<name>/ of the working directory, those of a study also in docs/results/<study>/.
 """
 
 import sys
@@ -45,13 +46,14 @@ include: "workflow/rules/decode.smk"
 include: "workflow/rules/recogniser.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/study.smk"
 
 
 rule all:
     default_target: True
     input:
-        results("report/summary.txt"),
-        run_files("final.safetensors", "wer.json", "recogniser.json"),
+        study_files if STUDY else results("report/summary.txt"),
+        [] if STUDY else run_files("final.safetensors", "wer.json", "recogniser.json"),
 
 
 # On a cluster these take less time than a job's way through the queue.
@@ -67,4 +69,4 @@ localrules:
 
 rule study:
     input:
-        run_files("metrics.jsonl", "final.safetensors", "wer.json"),
+        study_files,

@@ -17,4 +17,5 @@ RECIPE = {
     "decode": 1,
     "score": 1,
     "report": 1,
+    "study": 1,
 }

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from unisono import grid
 from unisono.errors import UserError
 
 Config = dict[str, Any]
@@ -47,29 +48,51 @@ class Study(NamedTuple):
 def resolve(config: Mapping[str, Any], schema: Config) -> Study:
     """Return the complete settings of each run of `config`.
 
-    The runs are merged over the rest before defaults are filled in; without `runs` there is one, `main`. Ranges and
-    types are not checked here (see `explain`). Raises UserError for an unknown key, with the nearest known one, and
-    for a run that overrides what the runs share.
+    The runs, or those of the study's grid, are merged over the rest before defaults are filled in; without either
+    there is one, `main`. Ranges and types are not checked here (see `explain`). Raises UserError for an unknown key,
+    with the nearest known one, for a run that overrides what the runs share, and for a grid that makes no sense.
     """
     notes: list[str] = []
     base = expand({key: value for key, value in config.items() if key != "runs"}, schema, schema, "")
-    overrides = config.get("runs") or {"main": {}}
-    if not isinstance(overrides, Mapping):
-        raise UserError(f"runs: expected a mapping from the name of a run to its settings, found {overrides!r}")
     runs = {}
-    for name, override in overrides.items():
-        where = f"runs.{name}"
-        override = {} if override is None else override
-        if not isinstance(override, Mapping):
-            raise UserError(f"{where}: expected a mapping of settings, found {override!r}")
-        for key in override:
-            if key in schema["properties"] and key not in RUN_SECTIONS:
-                raise UserError(f"{where}.{key}: shared by all runs: a run may change only {', '.join(RUN_SECTIONS)}")
-        merged = merge(base, expand(override, schema, schema, where))
-        runs[str(name)] = fill(prune(merged, schema, schema, where if "runs" in config else "", notes), schema, schema)
+    for name, parts in _experiments(config, base, schema).items():
+        merged = base
+        for where, override in parts:
+            merged = merge(merged, _override(override, schema, where))
+        runs[name] = fill(prune(merged, schema, schema, place(config, name).rstrip("."), notes), schema, schema)
     shared = fill(prune(base, schema, schema, "", []), schema, schema)
     shared["runs"] = {name: {} for name in runs}
     return Study(shared, runs, list(dict.fromkeys(notes)))
+
+
+def place(config: Mapping[str, Any], run: str) -> str:
+    """Return what stands before a run's keys in messages: `runs.a.`, `study.name.cell-s1.`, nothing for `main`."""
+    return f"runs.{run}." if config.get("runs") else f"study.{run}." if config.get("study") else ""
+
+
+def _experiments(config: Mapping[str, Any], base: Config, schema: Config) -> dict[str, list[grid.Part]]:
+    """Return what each run overrides, in parts with the place where each stands."""
+    runs, study = config.get("runs"), config.get("study")
+    if study is not None:
+        if runs:
+            raise UserError("runs and study: a config has one of them: a study's cells are its runs")
+        known = schema["properties"]["study"]
+        return grid.experiments(fill(prune(base["study"], known, schema, "study", []), known, schema))
+    runs = runs or {"main": {}}
+    if not isinstance(runs, Mapping):
+        raise UserError(f"runs: expected a mapping from the name of a run to its settings, found {runs!r}")
+    return {str(name): [(f"runs.{name}", override)] for name, override in runs.items()}
+
+
+def _override(override: Any, schema: Config, where: str) -> Config:
+    """Return an override with its bare words written out; refuse what no run may change."""
+    override = {} if override is None else override
+    if not isinstance(override, Mapping):
+        raise UserError(f"{where}: expected a mapping of settings, found {override!r}")
+    for key in override:
+        if key in schema["properties"] and key not in RUN_SECTIONS:
+            raise UserError(f"{where}.{key}: shared by all runs: a run may change only {', '.join(RUN_SECTIONS)}")
+    return expand(override, schema, schema, where)
 
 
 def merge(base: Any, over: Any) -> Any:

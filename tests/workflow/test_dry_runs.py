@@ -37,11 +37,40 @@ def test_config_resolves(workspace, path):
     jobs = jobs_of(process.stdout)
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert jobs["features"] == 6 * config["corpus"].get("shards", 4)
+    if "study" in config:
+        assert "config: " not in process.stdout, "no note and no warning"
+        return
     assert jobs["finish"] == len(config.get("runs") or ["main"])
     assert f"results/{config['name']}/report/summary.txt" in process.stdout
 
 
 def test_the_demo_is_the_default_and_leaks_into_no_other(workspace):
+@pytest.mark.parametrize(
+    ("name", "cells", "decoded"),
+    [("natural-gradient", 6, 6), ("averaging-frequency", 8, 3), ("bmuf-ema", 8, 6), ("gossip", 4, 0)],
+)
+def test_study_makes_what_it_needs(workspace, name, cells, decoded):
+    """Three runs of each cell; on test only the systems named, tuned once; no GMM, no report."""
+    path = ROOT / "config" / "studies" / f"{name}.yaml"
+    pretend_corpus(workspace, path)
+    process = workspace.run("study", "--dry-run", "--config", "corpora_dir=elsewhere", config=path)
+    assert process.returncode == 0, process.stdout[-3000:]
+    jobs = {rule: jobs_of(process.stdout).get(rule, 0) for rule in ("finish", "score", "decode_dnn", "tune_dnn")}
+    assert jobs == {
+        "finish": 3 * cells, "score": 3 * decoded, "decode_dnn": 8 * 3 * decoded, "tune_dnn": min(1, decoded)
+    }  # fmt: skip
+    assert not {"tune_gmm", "report", "choose", "recogniser"} & set(jobs_of(process.stdout))
+    assert f"docs/results/{name}/results.json" in process.stdout
+
+
+def test_studies_share_what_lies_before_training():
+    paths = [path for path in CONFIGS if path.parent.name == "studies"]
+    before = ("name", "corpus", "features", "hmm", "lm", "decode")
+    configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
+    assert len(paths) == 4
+    assert all({key: config[key] for key in before} == {key: configs[0][key] for key in before} for config in configs)
+
+
     own = workspace.config("own.yaml", "name: own\n")
     assert "results/demo/report/summary.txt" in workspace.run("--dry-run", config=None).stdout
     output = workspace.run("--dry-run", config=own).stdout

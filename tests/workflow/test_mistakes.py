@@ -21,12 +21,26 @@ def lines_with(text, output):
         ("hmm: {beam: 50}", "hmm.retry_beam: 40 is not above hmm.beam, 50"),
         ("lm: {kind: arpa, arpa: no.arpa}", "lm.arpa: corpora/no.arpa: no such file"),
         ("runs: {a: {initialisation: {kind: model, path: no.model}}}", "initialisation.path: no.model: no such file"),
+        ("runs: {a: {}}\nstudy: {name: x}", "runs and study: a config has one of them"),
+        ("study: {name: x, axes: {a: {b: {parallel: {combine: butterfly, workers: 3}}}}, seeds: [4]}",
+         "study.x.b-s4.parallel.combine: butterfly needs"),
+        ("study: {name: x, axes: {a: {b: {sed: 1}}}}", "study.axes.a.b.sed: unknown key: did you mean seed?"),
+        ("study: {name: x, axes: {a: {b/c: {}}}}", 'study.axes.a: "b/c"'),
+        ("study: {name: x, cells: {a: {}}, seeds: [-1]}", "study.seeds.0: -1 is out of range"),
+        ("study: {name: x, cells: {a: {}}, tune_on: a, decode: {cells: [a], candidates: [ema]}}",
+         "study.decode.candidates: ema: cell a makes only last"),
     ],
-)
+)  # fmt: skip
 def test_wrong_config(workspace, config, line):
     process = workspace.run("--dry-run", config=workspace.config("wrong.yaml", f"name: wrong\n{config}\n"))
     assert process.returncode == 1
     assert len(lines_with(f"config: {line}", process.stdout)) == 1, process.stdout
+    assert "Traceback" not in process.stdout
+
+
+def test_study_without_one(workspace):
+    process = workspace.run("study", "--dry-run", config=workspace.config("mine.yaml", "name: mine\n"))
+    assert process.returncode == 1 and len(lines_with("config: study: missing: this config has", process.stdout)) == 1
     assert "Traceback" not in process.stdout
 
 

@@ -31,7 +31,7 @@ def test_defaults_fill_every_key_and_are_valid():
     run = main()
     assert mistakes(run) == []
     for path, leaf in study.leaves(SCHEMA):
-        if "default" not in leaf or path.startswith(("observers.", "hmm.align_with.")):
+        if "default" not in leaf or path.startswith(("observers.", "hmm.align_with.", "study.")):
             continue
         value = run
         for key in path.split("."):
@@ -151,6 +151,8 @@ def test_identity_leaves_out_how_a_run_is_carried_out():
     assert study.identity(other, SCHEMA) == one
     assert study.identity(main(seed=2), SCHEMA) != one
     assert "engine" not in json.dumps(one)
+    short = study.identity(main(resources={"precision": "bf16"}), SCHEMA)
+    assert short == one | {"precision": "bf16"} and "precision" not in one, "older results keep their config"
     assert study.compact(one) == json.dumps(one, sort_keys=True, separators=(",", ":"))
 
 

@@ -2,7 +2,8 @@
 
 Requires: graph/, features/, hmm/, runs/{run}/models/.
 Provides: gmm/{system}/ and runs/{run}/decode/{candidate}/ with tune.json, dev.hyp and test.{shard}.hyp.
-Steps: acoustic scale and word-insertion penalty are chosen on dev, then applied once to test.
+Steps: acoustic scale and word-insertion penalty are chosen on dev, then applied once to test; a study chooses them
+once for all its runs.
 """
 
 
@@ -118,7 +119,7 @@ rule decode_dnn:
         hmm=f"{ALIGNMENTS}/model.h5",
         graph=ALIGN_GRAPH,
         models=results("runs/{run}/models"),
-        tuned=results("runs/{run}/decode/{candidate}/tune.json"),
+        tuned=tuning,
     output:
         hyp=results("runs/{run}/decode/{candidate}/test.{shard}.hyp"),
         report=results("runs/{run}/decode/{candidate}/test.{shard}.json"),

@@ -76,6 +76,12 @@ def worker_state_flag(wildcards, input):
     return ["--worker-state", input.worker_state] if input.get("worker_state") else []
 
 
+def tuned_flag(wildcards, input):
+    """Return how the score takes its tuning: as that of the system itself, or of another one, with no WER on dev."""
+    own = results(f"{wildcards.where}/tune.json")
+    return "--tuned" if input.tuned == own else "--tuned-elsewhere"
+
+
 def state_dir(wildcards):
     """Return where an interrupted block keeps its checkpoints."""
     return results(f"runs/{wildcards.run}/state")

@@ -8,6 +8,8 @@ import os
 from snakemake.exceptions import WorkflowError
 from snakemake.io import report as reported
 
+from unisono import grid
+
 # Of a Kaldi data directory; the first three must be there.
 KALDI_FILES = ("wav.scp", "text", "utt2spk", "segments", "spk2gender")
 
@@ -103,20 +105,17 @@ def start_model(wildcards):
     return [initialisation["path"]] if initialisation["kind"] == "model" else []
 
 
-def candidates(run):
-    """Return the models of a run that are decoded: the last, the observers', and the best where it is kept."""
-    settings = RUNS[run]
-    best = settings["final_model"] == "best" or settings["schedule"]["kind"] == "newbob"
-    return [
-        "last",
-        *(["best"] if best else []),
-        *(name for name in ("ema", "polyak") if settings["observers"][name]),
-    ]
-
-
 def decoded():
-    """Return the folder of every decoded system: GMMs and each candidate of each run."""
-    return SYSTEMS + [f"runs/{run}/decode/{candidate}" for run in RUNS for candidate in candidates(run)]
+    """Return the folder of every decoded system: GMMs and each candidate of each run, or what the study names."""
+    if STUDY:
+        return SYSTEMS + list(grid.decoded(STUDY))
+    return SYSTEMS + [f"runs/{run}/decode/{candidate}" for run in RUNS for candidate in grid.candidates(RUNS[run])]
+
+
+def tuning(wildcards):
+    """Return what chose the setting that a network is decoded at: its own tuning, or the one of the whole study."""
+    own = wildcards.get("where") or f"runs/{wildcards.run}/decode/{wildcards.candidate}"
+    return results(f"{own if own.startswith('gmm/') or not STUDY else grid.tuned_on(STUDY)}/tune.json")
 
 
 def test_shards(wildcards):

@@ -10,7 +10,7 @@ rule score:
     input:
         table=results("data/test.tsv"),
         hyps=test_shards,
-        tuned=results("{where}/tune.json"),
+        tuned=tuning,
     output:
         wer=results("{where}/wer.json"),
         files=multiext(
@@ -28,6 +28,8 @@ rule score:
         where=r"gmm/(mono|tri|lda_mllt)|runs/[A-Za-z0-9._-]+/decode/(last|best|ema|polyak)",
     conda:
         "../../envs/base.yaml"
+    resources:
+        tuned_flag=tuned_flag,
     params:
         recipe=RECIPE["score"],
         seed=SHARED["seed"],
@@ -35,7 +37,7 @@ rule score:
     message:
         "Score: {wildcards.where}"
     shell:
-        "python -m unisono score --table {input.table:q} --hyp {input.hyps:q} --tuned {input.tuned:q}"
+        "python -m unisono score --table {input.table:q} --hyp {input.hyps:q} {resources.tuned_flag} {input.tuned:q}"
         " --system {wildcards.where:q} --seed {params.seed:q} --out-dir {params.out_dir:q} --log {log:q}"
 
 

@@ -13,7 +13,7 @@ import jsonschema
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from unisono import sense, study
+from unisono import grid, sense, study
 from unisono.errors import UserError
 from unisono.recipe import RECIPE
 
@@ -25,7 +25,8 @@ def settings():
     """Return the shared settings and those of each run. Raises UserError where the config is wrong."""
     shared, runs, notes = study.resolve(config, SCHEMA)
     validator = jsonschema.Draft202012Validator(SCHEMA)
-    for where, complete in [("", shared), *((f"runs.{name}.", run) for name, run in runs.items())]:
+    places = {name: study.place(config, name) for name in runs}
+    for where, complete in [("", shared), *((places[name], run) for name, run in runs.items())]:
         for error in validator.iter_errors(complete):
             raise UserError(where + study.explain(error))
     study.check(shared)
@@ -33,8 +34,10 @@ def settings():
         try:
             sense.check(run)
         except UserError as error:
-            raise UserError(f"runs.{name}.{error}" if config.get("runs") else str(error)) from None
+            raise UserError(f"{places[name]}{error}") from None
         notes += sense.warnings(run)
+    if shared["study"]:
+        grid.check(shared["study"], runs)
     for note in dict.fromkeys(notes):
         logger.warning(f"config: {note}")
     return shared, runs
@@ -52,6 +55,8 @@ HANG_TIMEOUT_S = str(SHARED["resources"]["hang_timeout_s"])
 OTHER_WORKERS = "redeal" if SHARED["resources"]["redeal"] else "refuse"
 SHARDS = range(SHARED["corpus"]["shards"])
 SYSTEMS = [f"gmm/{system}" for system in SHARED["decode"]["systems"]]
+# The grid that the runs come from, null where there is none.
+STUDY = SHARED["study"]
 # Whose tree and alignment the network takes; `dnn`: those of another config's network.
 ALIGN = "dnn" if SHARED["hmm"]["align_with"] else SHARED["hmm"]["align"]
 # The splits whose frames the network learns from.

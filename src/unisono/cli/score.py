@@ -12,6 +12,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", required=True, help="table of the split that was decoded (transcripts, speakers)")
     parser.add_argument("--hyp", required=True, nargs="+", help="hypotheses, Kaldi text form, one file a shard")
     parser.add_argument("--tuned", help="tune.json of this system: the setting and its word error rate on dev")
+    parser.add_argument("--tuned-elsewhere", help="tune.json of another system, whose setting this one was decoded at")
     parser.add_argument("--system", required=True, help="name of the system, as the tables show it")
     parser.add_argument("--seed", required=True, type=int, help="seed of the bootstrap interval")
     parser.add_argument("--out-dir", required=True, help="folder of the results")
@@ -28,7 +29,9 @@ def run(args: argparse.Namespace) -> None:
 
     references, speakers = read_references(args.table)
     hypotheses = wer.read_text(args.hyp)
-    tuned = results.read_tuning(args.tuned)
+    tuned = results.read_tuning(args.tuned or args.tuned_elsewhere)
+    if args.tuned_elsewhere:
+        tuned["dev_wer"] = None  # that of the other system
     score = wer.evaluate(references, hypotheses)
     as_sclite = wer.evaluate(references, hypotheses, wer.SCLITE)
     interval = bootstrap_wer(score.counts, speakers, seed=args.seed)

@@ -48,6 +48,17 @@ def rule_for(options: CombineOptions, workers: int) -> CombineRule:
     return CombineRule("pair", _stateless, _take_mean, lambda worker, turn: gossip.partner(kind, worker, turn, workers))
 
 
+def vectors_sent(options: CombineOptions, workers: int) -> tuple[float, float]:
+    """Return how many parameter vectors each rank sends per combination: for the rule, and for the mean looked at.
+
+    Pattern `sum`: 2 (N - 1) / N. Each rank adds up one N-th of the vector, so it sends the N - 1 parts that others add
+    up, and then the sum of its own part to N - 1 others. Pattern `pair`: 1, one's own vector to one partner; the mean
+    over workers, which observers and diagnostics look at and no worker goes on from, costs a `sum` on top.
+    """
+    share = 2 * (workers - 1) / workers
+    return (share, 0.0) if rule_for(options, workers).pattern == "sum" else (float(workers > 1), share)
+
+
 def _stateless(model: Tensor) -> RuleState:
     return {}
 

@@ -61,10 +61,10 @@ def learning_curve(path: str | Path, title: str, combined: Rows, workers: Rows) 
         if full:
             x, y = [row["frames_seen"] for row in full], [row["objective_dev_full"] for row in full]
             axes.plot(x, y, linestyle="none", marker="D", color=BLACK, markerfacecolor="white", label="… whole dev set")
-        _frames_axis(axes)
+        frames_axis(axes)
         axes.set_ylabel("objective: mean log-probability\nof a frame (nats, higher is better)")
         axes.set_title(title, loc="left")
-        _legend(axes)
+        legend(axes)
 
 
 def frame_accuracy(path: str | Path, title: str, combined: Rows, workers: Rows) -> None:
@@ -74,12 +74,12 @@ def frame_accuracy(path: str | Path, title: str, combined: Rows, workers: Rows) 
         _line(accuracy, combined, "frame_accuracy", 100.0, color=RED, marker="s", label="combined model, dev subset")
         accuracy.set_ylabel("frame accuracy (%)")
         accuracy.set_title(title, loc="left")
-        _legend(accuracy)
+        legend(accuracy)
         begun = [{**combined[0], "frames_seen": 0}, *combined] if combined else []  # a rate holds for the frames before
         _line(rate, begun, "learning_rate", 1.0, color=BLACK, drawstyle="steps-pre", label="")
         rate.set_ylabel("learning rate")
         rate.set_ylim(bottom=0)
-        _frames_axis(rate)
+        frames_axis(rate)
 
 
 def word_error_rates(path: str | Path, systems: Rows) -> None:
@@ -105,7 +105,7 @@ def word_error_rates(path: str | Path, systems: Rows) -> None:
         axes.grid(False, axis="y")
         axes.set_xlim(0, max(edge * 1.15, 1e-3))
         axes.set_xlabel("word error rate (%)")
-        _legend_below(axes)
+        legend_below(axes)
 
 
 def alignment(path: str | Path, courses: Mapping[str, Rows], alignments: Mapping[str, Mapping[str, Any]]) -> None:
@@ -118,7 +118,7 @@ def alignment(path: str | Path, courses: Mapping[str, Rows], alignments: Mapping
         course.set_xlabel("iteration of the HMM training")
         course.xaxis.set_major_locator(MaxNLocator(integer=True))
         course.set_ylabel("log-likelihood of a frame (nats)")
-        _legend(course)
+        legend(course)
         rows = [(f"{name} {split}", report) for name, splits in alignments.items() for split, report in splits.items()]
         _alignment_bars(counts, rows)
 
@@ -150,7 +150,7 @@ def times(path: str | Path, stages: Sequence[Sequence[Any]], phases: Mapping[str
         for axes in (bars, split):
             axes.invert_yaxis()
             axes.grid(False, axis="y")
-            _legend_below(axes)
+            legend_below(axes)
 
 
 def _worker_points(axes: Axes, workers: Rows, field: str, scale: float, label: str) -> None:
@@ -193,21 +193,24 @@ def _alignment_bars(axes: Axes, rows: Sequence[tuple[str, Mapping[str, Any]]]) -
     axes.margins(x=0.25)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.set_xlabel("utterances")
-    _legend_below(axes)
+    legend_below(axes)
 
 
-def _frames_axis(axes: Axes) -> None:
+def frames_axis(axes: Axes) -> None:
+    """Label the horizontal axis as frames."""
     axes.set_xlabel("training frames seen by all workers")
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.set_xlim(left=0)
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
+    """Name the lines in the corner where learning curves leave room."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right")
 
 
-def _legend_below(axes: Axes) -> None:
+def legend_below(axes: Axes) -> None:
+    """Name what is drawn under the axis's label."""
     handles, _ = axes.get_legend_handles_labels()
     drawn = axes.figure
     if handles and drawn is not None:

@@ -86,6 +86,15 @@ def matched_pairs(counts_a: Sequence[Counts], counts_b: Sequence[Counts]) -> Mat
     return MatchedPairs(len(a), int(a.sum()), int(b.sum()), z, p)
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Give the 95 % interval of the mean of independent values, mean +- t(0.975, n - 1) s / sqrt(n); None for one."""
+    if len(values) < 2:
+        return None
+    data = np.array(values, dtype=np.float64)
+    reach = float(scipy.stats.t.ppf(0.975, len(data) - 1) * data.std(ddof=1) / np.sqrt(len(data)))
+    return float(data.mean()) - reach, float(data.mean()) + reach
+
+
 def _groups(utterances: list[str], speakers: Mapping[str, str]) -> tuple[list[list[str]], str]:
     by_speaker: dict[str, list[str]] = {}
     for utterance in sorted(utterances):
