@@ -1,0 +1,136 @@
+"""Pictures of a study: the course of each cell, and where each cell ended."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from unisono.score.gather import Rows
+from unisono.score.plots import BLACK, BLUE, GREEN, ORANGE, RED, SKY, figure, frames_axis, legend, legend_below
+from unisono.score.study import Cell
+
+COLORS = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
+LINES = ("-", "--", "-.", ":")
+CANDIDATES = {"last": (BLUE, "o"), "best": (ORANGE, "^"), "ema": (RED, "s"), "polyak": (GREEN, "D")}
+FURTHER = "further cells"
+
+
+def curves(path: str | Path, cells: Sequence[Cell], courses: Mapping[str, Rows]) -> None:
+    """Dev objective against the frames of all workers: mean over seeds, band from the worst to the best seed.
+
+    With two axes or more a panel for each value of the first, all on one scale, and one for cells outside of the grid.
+    courses: rows of `study.curve` by cell.
+    """
+    panels: dict[str, list[tuple[str, Rows]]] = {}
+    for cell in cells:
+        several = len(cell.values) > 1
+        panel = cell.values[0] if several else "" if cell.values else FURTHER
+        panels.setdefault(panel, []).append(("-".join(cell.values[1:]) if several else cell.name, courses[cell.name]))
+    if set(panels) == {FURTHER}:
+        panels = {"": panels[FURTHER]}
+    bottom, top = _range(courses)
+    with figure(path, max(7, 4.2 * len(panels) + 1), 4.6, panels=len(panels), sharey=True) as drawn:
+        for axes, (title, lines) in zip(drawn, panels.items(), strict=True):
+            for index, (label, rows) in enumerate(lines):
+                _course(axes, rows, index, label, bottom)
+            axes.set_title(title, loc="left")
+            frames_axis(axes)
+            legend(axes)
+        drawn[0].set_ylabel("dev objective: mean log-probability\nof a frame (nats, higher is better)")
+        drawn[0].set_ylim(bottom, top)
+
+
+def final(path: str | Path, results: Mapping[str, Any]) -> None:
+    """Where each cell ended: whole-dev objective, and beside it test WER where it was decoded.
+
+    Small: each seed. Large: the mean, with its 95 % interval over seeds. What is far below the rest is put at the edge
+    with its number.
+    """
+    cells = results["cells"]
+    decoded = any("wer" in numbers for cell in cells.values() for numbers in cell["candidates"].values())
+    names = list(dict.fromkeys(name for cell in cells.values() for name in cell["candidates"]))
+    height = 1.6 + (0.2 + 0.16 * len(names)) * len(cells)
+    with figure(path, 11 if decoded else 7, height, panels=1 + decoded, sharey=True) as drawn:
+        for axes, field, scale in zip(drawn, ("objective_dev", "wer"), (1.0, 100.0), strict=False):
+            placed = {name: _placed(cells, name, field) for name in names}
+            for name, found in placed.items():
+                _dots(axes, found, scale, name)
+            if field == "objective_dev":
+                _bound(axes, list(chain.from_iterable(placed.values())))
+            axes.grid(False, axis="y")
+        drawn[0].set_yticks(range(len(cells)), list(cells))
+        drawn[0].set_ylim(len(cells) - 0.4, -0.6)
+        drawn[0].set_xlabel("dev objective (nats per frame, higher is better)")
+        if decoded:
+            drawn[1].set_xlabel("test word error rate (%, lower is better)")
+        legend_below(drawn[0])
+
+
+def _placed(cells: Mapping[str, Any], name: str, field: str) -> list[tuple[float, Mapping[str, Any]]]:
+    """Return height and numbers of a candidate in each cell that has it; the candidates of a cell share its row."""
+    placed = []
+    for row, cell in enumerate(cells.values()):
+        if field in cell["candidates"].get(name, {}):
+            order, number = list(cell["candidates"]).index(name), len(cell["candidates"])
+            placed.append((row + 0.55 * ((order + 0.5) / number - 0.5), cell["candidates"][name][field]))
+    return placed
+
+
+def _course(axes: Axes, rows: Rows, index: int, label: str, bottom: float) -> None:
+    known = [row for row in rows if row["objective_dev"] is not None]
+    if len(known) < len(rows):
+        label += " (not finite)"
+    elif known and known[-1]["objective_dev"] < bottom:
+        label += f" (ends at {known[-1]['objective_dev']:.2f})"
+    color, style = COLORS[index % len(COLORS)], LINES[index % len(LINES)]
+    x, y = [row["frames"] for row in known], [row["objective_dev"] for row in known]
+    marker = "os^D"[index % 4] if len(known) < 40 else ""
+    axes.plot(x, y, color=color, linestyle=style, marker=marker, markersize=4, label=label)
+    low, high = ([row[key] for row in known] for key in ("objective_dev_min", "objective_dev_max"))
+    axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+
+
+def _dots(axes: Axes, found: Sequence[tuple[float, Mapping[str, Any]]], scale: float, name: str) -> None:
+    color, marker = CANDIDATES[name]
+    seeds = [(scale * value, y) for y, numbers in found for value in numbers["values"] if value is not None]
+    if seeds:
+        axes.plot(*zip(*seeds, strict=True), ".", color=color, markersize=4, alpha=0.5)
+    means = [(scale * numbers["mean"], y) for y, numbers in found if numbers["mean"] is not None]
+    if means:
+        axes.plot(*zip(*means, strict=True), marker, color=color, markersize=6, label=name)
+    for y, numbers in found:
+        if numbers["ci95"]:
+            axes.plot([scale * limit for limit in numbers["ci95"]], [y, y], color=color, linewidth=1.2)
+
+
+def _bound(axes: Axes, found: Sequence[tuple[float, Mapping[str, Any]]]) -> None:
+    """Keep a cell that failed from pressing all others into a line: it stands at the edge, with its number."""
+    means = [(numbers["mean"], y) for y, numbers in found if numbers["mean"] is not None]
+    if not means:
+        return
+    floor = _floor([mean for mean, _ in means])
+    if min(value for _, numbers in found for value in numbers["values"] if value is not None) < floor:
+        axes.set_xlim(left=floor)
+    for mean, y in means:
+        if mean < floor:
+            axes.text(floor, y, f" \u25c0 {mean:.2f}", va="center", fontsize=8)
+
+
+def _range(courses: Mapping[str, Rows]) -> tuple[float, float]:
+    """Return the objectives between which the courses are worth a look: not the first steps, not a failed cell."""
+    known = [row for rows in courses.values() for row in rows if row["objective_dev"] is not None]
+    if not known:
+        return -1.0, 0.0
+    late = [row for row in known if row["frames"] >= 0.15 * max(row["frames"] for row in known)]
+    ends = [rows[-1]["objective_dev"] for rows in courses.values() if rows and rows[-1]["objective_dev"] is not None]
+    top = max(row["objective_dev_max"] for row in known)
+    bottom = max([min(row["objective_dev_min"] for row in late), *([_floor(ends)] if ends else [])])
+    return bottom - 0.04 * (top - bottom), top + 0.04 * (top - bottom)
+
+
+def _floor(ends: Sequence[float]) -> float:
+    """Return the lowest objective that is worth a place, by where the cells end: far under their middle is failure."""
+    return max(ends) - max(0.7, 5 * (max(ends) - median(ends)))

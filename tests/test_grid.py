@@ -1,0 +1,105 @@
+"""A study's grid becomes cells and runs; what makes none is refused by name."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from unisono import grid, study
+from unisono.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+AXES = {
+    "optimiser": {"sgd": {"optimiser": "sgd"}, "ng": {"optimiser": {"kind": "ng_online", "learning_rate": 0.1}}},
+    "workers": {"n1": {"parallel": {"workers": 1}}, "n4": {"parallel": {"workers": 4, "combine": "bmuf"}}},
+}
+
+
+def resolve(section, **config):
+    return study.resolve({"name": "x", "study": section, **config}, SCHEMA)
+
+
+def test_cells_are_the_product_in_the_order_of_the_axes():
+    section = {"name": "s", "axes": AXES, "cells": {"alone": {"observers": {"ema": {}}}}, "seeds": [1, 7]}
+    settings = resolve(section, optimiser={"minibatch": 32}, seed=5)
+    names = ["sgd-n1", "sgd-n4", "ng-n1", "ng-n4", "alone"]
+    assert list(settings.runs) == [f"s.{cell}-s{seed}" for cell in names for seed in (1, 7)]
+    assert {name: cell.values for name, cell in grid.cells(settings.shared["study"]).items()} == {
+        "sgd-n1": ("sgd", "n1"), "sgd-n4": ("sgd", "n4"), "ng-n1": ("ng", "n1"), "ng-n4": ("ng", "n4"), "alone": ()
+    }  # fmt: skip
+    run = settings.runs["s.ng-n4-s7"]
+    assert (run["seed"], run["parallel"]["workers"], run["parallel"]["combine"]["kind"]) == (7, 4, "bmuf")
+    # merged deeply over the rest of the config, which keeps its own seed for scoring
+    assert (run["optimiser"]["kind"], run["optimiser"]["learning_rate"], run["optimiser"]["minibatch"]) == (
+        "ng_online", 0.1, 32
+    )  # fmt: skip
+    assert settings.shared["seed"] == 5 and settings.runs["s.sgd-n1-s1"]["optimiser"]["kind"] == "sgd"
+    assert settings.runs["s.alone-s1"]["observers"]["ema"]["decay"] == 0.9
+
+
+def test_a_later_axis_goes_over_an_earlier_one():
+    axes = {"a": {"x": {"optimiser": {"momentum": 0.5}}}, "b": {"y": {"optimiser": {"momentum": 0.9}}}}
+    assert resolve({"name": "s", "axes": axes}).runs["s.x-y-s1"]["optimiser"]["momentum"] == 0.9
+
+
+def test_what_is_decoded_and_what_it_is_tuned_on():
+    decode = {"cells": ["n4"], "candidates": ["ema", "last"]}
+    section = {"name": "s", "axes": {"workers": AXES["workers"]}, "seeds": [3, 1], "tune_on": "n1", "decode": decode}
+    settings = resolve(section, observers={"ema": {}})
+    grid.check(settings.shared["study"], settings.runs)
+    section = settings.shared["study"]
+    assert list(grid.decoded(section)) == [
+        f"runs/s.n4-s{seed}/decode/{candidate}" for seed in (3, 1) for candidate in ("ema", "last")
+    ]
+    assert grid.tuned_on(section) == "runs/s.n1-s3/decode/ema"
+
+
+def test_candidates_begin_with_the_last():
+    run = resolve({"name": "s", "cells": {"a": {"final_model": "best", "observers": {"polyak": {}}}}}).runs["s.a-s1"]
+    assert grid.candidates(run) == ["last", "best", "polyak"]
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ({}, "study.name: missing"),
+        (3, "study.name: missing"),
+        ({"name": "s"}, "study: no cell"),
+        ({"name": "s", "axes": {"a": {}}}, "study: no cell"),
+        ({"name": "s", "axes": [1]}, "study.axes: expected a mapping"),
+        ({"name": "s", "axes": {"a": ["x"]}}, "study.axes.a: expected a mapping"),
+        ({"name": "s", "axes": {"a": {"x": 3}}}, "study.axes.a.x: expected a mapping of settings"),
+        ({"name": "s", "cells": {"a": {}}, "seeds": 4}, "study.seeds: expected a list"),
+        ({"name": "s", "cells": {"a": {}}, "seeds": []}, "study.seeds: empty"),
+        ({"name": "s", "cells": {"a": {}}, "decode": {"candidates": []}}, "study.decode.candidates: empty"),
+        ({"name": "s", "cells": {"a": {}}, "decode": [1]}, "study.decode: expected a mapping"),
+        ({"name": "s", "cells": {"a": {}}, "decode": {"cells": "a"}}, "study.decode.cells: expected a list"),
+        ({"name": "s", "axes": {"a": {"x-y": {}}, "b": {"z": {}}}, "cells": {"x-y-z": {}}},
+         "study: two cells have the name x-y-z"),
+        ({"name": "s", "cells": {"a": {"seed": 3}}}, "study.cells.a.seed: a study's seeds"),
+        ({"name": "s", "cells": {"a": {"hmm": {}}}}, "study.cells.a.hmm: shared by all runs"),
+        ({"name": "s", "axes": {"a": {"x": {"optimiser": {"rate": 1}}}}}, "study.axes.a.x.optimiser.rate: unknown key"),
+        ({"name": "s", "cells": {"a": {}}, "tune_on": "b"}, "study.tune_on: b: no such cell: known are a"),
+        ({"name": "s", "cells": {"a": {}}, "decode": {"cells": ["b"]}}, "study.decode.cells: b: no such cell"),
+        ({"name": "s", "cells": {"a": {}}, "decode": {"cells": [{}]}}, "study.decode.cells: {}: no such cell"),
+        ({"name": "s", "cells": {"a": {}}, "decode": {"cells": ["a"]}}, "study.tune_on: missing"),
+        ({"name": "s", "axis": {}}, "study.axis: unknown key: did you mean axes?"),
+    ],
+)  # fmt: skip
+def test_a_grid_that_makes_no_sense_is_refused_in_one_line(section, line):
+    with pytest.raises(UserError) as error:
+        resolve(section)
+    assert str(error.value).startswith(line) and "\n" not in str(error.value), error.value
+
+
+def test_a_candidate_that_no_run_makes_is_refused():
+    section = {"name": "s", "cells": {"a": {}}, "tune_on": "a", "decode": {"cells": ["a"], "candidates": ["polyak"]}}
+    settings = resolve(section)
+    with pytest.raises(UserError, match="study.decode.candidates: polyak: cell a makes only last"):
+        grid.check(settings.shared["study"], settings.runs)
+
+
+def test_runs_and_study_together_are_refused():
+    with pytest.raises(UserError, match="runs and study"):
+        resolve({"name": "s", "cells": {"a": {}}}, runs={"b": {}})

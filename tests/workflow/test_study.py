@@ -1,0 +1,77 @@
+"""A small study through the workflow, on a finished pipeline: what it decodes, what it writes, that it repeats."""
+
+import csv
+import json
+import math
+
+STUDY = """
+schedule: {epochs: 1}
+decode: {systems: []}
+parallel: {engine: virtual, first_iteration: combine, iterations_per_job: 1000}
+study:
+  name: small
+  axes:
+    workers: {n4: {parallel: {workers: 4, period_frames: 2000}}, n2: {}}
+    combine: {bmuf: {parallel: {combine: bmuf}, observers: {ema: {decay: 0.5}}}}
+  seeds: [3, 1]
+  tune_on: n4-bmuf
+  decode: {cells: [n2-bmuf], candidates: [ema]}
+"""
+T_ONE = 12.706204736  # 97.5 % of Student's t with one degree of freedom
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_study(copied):
+    mine = copied.config("study.yaml", STUDY)
+    page = copied.folder / "docs/results/small/README.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("by hand\n")
+    both = [*copied.command()[-1:], mine]
+    process = copied.run("study", config=both)
+    assert process.returncode == 0, process.stdout[-6000:]
+    for stage in ("Corpus:", "HMM:", "Features for", "Report", "GMM"):
+        assert stage not in process.stdout, "only what a study needs, and nothing twice"
+    runs = copied.results / "runs"
+    assert sorted(path.parent.name for path in runs.glob("*/decode/*/tune.json")) == ["ema", "last"]
+    assert page.read_text() == "by hand\n"
+    check(read(page.parent / "results.json"), runs)
+    rows = list(csv.DictReader((page.parent / "cells.csv").read_text().splitlines()))
+    assert [(row["cell"], row["candidate"]) for row in rows] == [
+        (cell, candidate) for cell in ("n4-bmuf", "n2-bmuf") for candidate in ("last", "ema")
+    ]  # fmt: skip
+    assert [bool(row["wer"]) for row in rows] == [False, False, False, True]
+    assert all(
+        float(row["train_cpu_s"]) > 0 for row in csv.DictReader((page.parent / "cost.csv").read_text().splitlines())
+    )
+    again = copied.run(config=both)
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout, again.stdout[-2000:]
+
+
+def check(found, runs):
+    """The numbers are those of the runs' own files."""
+    frames = read(runs.parent / "frames/frames.json")["train"]["frames"]
+    for name in ("n4-bmuf", "n2-bmuf"):
+        cell = found["cells"][name]
+        assert cell["runs"] == [f"small.{name}-s3", f"small.{name}-s1"] and cell["frames"] == frames
+        finals = [read(runs / run / "final.json")["candidates"]["ema"]["objective_dev"] for run in cell["runs"]]
+        objective = cell["candidates"]["ema"]["objective_dev"]
+        assert objective["values"] == finals
+        middle, reach = sum(finals) / 2, T_ONE * abs(finals[0] - finals[1]) / 2
+        assert math.isclose(objective["mean"], middle)
+        assert math.isclose(objective["ci95"][0], middle - reach, rel_tol=1e-6)
+    decoded = found["cells"]["n2-bmuf"]
+    scores = [read(runs / run / "decode/ema/wer.json") for run in decoded["runs"]]
+    assert decoded["candidates"]["ema"]["wer"]["values"] == [score["wer"] for score in scores]
+    tuned = read(runs / "small.n4-bmuf-s3/decode/ema/tune.json")
+    assert found["tuned"]["on"] == "runs/small.n4-bmuf-s3/decode/ema"
+    for score in scores:
+        assert score["dev_wer"] is None, "the setting was chosen on another system"
+        assert math.isclose(score["lm_weight"], 1 / tuned["acoustic_scale"])
+    # Two workers add up half a vector each: a rank sends half of its own, then its half of the sum.
+    assert decoded["bytes_per_combination"] == decoded["vector_bytes"]
+    # 440 inputs and the bias, then 128, in rows of whole 64 bytes.
+    outputs = read(runs / "small.n2-bmuf-s1/final.json")["parameters"] - 128 * 441 - 128 * 129
+    assert decoded["vector_bytes"] == 4 * (128 * 448 + 128 * 144 + outputs // 129 * 144)

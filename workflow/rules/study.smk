@@ -1,0 +1,44 @@
+"""Study: what the runs of a grid found, as numbers and pictures.
+
+Requires: runs/{run}/ of each cell and seed; runs/{run}/decode/{candidate}/wer.json of those named in study.decode.
+Provides: docs/results/{study}/ below the working directory, beside a page written by hand, which is left alone.
+"""
+
+import json
+
+STUDY_FILES = [
+    *["results.json", "cells.csv", "pairs.csv", "curves.csv", "cost.csv"],
+    *["curves.svg", "final.svg"],
+]
+
+
+def study_files(wildcards):
+    """Return the results of the study. Raises WorkflowError where the config has none."""
+    if not STUDY:
+        raise WorkflowError("config: study: missing: this config has no section `study`: see config/studies/")
+    return [f"docs/results/{STUDY['name']}/{name}" for name in STUDY_FILES]
+
+
+rule study_results:
+    """Gather the runs of a study: each cell over its seeds, pairs of cells, plots."""
+    input:
+        runs=run_files("config.json", "plan.json", "final.json", "metrics.jsonl") if STUDY else [],
+        wers=expand(results("{where}/wer.json"), where=decoded() if STUDY else []),
+        table=results("data/test.tsv"),
+    output:
+        expand("docs/results/{{study}}/{name}", name=STUDY_FILES),
+    log:
+        results("logs/study/{study}.log"),
+    wildcard_constraints:
+        study=re.escape(STUDY["name"]) if STUDY else "(?!)",
+    conda:
+        "../../envs/base.yaml"
+    params:
+        recipe=RECIPE["study"],
+        study=json.dumps(STUDY, ensure_ascii=False),  # not sorted: the order of the axes names the cells
+        root=subpath(input.table, ancestor=2),
+        out_dir=subpath(output[0], parent=True),
+    message:
+        "Study {wildcards.study}: results"
+    shell:
+        "python -m unisono study --study {params.study:q} --root {params.root:q} --out-dir {params.out_dir:q} --log {log:q}"
