@@ -222,6 +222,8 @@ def check(shared: Config) -> None:
     if lm["kind"] == "arpa" and not lm["arpa"]:
         raise UserError("lm.arpa: missing: lm.kind arpa needs the path of an ARPA file below corpora_dir")
     _check_speeds(shared["speed_perturbation"])
+    if shared["report"]["classes"] and not shared["report"]["speakers"]:
+        raise UserError("report.classes: report.speakers is missing: name the table that has these columns")
     hmm = shared["hmm"]
     if hmm["retry_beam"] <= hmm["beam"]:
         raise UserError(f"hmm.retry_beam: {hmm['retry_beam']} is not above hmm.beam, {hmm['beam']}: make it wider")

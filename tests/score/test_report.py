@@ -10,8 +10,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from unisono.cli.speaker_classes import read_classes
 from unisono.errors import UserError
 from unisono.score import gather, pages, plots, report, summary
+from unisono.score.classes import by_class
+from unisono.score.wer import Counts
 
 HOSTILE = '<script>alert("x")</script> & $x$ -->'
 PAGES = [
@@ -90,8 +93,9 @@ def run_unisono(folder, *arguments):
     assert done.returncode == 0, done.stderr
 
 
-def make_report(root):
-    run_unisono(root, "report", "--root", ".", "--results", *RESULTS, "--runs", "main", "--align", "mono", "tri")
+def make_report(root, *more):
+    flags = ["--root", ".", "--results", *RESULTS, "--runs", "main", "--align", "mono", "tri", "--seed", 1]
+    run_unisono(root, "report", *flags, *more)
     return root / "report"
 
 
@@ -150,6 +154,48 @@ def test_summary_names_systems_and_marks_the_chosen_one(root):
         "frame_accuracy": 0.25,
     }  # fmt: skip
     assert numbers["stages"]["train"] == {"jobs": 2, "seconds": 4.0, "cpu_seconds": 2.0, "max_rss_mb": 100.5}
+
+
+def test_classes_of_speakers(root):
+    """From a table of speakers, by value and cut in two; the classes of a grouping make up the whole test set."""
+    first = "s" + HOSTILE.replace(" ", "_")
+    (root / "speakers.tsv").write_text(f"speaker_id\tage\taccent\n{first}\t7\t{HOSTILE}\nt\t16\tplain\nz\t1\tx\n")
+    classes = {"age": 16, "accent": "each"}
+    out = make_report(root, "--speakers", "speakers.tsv", "--classes", json.dumps(classes))
+    found = json.loads((out / "summary.json").read_text())["classes"]
+    assert [row["class"] for row in found] == [
+        name for name in ("age < 16", "age >= 16", f"accent {HOSTILE}", "accent plain") for _ in RESULTS
+    ]  # fmt: skip
+    of_gmm = {row["class"]: row for row in found if row["folder"] == "gmm/tri"}
+    assert [of_gmm["age < 16"][key] for key in ("speakers", "words", "errors", "wer")] == [1, 2, 1, 0.5]
+    assert [of_gmm["age >= 16"][key] for key in ("speakers", "words", "errors", "wer")] == [1, 2, 2, 1.0]
+    lines = [re.split(r" {2,}", line) for line in (out / "summary.txt").read_text().splitlines()]
+    assert ["age < 16", "tri GMM", "50.00", "50.00 to 50.00", "1", "2", "1"] in lines
+    tags, text = read_page(out / "speakers.html")
+    assert "script" not in tags and f"accent {HOSTILE}" in text and tags.count("table") == 2
+
+
+def test_classes_of_the_corpus_and_mistakes_in_the_table(tmp_path):
+    corpus = {"speaker_classes": {"a": "child"}}
+    assert read_classes(corpus, [], {}) == [{"a": "child"}]
+    (tmp_path / "s.tsv").write_text("speaker_id\tage\na\tx\n")
+    with pytest.raises(UserError, match="s.tsv: line 2: age is 'x', no number: correct it, or set report.classes.age"):
+        read_classes(corpus, [str(tmp_path / "s.tsv")], {"age": 16})
+    with pytest.raises(UserError, match="column 'sex' is missing"):
+        read_classes(corpus, [str(tmp_path / "s.tsv")], {"sex": "each"})
+    counts = {"gmm/tri": {"u": Counts(words=2, deletions=1), "v": Counts(words=3)}}
+    rows = by_class([{"a": "child"}, {"nobody": "x"}], counts, {"u": "a", "v": "b"}, seed=1)
+    assert [(row.speaker_class, row.total.words, row.total.errors) for row in rows] == [
+        ("child", 2, 1), ("class unknown", 3, 0)
+    ]  # fmt: skip
+
+
+def test_the_training_set_at_other_speeds_stands_beside_it(root):
+    size = {"utterances": 18, "speakers": 4, "words": 40, "seconds": 121.0}
+    (root / "data" / "perturbed.json").write_text(json.dumps(size))
+    assert "perturbed" not in (make_report(root) / "corpus.html").read_text(), "it is of another config"
+    text = (make_report(root, "--perturbed", "data/perturbed.json") / "corpus.html").read_text()
+    assert text.index("<td>train</td>") < text.index("<td>perturbed</td>") < text.index("<td>test</td>")
 
 
 def test_frames_are_summed_over_iterations_for_workers_too(root):

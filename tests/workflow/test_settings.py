@@ -119,6 +119,7 @@ def test_wrong_key_is_refused_by_name(config, line):
         ({"decode": {"acoustic_scales": []}}, "decode.acoustic_scales: "),
         ({"network": 3}, "network: 3 is not of type object"),
         ({"speed_perturbation": [0.9, 3]}, "speed_perturbation.1: 3 is out of range: at least 0.5 and at most 2"),
+        ({"report": {"classes": {"age": "eech"}}}, "report.classes.age: 'eech' is not valid under"),
         ({"speed_perturbation": [0.9, 0.9]}, "speed_perturbation: [0.9, 0.9] has non-unique elements"),
     ],
 )
@@ -134,6 +135,7 @@ def test_wrong_value_is_explained_in_one_line(config, line):
         ({"lm": {"kind": "arpa"}}, "lm.arpa: missing"),
         ({"hmm": {"beam": 40}}, "hmm.retry_beam: 40 is not above hmm.beam, 40"),
         ({"hmm": {"align": "lda_mllt", "lda_mllt": {"dim": 92}}}, "hmm.lda_mllt.dim: 92 is more than the 91"),
+        ({"report": {"classes": {"age": 16}}}, "report.classes: report.speakers is missing"),
         ({"speed_perturbation": [0.9, 1]}, "speed_perturbation: 1 is the training set itself"),
         ({"speed_perturbation": [0.999]}, "speed_perturbation: 0.999 has more than two decimals: round it to 1.00"),
         ({"features": {"kind": "mfcc", "num_ceps": 50}}, "features.num_ceps: 50 is more than num_mel_bins 40"),

@@ -40,6 +40,14 @@ def corpus_files(wildcards):
     return [present("corpus", os.path.join(folder, name), remedy) for name in names]
 
 
+def speaker_table(wildcards):
+    """Return the table of speakers whose columns are classes in the report; nothing where none is named."""
+    table = SHARED["report"]["speakers"]
+    folder = os.path.join(SHARED["corpora_dir"], SHARED["corpus"]["dir"])
+    remedy = "the path is read below corpus.dir"
+    return [present("report.speakers", os.path.join(folder, table), remedy)] if table else []
+
+
 def feature_shards(frontend, split):
     """Return the feature files of a split, in the order of its shards."""
     return [results(f"features/{frontend}/{split}.{shard}.h5") for shard in SHARDS]
@@ -173,6 +181,7 @@ def check_files():
     """Refuse a config that names a file which is not there: some are needed only after hours of work."""
     corpus_files(None)
     given_arpa(None)
+    speaker_table(None)
     if SHARED["hmm"]["align_with"]:
         finished_run(None)
     for run in RUNS.values():

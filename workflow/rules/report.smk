@@ -13,6 +13,7 @@ rule report:
     """Draw the learning curves and tabulate word errors, corpus, alignment and time."""
     input:
         corpus=results("data/corpus.json"),
+        speakers=speaker_table,
         perturbed=results("data/perturbed.json") if len(LEARNT) > 1 else [],
         table=results("data/test.tsv"),
         alignments=reported_alignments(),
@@ -90,8 +91,11 @@ rule report:
         results=decoded(),
         runs=list(RUNS),
         align=aligned_systems(),
+        classes=options("report", "classes"),
+        seed=SHARED["seed"],
     message:
         "Report"
     shell:
         "python -m unisono report --root {params.root:q} --results {params.results:q} --runs {params.runs:q}"
-        " --align {params.align:q} --perturbed {input.perturbed:q} --log {log:q}"
+        " --align {params.align:q} --seed {params.seed:q} --speakers {input.speakers:q} --classes {params.classes:q}"
+        " --perturbed {input.perturbed:q} --log {log:q}"

@@ -14,23 +14,32 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", required=True, nargs="+", help="folders with wer.json, relative to the root")
     parser.add_argument("--runs", required=True, nargs="+", help="names of the training runs")
     parser.add_argument("--align", required=True, nargs="+", help="HMM systems whose alignments are shown, as mono tri")
+    parser.add_argument("--speakers", nargs="*", default=[], help="table of speakers, where the config names one")
+    parser.add_argument("--classes", default="{}", help="its columns that make classes, as JSON (report.classes)")
+    parser.add_argument("--seed", required=True, type=int, help="seed of the bootstrap intervals of the classes")
     parser.add_argument("--perturbed", nargs="*", default=[], help="perturbed.json, where the config asks for it")
 
 
 def run(args: argparse.Namespace) -> None:
     """Read everything, then write every picture and page."""
+    import json
+
     from unisono.cli.references import read_references
+    from unisono.cli.speaker_classes import read_classes
     from unisono.files import write_json, write_text
     from unisono.score import plots, report, results, summary, wer
+    from unisono.score.classes import by_class
     from unisono.score.gather import gather
 
     found = gather(args.root, args.results, args.runs, args.align, args.perturbed)
     out_dir = Path(args.root) / "report"
-    references, _ = read_references(str(Path(args.root) / "data" / "test.tsv"))
+    references, speakers = read_references(str(Path(args.root) / "data" / "test.tsv"))
     counts = {
         r.folder: wer.evaluate(references, results.read_hypotheses(Path(args.root) / r.folder)).counts
         for r in found.results
     }
+    groupings = read_classes(found.corpus, args.speakers, json.loads(args.classes))
+    classes = by_class(groupings, counts, speakers, seed=args.seed)
 
     plots.word_error_rates(out_dir / "wer.svg", [{**r.numbers, "name": r.name} for r in found.results])
     plots.alignment(out_dir / "alignment.svg", found.courses, found.alignments)
@@ -43,10 +52,10 @@ def run(args: argparse.Namespace) -> None:
         write_text(folder / "iterations.html", report.iterations_page(training))
         write_text(folder / "ledger.html", report.ledger_page(training))
     write_text(out_dir / "wer.html", report.wer_page(found.results, counts))
-    write_text(out_dir / "speakers.html", report.speakers_page(found.results))
+    write_text(out_dir / "speakers.html", report.speakers_page(found.results, classes))
     write_text(out_dir / "confusions.html", report.confusions_page(found.results))
     write_text(out_dir / "corpus.html", report.corpus_page(found.corpus))
     write_text(out_dir / "alignment.html", report.alignment_page(found))
     write_text(out_dir / "time.html", report.time_page(found))
-    write_json(out_dir / "summary.json", summary.summarise(found))
-    write_text(out_dir / "summary.txt", summary.summary_text(found))
+    write_json(out_dir / "summary.json", summary.summarise(found, classes))
+    write_text(out_dir / "summary.txt", summary.summary_text(found, classes))

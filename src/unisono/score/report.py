@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unisono.score.classes import ClassResult
 from unisono.score.gather import Gathered, Result, Rows, Run
 from unisono.score.pages import Number, decimal, heading, page, paragraph, table
 from unisono.score.statistics import matched_pairs
-from unisono.score.summary import COLUMNS, interval_methods, wer_rows
+from unisono.score.summary import CLASS_COLUMNS, COLUMNS, class_rows, interval_methods, wer_rows
 from unisono.score.wer import Counts
 
 PHASES = ("start", "load", "compute", "wait", "average", "write")
@@ -39,8 +40,8 @@ def wer_page(results: Sequence[Result], counts: Mapping[str, Mapping[str, Counts
     return page("Word error rates", *parts)
 
 
-def speakers_page(results: Sequence[Result]) -> str:
-    """Give the word error rate of each speaker by each system."""
+def speakers_page(results: Sequence[Result], classes: Sequence[ClassResult] = ()) -> str:
+    """Give the word error rate of each class of speakers, where classes are known, and of each speaker."""
     by_system = [{row["speaker_id"]: row for row in result.speakers} for result in results]
     rows = []
     for speaker in sorted({speaker for found in by_system for speaker in found}):
@@ -48,7 +49,12 @@ def speakers_page(results: Sequence[Result]) -> str:
         rates = [decimal(100 * float(found[speaker]["wer"])) if speaker in found else None for found in by_system]
         rows.append([speaker, int(words), *rates])
     columns = ["speaker", "words", *(result.name for result in results)]
-    return page("Word error rate by speaker (percent, test)", table(columns, rows))
+    parts = [table(columns, rows)]
+    if classes:
+        known = [[row[0], row[1], *(Number(cell) for cell in row[2:])] for row in class_rows(results, classes)]
+        note = "Intervals: as in the table of word error rates, drawn within the class; those of few speakers are wide."
+        parts = [heading("By class"), table(CLASS_COLUMNS, known), paragraph(note), heading("By speaker"), *parts]
+    return page("Word error rate by speaker (percent, test)", *parts)
 
 
 def confusions_page(results: Sequence[Result]) -> str:

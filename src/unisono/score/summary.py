@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+from unisono.score.classes import ClassResult
 from unisono.score.gather import Gathered, Result, Run
 
 COLUMNS = ("system", "dev", "test", "95 % interval", "errors", "words", "ins", "del", "sub", "LM weight", "penalty")
+CLASS_COLUMNS = ("class of speakers", "system", "test", "95 % interval", "errors", "words", "speakers")
 
 
-def summarise(gathered: Gathered) -> dict[str, Any]:
+def summarise(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> dict[str, Any]:
     """Put together `summary.json`.
 
-    Fields: systems (wer.json of each, plus folder, name, chosen); runs (name -> iterations, frames, rejected,
+    Fields: systems (wer.json of each, plus folder, name, chosen); classes (of speakers, where they are known: class,
+    folder of the system, speakers, words, errors, wer, ci95); runs (name -> iterations, frames, rejected,
     objective_train, objective_dev, frame_accuracy of the last combined model); corpus (splits of corpus.json and the
     number of quarantined utterances); stages (jobs, seconds, cpu_seconds, max_rss_mb).
     """
@@ -20,6 +23,18 @@ def summarise(gathered: Gathered) -> dict[str, Any]:
         "systems": [
             {**result.numbers, "folder": result.folder, "name": result.name, "chosen": result.chosen}
             for result in gathered.results
+        ],
+        "classes": [
+            {
+                "class": found.speaker_class,
+                "folder": found.folder,
+                "speakers": found.speakers,
+                "words": found.total.words,
+                "errors": found.total.errors,
+                "wer": found.total.wer,
+                "ci95": [found.interval.low, found.interval.high],
+            }
+            for found in classes
         ],
         "runs": {run.name: _run(run) for run in gathered.runs},
         "corpus": {"splits": corpus.get("splits", {}), "quarantined": len(corpus.get("quarantined", []))},
@@ -55,9 +70,26 @@ def wer_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     return rows
 
 
-def summary_text(gathered: Gathered) -> str:
+def class_rows(results: Sequence[Result], classes: Sequence[ClassResult]) -> list[tuple[str, ...]]:
+    """Give one row of text a class of speakers and system, columns as CLASS_COLUMNS; rates in percent."""
+    names = {result.folder: result.name + (" *" if result.chosen else "") for result in results}
+    return [
+        (
+            found.speaker_class,
+            names[found.folder],
+            _percent(found.total.wer),
+            f"{100 * found.interval.low:.2f} to {100 * found.interval.high:.2f}",
+            *(f"{count:,}" for count in (found.total.errors, found.total.words, found.speakers)),
+        )
+        for found in classes
+    ]
+
+
+def summary_text(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> str:
     """Format `summary.txt`."""
     lines = ["Word error rate in percent", "", *_columns([COLUMNS, *wer_rows(gathered.results)]), ""]
+    if classes:
+        lines += [*_columns([CLASS_COLUMNS, *class_rows(gathered.results, classes)], left=2), ""]
     if any(result.chosen for result in gathered.results):
         lines.append("* the final model of its run")
     lines += [f"interval: {method}" for method in interval_methods(gathered.results)]
@@ -93,11 +125,13 @@ def _percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{100 * fraction:.2f}"
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def _columns(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Line up the cells of a table, the first `left` columns at the left and the others at the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [row[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
+        padded = list(zip(row, widths, strict=True))
+        cells = [cell.ljust(w) for cell, w in padded[:left]] + [cell.rjust(w) for cell, w in padded[left:]]
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return lines
