@@ -200,8 +200,13 @@ def leaves(schema: Config, root: Config | None = None, where: str = "") -> Itera
 
 
 def identity(run: Config, schema: Config) -> Config:
-    """Return what decides a run's result: its training sections without engine, device, cores and the like."""
-    return {key: _without_other(run[key], schema["properties"][key], schema) for key in IDENTITY}
+    """Return what decides a run's result: its training sections without engine, device, cores and the like.
+
+    The precision of the products is named only where it is not float32, as it ever was.
+    """
+    found = {key: _without_other(run[key], schema["properties"][key], schema) for key in IDENTITY}
+    precision = run["resources"]["precision"]
+    return found if precision == "float32" else found | {"precision": precision}
 
 
 def compact(value: Any) -> str:

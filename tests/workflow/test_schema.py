@@ -1,6 +1,7 @@
 """The schema explains every key, and no key of it is read by nobody."""
 
 import dataclasses
+import inspect
 import json
 import re
 from pathlib import Path

@@ -149,8 +149,10 @@ def test_what_does_not_fit_is_refused(config, line):
 def test_identity_leaves_out_how_a_run_is_carried_out():
     one = study.identity(main(), SCHEMA)
     parallel = {"engine": "virtual", "iterations_per_job": 3}
-    other = main(parallel=parallel, resources={"threads_per_worker": 2, "device": "cpu"}, corpora_dir="far")
+    other = main(parallel=parallel, resources={"threads_per_worker": 2, "device": "cuda"}, corpora_dir="far")
     assert study.identity(other, SCHEMA) == one
+    short = study.identity(main(resources={"precision": "bf16"}), SCHEMA)
+    assert short == one | {"precision": "bf16"} and "precision" not in one, "older results keep their config"
     assert study.identity(main(seed=2), SCHEMA) != one
     assert "engine" not in json.dumps(one)
     short = study.identity(main(resources={"precision": "bf16"}), SCHEMA)

@@ -51,6 +51,7 @@ except UserError as error:
 THREADS = SHARED["resources"]["threads_per_worker"]
 CHECKPOINT_S = str(SHARED["resources"]["checkpoint_s"])
 HANG_TIMEOUT_S = str(SHARED["resources"]["hang_timeout_s"])
+DEVICE = SHARED["resources"]["device"]
 # What the plan does over an unfinished run of another number of workers.
 OTHER_WORKERS = "redeal" if SHARED["resources"]["redeal"] else "refuse"
 SHARDS = range(SHARED["corpus"]["shards"])
@@ -64,7 +65,7 @@ LEARNT = ["train", "perturbed"] if SHARED["speed_perturbation"] else ["train"]
 
 # The interpreter that runs snakemake runs the rules, uninstalled; with conda the environment's own comes first.
 PYTHON = "" if workflow.deployment_settings.deployment_method else f"{Path(sys.executable).parent}:"
-HIDDEN = " CUDA_VISIBLE_DEVICES=" if SHARED["resources"]["device"] == "cpu" else ""
+HIDDEN = " CUDA_VISIBLE_DEVICES=" if DEVICE == "cpu" else ""
 shell.prefix(
     f"export PATH={shlex.quote(PYTHON)}$PATH PYTHONPATH={shlex.quote(workflow.basedir)}/src"
     f" PYTHONNOUSERSITE=1 PYTHONUNBUFFERED=1{HIDDEN}; "

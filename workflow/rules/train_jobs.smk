@@ -29,6 +29,7 @@ rule train_job:
     threads: THREADS
     resources:
         worker_threads=THREADS,
+        device=DEVICE,
     params:
         recipe=RECIPE["train"],
         worker_state=worker_state_flag,
@@ -38,7 +39,8 @@ rule train_job:
         "python -m unisono train-job --config {input.config:q} --plan {input.plan:q} --frames {input.frames:q}"
         " --iteration {wildcards.iter:q} --job {wildcards.job:q} --combined {input.combined:q}"
         " --state {input.state:q} {params.worker_state:q} --out-model {output.model:q}"
-        " --out-state {output.state:q} --out-stats {output.stats:q} --threads {resources.worker_threads} --log {log:q}"
+        " --out-state {output.state:q} --out-stats {output.stats:q} --device {resources.device}"
+        " --threads {resources.worker_threads} --log {log:q}"
 
 
 rule combine:
@@ -67,6 +69,7 @@ rule combine:
     threads: THREADS
     resources:
         worker_threads=THREADS,
+        device=DEVICE,
     params:
         recipe=RECIPE["train"],
     message:
@@ -75,7 +78,7 @@ rule combine:
         "python -m unisono combine --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q}"
         " --frames-dev {input.dev:q} --iteration {wildcards.iter:q} --combined {input.combined:q}"
         " --state {input.state:q} --models {input.models:q} --worker-states {input.worker_states:q}"
-        " --stats {input.stats:q} --out {output.combined:q} --out-state {output.state:q}"
+        " --stats {input.stats:q} --out {output.combined:q} --out-state {output.state:q} --device {resources.device}"
         " --threads {resources.worker_threads} --log {log:q}"
 
 

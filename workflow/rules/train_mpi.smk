@@ -32,6 +32,7 @@ rule train_virtual:
         first=block_begin,
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
+        device=DEVICE,
     params:
         recipe=RECIPE["train"],
         iterations=subpath(output.combined, parent=True),
@@ -42,7 +43,7 @@ rule train_virtual:
         "python -m unisono train --engine virtual --config {input.config:q} --plan {input.plan:q}"
         " --frames-train {input.train:q} --frames-dev {input.dev:q} --first {resources.first}"
         " --last {wildcards.iter:q} --iterations-dir {params.iterations:q} --state-dir {params.state_dir:q}"
-        " --checkpoint-s {resources.checkpoint_s} --threads {resources.worker_threads} --log {log:q}"
+        " --checkpoint-s {resources.checkpoint_s} --device {resources.device} --threads {resources.worker_threads} --log {log:q}"
 
 
 rule train_sync:
@@ -71,6 +72,7 @@ rule train_sync:
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
         hang_timeout_s=HANG_TIMEOUT_S,
+        device=DEVICE,
         tasks=ranks,
         # Per rank; without it a cluster would give each rank the `threads` of the whole job.
         cpus_per_task=THREADS,
@@ -89,4 +91,4 @@ rule train_sync:
         " --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q} --frames-dev {input.dev:q}"
         " --first {resources.first} --last {wildcards.iter:q} --iterations-dir {params.iterations:q}"
         " --state-dir {params.state_dir:q} --checkpoint-s {resources.checkpoint_s} --hang-timeout-s {resources.hang_timeout_s}"
-        " --threads {resources.worker_threads} --log {log:q}"
+        " --device {resources.device} --threads {resources.worker_threads} --log {log:q}"

@@ -5,9 +5,10 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    from unisono.cli.run_files import add_arguments
+    from unisono.cli.run_files import add_arguments, add_device
 
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev", "combined", "state")
+    add_device(parser)
     parser.add_argument("--iteration", required=True, type=int, metavar="I", help="iteration, from 0")
     parser.add_argument("--models", required=True, nargs="+", metavar="FILE", help="the workers' models, in order")
     parser.add_argument("--worker-states", required=True, nargs="+", metavar="FILE", help="their optimiser states")
@@ -23,6 +24,7 @@ def run(args: argparse.Namespace) -> None:
     from unisono.cli.run_files import check_iteration
     from unisono.data.frames import FramesStore
     from unisono.engines.jobs import WorkerFiles, combine_job
+    from unisono.engines.place import place_for
     from unisono.engines.run import read_run
     from unisono.errors import UserError
     from unisono.schedule import read_plan
@@ -45,4 +47,5 @@ def run(args: argparse.Namespace) -> None:
             workers=files,
             out=args.out,
             out_state=args.out_state,
+            place=place_for(args.device, 0, "float32"),  # for looking at the result
         )

@@ -25,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(f"--{name}", required=True, metavar="FILE", help=_FLAGS[name])
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Declare where the command computes."""
+    words = "config key resources.device (default: a GPU where one is visible)"
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=words)
+
+
 def check_iteration(plan: "Plan", iteration: int) -> None:
     """Raise UserError for an iteration that the plan does not have."""
     if not 0 <= iteration < len(plan.iterations):

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    from unisono.cli.run_files import add_arguments
+    from unisono.cli.run_files import add_arguments, add_device
 
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
+    add_device(parser)
     parser.add_argument("--engine", required=True, choices=("virtual", "sync"), help="config key parallel.engine")
     parser.add_argument("--first", required=True, type=int, metavar="I", help="first iteration of the block")
     parser.add_argument("--last", required=True, type=int, metavar="I", help="last iteration of the block")
@@ -30,6 +31,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train; after SIGTERM, SIGUSR1 or --stop-after-s save and exit with 128 + signal."""
+    import os
     from pathlib import Path
 
     import torch
@@ -37,6 +39,7 @@ def run(args: argparse.Namespace) -> None:
     from unisono.cli import console
     from unisono.data.frames import FramesStore
     from unisono.engines.block import Block, Stopped, ranks_of, train_block
+    from unisono.engines.place import local_rank, place_for
     from unisono.engines.run import read_run
     from unisono.errors import UserError
     from unisono.files import read_json
@@ -67,7 +70,8 @@ def run(args: argparse.Namespace) -> None:
             after=advance if comm.rank == 0 else _nothing,
         )
         try:
-            train_block(settings, read_json(args.config), plan, train, dev, comm, block)
+            place = place_for(args.device, local_rank(os.environ, comm.rank), settings.precision)
+            train_block(settings, read_json(args.config), plan, train, dev, comm, block, place)
         except UserError:
             if comm.rank > 0:
                 time.sleep(1.0)  # an error that all ranks share is reported by rank 0, whose exit ends the others

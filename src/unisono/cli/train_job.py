@@ -5,9 +5,10 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    from unisono.cli.run_files import add_arguments
+    from unisono.cli.run_files import add_arguments, add_device
 
     add_arguments(parser, "config", "plan", "frames", "combined", "state")
+    add_device(parser)
     parser.add_argument("--iteration", required=True, type=int, metavar="I", help="iteration, from 0")
     parser.add_argument("--job", required=True, type=int, metavar="J", help="worker, from 0")
     parser.add_argument("--worker-state", metavar="FILE", help="this worker's optimiser state of the iteration before")
@@ -23,6 +24,7 @@ def run(args: argparse.Namespace) -> None:
     from unisono.cli.run_files import check_iteration
     from unisono.data.frames import FramesStore
     from unisono.engines.jobs import WorkerFiles, train_job
+    from unisono.engines.place import place_for
     from unisono.engines.run import read_run
     from unisono.errors import UserError
     from unisono.schedule import read_plan
@@ -43,4 +45,5 @@ def run(args: argparse.Namespace) -> None:
             state_path=args.state,
             own_state=args.worker_state,
             out=WorkerFiles(args.out_model, args.out_state, args.out_stats),
+            place=place_for(args.device, args.job, settings.precision),
         )

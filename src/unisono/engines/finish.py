@@ -137,6 +137,7 @@ def _provenance(
         "config": config,
         "libraries": {name: metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         "cpu": cpu_model(),
+        "devices": sorted({record.get("device", "cpu") for state in done for record in state.workers}),
         "frames_digest": {"train": train.digest, "dev": dev.digest},
         "iterations": len(done),
         "redealt": redeal.changes(plan, run.parallel.workers),

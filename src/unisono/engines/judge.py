@@ -65,7 +65,7 @@ def records(decision: Decision, stats: Sequence[Stats], rate: float | None) -> t
                 "discarded": 0 if counted else item.frames,
                 "seconds_start": item.seconds_start, "seconds_load": item.seconds_load,
                 "seconds_compute": item.seconds_compute, "seconds_wait": item.seconds_wait,
-                "seconds_write": item.seconds_write,
+                "seconds_write": item.seconds_write, "device": item.device,
             }
         )  # fmt: skip
     return tuple(found)

@@ -42,8 +42,8 @@ class CudaGraph:
 class Replay:
     """Takes steps of one worker and keeps the capture of those that repeat."""
 
-    def __init__(self, skip: Callable[[], None], capture: Callable[[Step], Captured] = CudaGraph) -> None:
-        """`skip` is told of each step that Python did not see."""
+    def __init__(self, skip: Callable[[], None], capture: Callable[[Step], Captured] | None) -> None:
+        """skip: told of each step that Python did not see. capture: None where every step is eager."""
         self._skip, self._capture = skip, capture
         self._key: Hashable = None
         self._captured: Captured | None = None
@@ -54,7 +54,7 @@ class Replay:
         key: names the work and its storage; None where it does not repeat. The first step of a key is done eagerly,
         which also warms up the libraries; the second is captured, and replayed from then on.
         """
-        if key is None:
+        if key is None or self._capture is None:
             return step()
         if key != self._key:
             self._key, self._captured = key, None

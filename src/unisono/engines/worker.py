@@ -14,7 +14,7 @@ from unisono.core.number import Number
 from unisono.core.optimiser import Optimiser
 from unisono.data.loader import Loader, Slice
 from unisono.engines.place import CPU, Place
-from unisono.engines.replay import Replay
+from unisono.engines.replay import CudaGraph, Replay
 from unisono.engines.run import generator_for
 from unisono.errors import UserError
 from unisono.nn.batch import Batch
@@ -99,7 +99,7 @@ class Worker:
         self.params = place.host_vector(network.layout.size)
         self._trained = place.own_vector(self.params)
         self._rate = torch.zeros((), dtype=torch.float64, device=place.device)
-        self._replay = Replay(optimiser.skip)
+        self._replay = Replay(optimiser.skip, CudaGraph if place.is_gpu else None)
         self._stats: Stats | None = None
         self._generator = torch.Generator(place.device)
 
@@ -169,7 +169,7 @@ class Worker:
     def _key(self, batch: Batch) -> Hashable:
         """Return what names a step that can be replayed: its work and where its tensors lie; None where it cannot."""
         optimiser = self.optimiser
-        if not self._place.is_gpu or self._network.options.dropout > 0.0 or not optimiser.is_static():
+        if not self._place.deferred or self._network.options.dropout > 0.0 or not optimiser.is_static():
             return None
         return len(batch.ids), batch.x.data_ptr(), batch.ids.data_ptr(), optimiser.version, optimiser.max_change_scale
 

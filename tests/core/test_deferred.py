@@ -1,0 +1,182 @@
+"""A step whose rate is a tensor: the same mathematics, and nothing in it reads a number."""
+
+import math
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from unisono.core import flat, number, products
+from unisono.core.max_change import MaxChangeOptions
+from unisono.core.natural_gradient import NgOptions
+from unisono.core.optimiser import Optimiser, OptimiserOptions
+from unisono.nn import loss
+from unisono.nn.batch import Batch
+from unisono.nn.dnn import Dnn, DnnOptions
+from unisono.nn.initial import InitialisationOptions
+
+NG = NgOptions(
+    preset="nnet3", rank_in=4, rank_out=6, update_period=4, history=None, minibatches_history=None, alpha=None
+)
+
+
+class NoReading(TorchDispatchMode):
+    """Raises where a tensor's value decides anything on the host: on a GPU that would wait, and break a capture."""
+
+    READS = ("aten._local_scalar_dense", "aten.is_nonzero", "aten.nonzero", "aten.equal", "aten.masked_select")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = str(func)
+        assert not name.startswith(self.READS), f"{name} reads a number"
+        indices = [i for i in args[1] if i is not None] if name.startswith("aten.index.") else []
+        assert not any(i.dtype == torch.bool for i in indices), "a mask as an index reads numbers"
+        return func(*args, **(kwargs or {}))
+
+
+def training(kind="sgd", limit="none", nonlinearity="relu", momentum=0.0, l2=0.0, precision="float32"):
+    """A small network with an optimiser whose limits are tight, its parameters, and minibatches."""
+    max_change = MaxChangeOptions(kind=limit, per_layer=0.02, global_=0.03, per_sample=0.001)
+    options = OptimiserOptions(
+        kind=kind, learning_rate=0.01, momentum=momentum, l2=l2, minibatch=32, max_change=max_change, ng=NG
+    )
+    shape = DnnOptions(kind="dnn", hidden=(24, 17), nonlinearity=nonlinearity, context=(1, 1), dropout=0.0)
+    net = Dnn(shape, 5, 7, precision)
+    start = InitialisationOptions(kind="random", path=None, hidden_gain=None, output_gain=0.5)
+    params = net.initial_parameters(start, torch.Generator().manual_seed(1))
+    net.bind(params)
+    return net, Optimiser(options, net.layout, precision), params
+
+
+def batches(net, count, n=32):
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(count):
+        x = torch.randn(n, 1, net.input_dim, generator=generator)
+        yield Batch(x, torch.randint(0, net.num_pdfs, (n, 1), generator=generator), None)
+
+
+def deferred_rate(value=0.01):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("nonlinearity", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("limit", ["none", "nnet3", "nnet3_2017", "nnet2", "su_chen"])
+@pytest.mark.parametrize("kind", ["sgd", "ng_online", "ng_simple"])
+@pytest.mark.parametrize(("momentum", "l2"), [(0.0, 0.0), (0.9, 0.0), (0.0, 0.001), (0.5, 0.001)])
+def test_a_tensor_as_rate_gives_the_same_steps(kind, limit, nonlinearity, momentum, l2):
+    ends = []
+    for rate in (0.01, deferred_rate()):
+        net, optimiser, params = training(kind, limit, nonlinearity, momentum, l2)
+        before = params.clone()
+        sums = [net.step_(batch, optimiser, rate) for batch in batches(net, 14)]
+        ends.append((params, [float(s.objective_sum) for s in sums], [int(s.correct) for s in sums]))
+        assert not torch.equal(params, before)
+    (eager, objectives, correct), (deferred, others, same) = ends
+    torch.testing.assert_close(deferred, eager, rtol=2e-5, atol=2e-6)
+    assert others == pytest.approx(objectives, rel=1e-5) and correct == same
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("limit", ["none", "nnet3", "nnet2"])
+@pytest.mark.parametrize(("kind", "momentum"), [("sgd", 0.0), ("sgd", 0.9), ("ng_online", 0.0), ("ng_online", 0.9)])
+def test_a_static_step_reads_no_number(kind, momentum, limit, precision):
+    net, optimiser, _ = training(kind, limit, "relu", momentum, 0.001, precision)
+    static = 0
+    for batch in batches(net, 20):
+        if optimiser.is_static():
+            with NoReading():
+                stats = net.step_(batch, optimiser, deferred_rate())
+            static += 1
+            assert isinstance(stats.objective_sum, torch.Tensor) and isinstance(stats.correct, torch.Tensor)
+        else:
+            net.step_(batch, optimiser, deferred_rate())
+    assert static == (20 if kind == "sgd" else 7), "natural gradient updates in calls 0 to 10, 14, 18"
+
+
+def test_reading_would_be_seen():
+    net, optimiser, _ = training("ng_simple")
+    assert not optimiser.is_static()
+    with NoReading(), pytest.raises(AssertionError, match="reads a number"):
+        net.step_(next(batches(net, 1)), optimiser, 0.01)
+
+
+def test_a_captured_step_finds_its_storage_again():
+    """Updates write into the tensors that a captured step reads; what replaces them changes the version."""
+    net, optimiser, params = training("ng_online", "nnet3", momentum=0.9)
+    data = list(batches(net, 15))
+    places = set()
+    for batch in data:
+        net.step_(batch, optimiser, deferred_rate())
+        places.add((*(s.factor.w.data_ptr() for sides in optimiser._sides for s in sides), optimiser._delta.data_ptr()))
+    assert len(places) == 1
+    version, state = optimiser.version, optimiser.state()
+    state["momentum"] = state["momentum"].clone()
+    kept = {name: tensor.clone() for name, tensor in state.items()}
+    for batch in data:
+        net.step_(batch, optimiser, deferred_rate())
+    assert optimiser.version == version
+    assert all(torch.equal(state[name], kept[name]) for name in kept), "factors are copies"
+    optimiser.load_state(state)
+    assert optimiser.version != version
+
+
+def test_underflow_and_nan_in_a_deferred_objective():
+    logits = torch.tensor([[0.0, 200.0, 3.0], [1.0, 2.0, 3.0]])
+    ids = torch.tensor([0, 2])
+    stats = loss.posteriors_and_stats(logits, ids, None, torch.empty(2, 3), deferred=True)
+    expected = torch.log_softmax(logits.double(), dim=1)
+    assert float(stats.objective_sum) == pytest.approx(float(expected[0, 0] + expected[1, 2]), rel=1e-7)
+    assert int(stats.correct) == 1
+    broken = torch.tensor([[math.nan, 1.0]])
+    stats = loss.posteriors_and_stats(broken, torch.tensor([0]), None, torch.empty(1, 2), deferred=True)
+    assert math.isnan(float(stats.objective_sum)) and int(stats.correct) == 0
+
+
+@pytest.mark.parametrize("above", [0.0, 1.0, 4.0, math.inf, math.nan])
+@pytest.mark.parametrize("below", [0.0, 1.0, 9.0])
+def test_roots_of_ratios_are_numbers_one_can_multiply_with(above, below):
+    found = float(number.root_of_ratio(*(torch.tensor(v, dtype=torch.float64) for v in (above, below))))
+    good = 0.0 < above < math.inf and below > 0.0
+    assert found == (pytest.approx(math.sqrt(above / below)) if good else 1.0)
+
+
+@pytest.mark.parametrize("limit", [0.0, 2.0])
+@pytest.mark.parametrize("size", [0.0, 1.0, 2.0, 8.0, math.inf, math.nan])
+def test_caps_agree(limit, size):
+    wanted = 0.25 if (limit, size) == (2.0, 8.0) else 1.0
+    assert number.cap(limit, size) == wanted
+    assert float(number.cap(limit, torch.tensor(size, dtype=torch.float64))) == wanted
+
+
+def test_bf16_rounds_the_factors_and_nothing_else():
+    generator = torch.Generator().manual_seed(3)
+    like = torch.empty(0)
+    a, b = (flat.matrix(30, 40, like).copy_(torch.randn(30, 40, generator=generator)) for _ in range(2))
+    out = flat.matrix(30, 30, like)
+    products.product(a, b.t(), out, "bf16")
+    exact = a.bfloat16().double() @ b.bfloat16().double().t()
+    torch.testing.assert_close(out.double(), exact, rtol=1e-5, atol=1e-5)
+    assert float((out.double() - a.double() @ b.double().t()).abs().max()) > 1e-3, "nothing was rounded"
+    target = torch.ones(30, 30)
+    products.add_product_(target, a, b.t(), -0.5, 1.0, "bf16")
+    torch.testing.assert_close(target.double(), 1.0 - 0.5 * exact, rtol=1e-5, atol=1e-5)
+    for precision in ("float32", "tf32"):
+        products.product(a, b.t(), out, precision)
+        assert torch.equal(out, torch.mm(a, b.t()))
+
+
+@pytest.mark.parametrize("kind", ["sgd", "ng_online"])
+def test_bf16_training_stays_near_float32_and_is_evaluated_in_float32(kind):
+    ends = {}
+    for precision in ("float32", "bf16"):
+        net, optimiser, params = training(kind, "nnet3", momentum=0.5, precision=precision)
+        before = params.clone()
+        for batch in batches(net, 30):
+            net.step_(batch, optimiser, 0.002)
+        assert params.dtype == torch.float32 and all(t.dtype != torch.bfloat16 for t in optimiser.state().values())
+        ends[precision] = params - before, params, net.evaluate(next(batches(net, 1))).objective_sum
+    moved, near = ends["float32"][0], ends["bf16"][0]
+    assert 0.0 < float((near - moved).norm()) < 0.05 * float(moved.norm())
+    # A plain network with the parameters that bf16 reached sees the same objective to the bit.
+    net, _, params = training(kind)
+    params.copy_(ends["bf16"][1])
+    assert net.evaluate(next(batches(net, 1))).objective_sum == ends["bf16"][2]

@@ -1,0 +1,215 @@
+"""Where workers compute. All that a GPU needs of our own code runs here on the CPU, by the same lines."""
+
+import json
+
+import pytest
+import torch
+from miniature import Interrupted, Task, config
+
+from unisono.data.frames import load_window
+from unisono.data.loader import Slice
+from unisono.data.resident import Resident, bytes_needed
+from unisono.engines import place
+from unisono.engines.initial import initial_parameters
+from unisono.engines.place import CPU, Place, gpu_of, local_rank, place_for
+from unisono.engines.replay import Replay
+from unisono.engines.run import make_loader, make_optimiser
+from unisono.engines.worker import Task as Work
+from unisono.engines.worker import Worker
+from unisono.errors import UserError
+from unisono.nn.batch import StepStats
+
+torch.set_num_threads(1)
+DEFERRED = Place(torch.device("cpu"), deferred=True)
+
+
+@pytest.mark.parametrize(
+    ("environ", "rank", "expected"),
+    [
+        ({}, 5, 5),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "1"}, 5, 1),
+        ({"MPI_LOCALRANKID": "0"}, 4, 0),
+        ({"PMI_LOCAL_RANK": "3"}, 7, 3),
+        ({"SLURM_LOCALID": "2"}, 6, 2),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "1", "SLURM_LOCALID": "0"}, 5, 1),  # srun started mpirun's daemon
+        ({"SLURM_LOCALID": ""}, 3, 3),
+        ({"SLURM_LOCALID": "x"}, 3, 3),
+    ],
+)
+def test_local_rank_is_what_the_launcher_says(environ, rank, expected):
+    assert local_rank(environ, rank) == expected
+
+
+def test_ranks_on_a_node_take_different_gpus_and_share_where_there_are_fewer():
+    assert [gpu_of(rank, 4) for rank in range(4)] == [0, 1, 2, 3]
+    assert [gpu_of(rank, 2) for rank in range(5)] == [0, 1, 0, 1, 0]
+    assert gpu_of(3, 0) is None
+
+
+@pytest.fixture
+def visible(monkeypatch):
+    """Pretend that so many GPUs are there; what CUDA is asked for is noted."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
+    monkeypatch.setattr(place, "allow_tf32", asked.append)
+
+    def pretend(count):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        return asked
+
+    return pretend
+
+
+def test_device_auto_cpu_cuda(visible):
+    visible(0)
+    assert place_for("auto", 0, "bf16") == CPU and place_for("cpu", 0, "float32") == CPU
+    with pytest.raises(UserError, match="resources.device: cuda: no GPU is visible: .* or take auto"):
+        place_for("cuda", 0, "float32")
+    asked = visible(2)
+    assert place_for("cpu", 3, "float32") == CPU and asked == []
+    assert place_for("auto", 3, "tf32") == Place(torch.device("cuda", 1), deferred=True)
+    assert place_for("cuda", 2, "float32") == Place(torch.device("cuda", 0), deferred=True)
+    assert asked == ["tf32", 1, "float32", 0]
+
+
+def test_a_demanded_gpu_that_is_not_there_is_one_line(task, capsys, monkeypatch):
+    from unisono.__main__ import main
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    files = {"config": "config.json", "plan": "plan.json", "frames": "train.h5"}
+    command = ["train-job", "--device", "cuda", "--iteration", "0", "--job", "0"]
+    for flag, name in files.items():
+        command += [f"--{flag}", str(task.folder / name)]
+    command += ["--combined", str(task.combined(-1)), "--state", str(task.state(-1))]
+    for flag in ("--out-model", "--out-state", "--out-stats"):
+        command += [flag, str(task.folder / flag.strip("-"))]
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("unisono train-job: error: resources.device: cuda: no GPU is visible")
+
+
+CASES = {
+    "sgd": {},
+    "ng": {"optimiser__kind": "ng_online", "optimiser__max_change__kind": "nnet3", "network__nonlinearity": "tanh"},
+    "dropout": {"network__dropout": 0.3, "network__nonlinearity": "sigmoid", "optimiser__momentum": 0.0},
+}
+WORK = Work(2, Slice(1, -1, 64, 530), 32, 0.01, 1.0)  # fifteen minibatches, the last one smaller
+
+
+def worker_for(task, where, capture=None):
+    worker = Worker(1, task.network, make_optimiser(task.run, task.network), 3, where)
+    if capture is not None:
+        worker._replay = Replay(worker.optimiser.skip, lambda step: capture(worker.optimiser, step))
+    worker.params.copy_(initial_parameters(task.run, task.train, None))
+    return worker
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_deferred_worker_agrees_with_an_eager_one(tmp_path, case):
+    task = Task(tmp_path, config(**CASES[case]))
+    with make_loader(task.run, task.train, task.plan) as loader:
+        eager, deferred = (worker_for(task, where) for where in (CPU, DEFERRED))
+        wanted, found = eager.run(WORK, loader), deferred.run(WORK, loader)
+    torch.testing.assert_close(deferred.params, eager.params, rtol=1e-5, atol=1e-6)
+    assert isinstance(found.objective_sum, float) and isinstance(found.correct, int) and found.device == "cpu"
+    assert found.objective_sum == pytest.approx(wanted.objective_sum, rel=1e-6)
+    assert (found.frames, found.minibatches, found.complete) == (wanted.frames, wanted.minibatches, True)
+
+
+class Recorded:
+    """What CudaGraph is, without CUDA: a step that is done again, with Python's counting undone."""
+
+    made = 0
+
+    def __init__(self, optimiser, step):
+        Recorded.made += 1
+        self._step, self._sides = step, [side for pair in optimiser._sides if pair for side in pair]
+        self._counts = [side.count for side in self._sides]
+        self.stats = StepStats(torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64), 0)
+        optimiser.skip()  # Python runs once while a step is captured
+
+    def replay(self):
+        now = [side.count for side in self._sides]
+        self._count(self._counts)  # the kernels of the captured step, whatever Python would do by now
+        done = self._step()
+        self._count(now)
+        self.stats.objective_sum.copy_(done.objective_sum)
+        self.stats.correct.copy_(done.correct)
+        self.stats = self.stats._replace(frames=done.frames)
+
+    def _count(self, counts):
+        for side, count in zip(self._sides, counts, strict=True):
+            side.count = count
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_replayed_steps_are_the_eager_ones(tmp_path, case, monkeypatch):
+    task = Task(tmp_path, config(**CASES[case]))
+    monkeypatch.setattr(Recorded, "made", 0)
+    with make_loader(task.run, task.train, task.plan) as loader:
+        eager, replayed = worker_for(task, DEFERRED), worker_for(task, DEFERRED, Recorded)
+        wanted, found = eager.run(WORK, loader), replayed.run(WORK, loader)
+        assert replayed.params.numpy().tobytes() == eager.params.numpy().tobytes()
+        assert (found.objective_sum, found.correct) == (wanted.objective_sum, wanted.correct)
+        assert Recorded.made == (0 if case == "dropout" else 1)
+        for one in (eager, replayed):  # another iteration: another rate, the same storage
+            one.run(WORK._replace(iteration=3, rate=0.002), loader)
+        assert replayed.params.numpy().tobytes() == eager.params.numpy().tobytes()
+    states = eager.optimiser.state(), replayed.optimiser.state()
+    assert states[0].keys() == states[1].keys() and all(torch.equal(states[1][k], t) for k, t in states[0].items())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_deferred_worker_resumes_to_the_bit(tmp_path, case):
+    task = Task(tmp_path, config(**CASES[case]))
+    with make_loader(task.run, task.train, task.plan) as loader:
+        whole, broken, other = (worker_for(task, DEFERRED) for _ in range(3))
+        wanted = whole.run(WORK, loader)
+        assert not broken.run(WORK, loader, Interrupted(6)).complete
+        other.params.fill_(7.0)
+        other.restore(broken.save())
+        stats = other.run(WORK, loader)
+    assert stats.complete and other.params.numpy().tobytes() == whole.params.numpy().tobytes()
+    assert stats.objective_sum == pytest.approx(wanted.objective_sum, rel=1e-12) and stats.correct == wanted.correct
+
+
+def test_a_generator_of_another_device_is_not_taken_over(task):
+    worker = worker_for(task, CPU)
+    saved = worker.save()
+    own = worker._generator.get_state()
+    worker.restore(saved | {"generator": torch.zeros(16, dtype=torch.uint8)})  # as long as that of a GPU
+    assert torch.equal(worker._generator.get_state(), own)
+
+
+def test_windows_of_a_resident_store_are_those_of_the_file(task, monkeypatch):
+    from unisono.data import resident
+
+    monkeypatch.setattr(resident, "_CHUNK", 150)  # several reads
+    context = task.run.network.context
+    kept = Resident(task.train, context, torch.device("cpu"))
+    assert kept._rows.nbytes == bytes_needed(task.train, context)
+    with make_loader(task.run, task.train, task.plan) as loader:
+        order = loader.order(1, -1)
+    width = (sum(context) + 1) * task.train.dim
+    for number in order.windows(0, len(order)):
+        begin, end = order.span(number)
+        found = []
+        for window in (kept.window(order, number), load_window(task.train, order, number, context)):
+            x, ids = torch.empty(end - begin, width), torch.empty(end - begin, dtype=torch.int64)
+            window.gather(0, end - begin, x, ids)
+            found.append((x, ids))
+        assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+
+
+def test_a_run_in_bf16_is_another_run_near_the_same_end_and_says_where_it_computed(tmp_path):
+    plain, short = (Task(tmp_path / n, config() | more) for n, more in (("a", {}), ("b", {"precision": "bf16"})))
+    assert plain.virtual() != short.virtual() and short.run.precision == "bf16"
+    ends = [json.loads((task.folder / "final.json").read_text()) for task in (plain, short)]
+    assert [end["devices"] for end in ends] == [["cpu"], ["cpu"]]
+    objectives = [end["candidates"]["last"]["objective_dev"] for end in ends]
+    assert objectives[1] == pytest.approx(objectives[0], abs=0.02)
+
+
+def test_bf16_is_the_same_in_every_engine(tmp_path):
+    settings = config(optimiser__kind="ng_online") | {"precision": "bf16"}
+    assert Task(tmp_path / "a", settings).virtual() == Task(tmp_path / "b", settings).jobs()
