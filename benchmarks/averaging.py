@@ -57,10 +57,11 @@ def _observers(folder: Path, size: Size) -> Results:
         rule = rule_for(options, 8)
         model = training.worker.params.clone()
         mean, ema, polyak = model + 1e-4, model - 1e-4, model + 2e-4
-        state = rule.init(model)
+        state, step = rule.init(model), rule.step
+        assert step is not None
 
         def combine() -> None:
-            _, filtered, _ = rule.step(state, model, mean)
+            _, filtered, _ = step(state, model, mean)
             observers.ema_step(ema, filtered, 0.9)
             observers.polyak_step(polyak, filtered, 7)
 

@@ -166,10 +166,13 @@ class Optimiser:
             sgd.momentum_step_(params, delta, self.options.momentum, scale)
 
     def state(self) -> dict[str, Tensor]:
-        """Return copies on the CPU of what the next minibatch depends on: momentum [P], natural-gradient factors."""
+        """Return, on the CPU, what the next minibatch depends on: momentum [P], natural-gradient factors.
+
+        To be written or copied before that minibatch: the momentum is the optimiser's own where it is on the CPU.
+        """
         state = {}
         if self.options.momentum > 0.0 and self._delta is not None:
-            state["momentum"] = self._delta.to("cpu", copy=True)
+            state["momentum"] = self._delta.to("cpu")
         for name, sides in zip(self.layout.names, self._sides, strict=True):
             for part, side in zip(("in", "out"), sides or (), strict=False):
                 state |= {f"ng.{name}.{part}.{key}": tensor for key, tensor in side.state().items()}
@@ -177,8 +180,7 @@ class Optimiser:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a state. Raises UserError for a state of another network or optimiser."""
-        self.reset()
-        known = set()
+        known, fresh = set(), None
         if "momentum" in state and self.options.momentum > 0.0:
             known.add("momentum")
             momentum = state["momentum"]
@@ -187,8 +189,10 @@ class Optimiser:
                     f"optimiser state: momentum has shape {list(momentum.shape)}, expected [{self.layout.size}]: "
                     "it belongs to another network"
                 )
-            fresh = flat.zeros(self.layout.size, momentum.dtype)
-            self._bind_delta(fresh.copy_(momentum))
+            fresh = flat.zeros(self.layout.size, momentum.dtype).copy_(momentum)
+        self.reset()  # only now: the momentum may be our own
+        if fresh is not None:
+            self._bind_delta(fresh)
         for name, sides in zip(self.layout.names, self._sides, strict=True):
             for part, side in zip(("in", "out"), sides or (), strict=False):
                 prefix = f"ng.{name}.{part}."

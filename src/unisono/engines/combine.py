@@ -8,6 +8,7 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from unisono.core import observers
@@ -25,6 +26,7 @@ from unisono.schedule import Plan
 
 logger = logging.getLogger("unisono.combine")
 _GROWTH = 4  # purpose in the generator's key
+_GONE = torch.empty(0)
 
 
 class Models(Protocol):
@@ -185,9 +187,14 @@ def _apply(rule: CombineRule, previous: Combined, decision: Decision, models: Mo
     """Return what the rule makes of the accepted workers' models; `previous` lets go of what was replaced."""
     previous.starts, previous.optimiser = {}, {}
     combined = replace(previous)
-    previous.model = combined.model = combined.start  # W(t-1) is not needed any more
+    # W(t-1) is not needed any more, nor is what the workers set out from, unless the rule looks back at it.
+    start = combined.start if rule.step else _GONE
+    previous.model = previous.start = combined.model = combined.start = start
     mean = models.mean(decision.weights)
-    combined.rule, combined.model, combined.start = rule.step(combined.rule, combined.start, mean)
+    if rule.step:
+        combined.rule, combined.model, combined.start = rule.step(combined.rule, start, mean)
+    else:
+        combined.model = combined.start = mean
     previous.rule, previous.model, previous.start = {}, combined.model, combined.start
     if rule.pattern == "pair":
         combined.starts = models.meet(_partners(rule, decision, turn), decision.accepted)

@@ -58,7 +58,7 @@ def train_job(
         _save_worker(out, Stats(worker, iteration, complete=True), {}, {}, network.layout)
         return
     combined = load_combined(combined_path, state, (), network.layout, worker=worker)
-    own = None if own_state is None else load_optimiser(own_state, network.layout)
+    own = None if own_state is None or state.shared else load_optimiser(own_state, network.layout)
     begin_(run, plan, state, combined, worker, subject.params, subject.optimiser, own or {})
     del combined, own
     with make_loader(run, store, plan, place=place) as loader:

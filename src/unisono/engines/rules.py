@@ -20,19 +20,20 @@ class CombineRule(NamedTuple):
     """A combine rule for a given number of workers.
 
     init: model [P] -> state, before the first combination. step (sum): state, start [P] of the workers, their mean
-    [P] -> state, model [P], next start [P]. partner (pair): worker, round -> the worker that it meets, or None.
+    [P] -> state, model [P], next start [P]; it may use up state and mean. None: the mean is the model and the start.
+    partner (pair): worker, round -> the worker that it meets, or None.
     """
 
     pattern: Literal["sum", "pair"]
     init: Callable[[Tensor], RuleState]
-    step: Callable[[RuleState, Tensor, Tensor], tuple[RuleState, Tensor, Tensor]]
+    step: Callable[[RuleState, Tensor, Tensor], tuple[RuleState, Tensor, Tensor]] | None
     partner: Callable[[int, int], int | None]
 
 
 def rule_for(options: CombineOptions, workers: int) -> CombineRule:
     """Return the rule that the config names, for `workers` workers."""
     if options.kind == "mean":
-        return CombineRule("sum", _stateless, _take_mean, _nobody)
+        return CombineRule("sum", _stateless, None, _nobody)
     if options.kind in ("bmuf", "bmuf_nesterov"):
         auto = options.block_momentum == "auto"
         eta = bmuf.default_momentum(workers) if auto else float(options.block_momentum)
@@ -45,7 +46,7 @@ def rule_for(options: CombineOptions, workers: int) -> CombineRule:
 
         return CombineRule("sum", _zero_delta, step, _nobody)
     kind = options.kind
-    return CombineRule("pair", _stateless, _take_mean, lambda worker, turn: gossip.partner(kind, worker, turn, workers))
+    return CombineRule("pair", _stateless, None, lambda worker, turn: gossip.partner(kind, worker, turn, workers))
 
 
 def vectors_sent(options: CombineOptions, workers: int) -> tuple[float, float]:
@@ -65,10 +66,6 @@ def _stateless(model: Tensor) -> RuleState:
 
 def _zero_delta(model: Tensor) -> RuleState:
     return {"delta": flat.zeros(len(model), model.dtype)}
-
-
-def _take_mean(state: RuleState, start: Tensor, mean: Tensor) -> tuple[RuleState, Tensor, Tensor]:
-    return state, mean, mean
 
 
 def _nobody(worker: int, turn: int) -> None:

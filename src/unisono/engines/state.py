@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from unisono.core.flat import Layout
@@ -156,8 +157,8 @@ def load_combined(
 ) -> Combined:
     """Read `{i}.combine.safetensors`.
 
-    With `worker` only what that worker needs to start; without, what the next combination needs, which is all but the
-    starts of single workers and the shared optimiser state; with `everything` those too.
+    With `worker` only what that worker needs to start, no model; without, what the next combination needs, which is
+    all but the starts of single workers and the shared optimiser state; with `everything` those too.
     """
     file = TensorFile(path, kind=KIND, layout=layout)
     if file.iteration != state.iteration:
@@ -174,5 +175,8 @@ def load_combined(
         return combined
     own = f"start.{worker}"
     start = own if own in file.names else "start" if "start" in file.names else "model"
-    shared = {name: file.get(name) for name in file.names if name.startswith("optimiser.")}
-    return combined_from({"model": file.get(start)} | shared, (), False)
+    shared = {name.removeprefix("optimiser."): file.get(name) for name in file.names if name.startswith("optimiser.")}
+    # The start is looked at when the worker copies it: no vector of its own in between.
+    nothing = torch.empty(0)
+    starts = Lazy({worker: partial(file.look, start)})
+    return Combined(model=nothing, start=nothing, starts=starts, optimiser=shared)
