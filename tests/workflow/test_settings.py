@@ -155,8 +155,6 @@ def test_identity_leaves_out_how_a_run_is_carried_out():
     assert short == one | {"precision": "bf16"} and "precision" not in one, "older results keep their config"
     assert study.identity(main(seed=2), SCHEMA) != one
     assert "engine" not in json.dumps(one)
-    short = study.identity(main(resources={"precision": "bf16"}), SCHEMA)
-    assert short == one | {"precision": "bf16"} and "precision" not in one, "older results keep their config"
     assert study.compact(one) == json.dumps(one, sort_keys=True, separators=(",", ":"))
 
 
