@@ -14,6 +14,7 @@ from unisono.engines.comm import Alone
 from unisono.engines.finish import Outputs, finish
 from unisono.engines.initial import initial_parameters
 from unisono.engines.jobs import WorkerFiles, combine_job, train_job
+from unisono.engines.place import CPU
 from unisono.engines.run import make_network, make_run
 from unisono.engines.state import read_state, save_combined, write_state
 from unisono.schedule import build_plan, write_plan
@@ -139,14 +140,14 @@ class Task:
             self.combine(i)
         return self.finish()
 
-    def block(self, first=0, last=None, comm=None, **options):
+    def block(self, first=0, last=None, comm=None, place=CPU, **options):
         """Run a block of iterations in this process (engine `virtual`)."""
         values = {"checkpoint_s": 1e9, "interrupted": Interrupted()} | options
         block = Block(
             first=first, last=self.last if last is None else last, iterations_dir=self.iterations,
             state_dir=self.folder / "state", **values,
         )  # fmt: skip
-        train_block(self.run, self.settings, self.plan, self.train, self.dev, comm or Alone(), block)
+        train_block(self.run, self.settings, self.plan, self.train, self.dev, comm or Alone(), block, place)
 
     def virtual(self, **options):
         self.initialise()

@@ -213,3 +213,15 @@ def test_a_run_in_bf16_is_another_run_near_the_same_end_and_says_where_it_comput
 def test_bf16_is_the_same_in_every_engine(tmp_path):
     settings = config(optimiser__kind="ng_online") | {"precision": "bf16"}
     assert Task(tmp_path / "a", settings).virtual() == Task(tmp_path / "b", settings).jobs()
+
+
+def test_a_deferred_run_ends_where_an_ordinary_one_does(tmp_path):
+    settings = config(optimiser__kind="ng_online", parallel__combine="bmuf", parallel__workers=3)
+    plain, other = Task(tmp_path / "a", settings), Task(tmp_path / "b", settings)
+    plain.virtual()
+    other.initialise()
+    other.block(place=DEFERRED)
+    other.finish()
+    ends = [json.loads((task.folder / "final.json").read_text()) for task in (plain, other)]
+    objectives = [end["candidates"]["last"]["objective_dev"] for end in ends]
+    assert objectives[1] == pytest.approx(objectives[0], abs=1e-4)

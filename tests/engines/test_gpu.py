@@ -1,0 +1,173 @@
+"""On a GPU: agreement with the CPU within the tolerances that stand here. Where there is none, all is skipped."""
+
+import json
+
+import pytest
+import torch
+from miniature import Interrupted, Task, config
+
+from unisono.core import flat, products
+from unisono.data.frames import load_window
+from unisono.data.loader import Slice
+from unisono.engines.initial import initial_parameters
+from unisono.engines.place import CPU, place_for
+from unisono.engines.replay import Replay
+from unisono.engines.run import make_loader, make_optimiser
+from unisono.engines.worker import Task as Work
+from unisono.engines.worker import Worker
+
+pytestmark = pytest.mark.gpu
+WORK = Work(2, Slice(1, -1, 64, 960), 32, 0.004, 1.0)  # 28 minibatches
+# Largest distance between the ends, over the way that the CPU went.
+FLOAT32, SHORT, REPEATED = 2e-3, 0.1, 1e-5
+
+
+@pytest.fixture
+def gpu():
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    yield place_for("cuda", 0, "float32")
+    products.allow_tf32("float32")
+
+
+def worker_on(task, place, capture=True):
+    worker = Worker(1, task.network, make_optimiser(task.run, task.network), 3, place)
+    if not capture:
+        worker._replay = Replay(worker.optimiser.skip, None)
+    worker.params.copy_(initial_parameters(task.run, task.train, None))
+    return worker
+
+
+def train(task, place, keep=False, **options):
+    """Return the worker, the way its parameters went, and its stats."""
+    worker = worker_on(task, place, **options)
+    begun = worker.params.clone()
+    with make_loader(task.run, task.train, task.plan, place=place, keep=keep) as loader:
+        stats = worker.run(WORK, loader)
+    return worker, worker.params - begun, stats
+
+
+def distance(found, wanted):
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize("nonlinearity", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("limit", ["none", "nnet3", "nnet2"])
+@pytest.mark.parametrize("kind", ["sgd", "ng_online", "ng_simple"])
+def test_it_agrees_with_the_cpu(tmp_path, gpu, kind, limit, nonlinearity):
+    changes = {"kind": kind, "max_change__kind": limit, "max_change__per_layer": 0.02}
+    settings = config(**{f"optimiser__{k}": v for k, v in changes.items()}, network__nonlinearity=nonlinearity)
+    task = Task(tmp_path, settings)
+    _, wanted, said = train(task, CPU)
+    worker, found, stats = train(task, gpu)
+    assert worker.params.device.type == "cpu" and worker.params.is_pinned()
+    assert distance(found, wanted) < FLOAT32
+    assert stats.objective_sum == pytest.approx(said.objective_sum, rel=1e-4)
+    assert abs(stats.correct - said.correct) <= 0.01 * said.frames
+    assert stats.device == torch.cuda.get_device_name(0) and stats.finite and stats.complete
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize("kind", ["sgd", "ng_online"])
+def test_shorter_products_stay_near(tmp_path, gpu, kind, precision):
+    settings = config(optimiser__kind=kind)
+    _, wanted, _ = train(Task(tmp_path / "a", settings), CPU)
+    place = place_for("cuda", 0, precision)
+    _, found, _ = train(Task(tmp_path / "b", settings | {"precision": precision}), place)
+    assert 0.0 < distance(found, wanted) < SHORT
+
+
+def test_bf16_products_are_those_of_the_cpu(gpu):
+    generator = torch.Generator().manual_seed(1)
+    a, b, target = (flat.matrix(96, 65, torch.empty(0)).copy_(torch.randn(96, 65, generator=generator)) for _ in "abc")
+    wanted, out = flat.matrix(96, 96, a), flat.matrix(96, 96, a.to(gpu.device))
+    products.product(a, b.t(), wanted, "bf16")
+    products.product(a.to(gpu.device), b.to(gpu.device).t(), out, "bf16")
+    torch.testing.assert_close(out.cpu(), wanted, rtol=1e-5, atol=1e-4)
+    error = torch.randn(96, 96, generator=generator)
+    moved = flat.matrix(96, 65, a.to(gpu.device)).copy_(target)
+    products.add_product_(target, error.t(), a, -0.1, 1.0, "bf16")
+    products.add_product_(moved, error.to(gpu.device).t(), a.to(gpu.device), -0.1, 1.0, "bf16")
+    torch.testing.assert_close(moved.cpu(), target, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("kind", ["sgd", "ng_online"])
+def test_graphs_are_the_eager_steps(tmp_path, gpu, kind, precision):
+    task = Task(tmp_path, config(optimiser__kind=kind, optimiser__max_change__kind="nnet3") | {"precision": precision})
+    eager, wanted, said = train(task, gpu, capture=False)
+    replayed, found, stats = train(task, gpu)
+    assert replayed._replay._captured is not None and eager._replay._captured is None
+    assert distance(found, wanted) < REPEATED
+    assert stats.objective_sum == pytest.approx(said.objective_sum, rel=1e-6) and stats.frames == said.frames
+    states = eager.optimiser.state(), replayed.optimiser.state()
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0] if k.endswith(".t")), "each step is counted"
+
+
+def test_a_graph_sees_another_rate_and_another_start(tmp_path, gpu):
+    task = Task(tmp_path, config())
+    one, other = worker_on(task, gpu), worker_on(task, gpu, capture=False)
+    with make_loader(task.run, task.train, task.plan, place=gpu, keep=True) as loader:
+        for worker in (one, other):
+            worker.run(WORK, loader)
+            worker.params.mul_(0.5)
+            worker.run(WORK._replace(iteration=3, rate=0.001), loader)
+    assert distance(one.params, other.params) < REPEATED
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimiser__kind": "ng_online"}, {"network__dropout": 0.3}])
+def test_stopped_saved_and_restored_it_ends_at_the_same_place(tmp_path, gpu, changes):
+    task = Task(tmp_path, config(**changes))
+    whole, wanted, said = train(task, gpu)
+    broken, other = worker_on(task, gpu), worker_on(task, gpu)
+    begun = broken.params.clone()
+    with make_loader(task.run, task.train, task.plan, place=gpu) as loader:
+        assert not broken.run(WORK, loader, Interrupted(13)).complete
+        other.params.fill_(7.0)
+        other.restore(broken.save())
+        stats = other.run(WORK, loader)
+    assert stats.complete and distance(other.params - begun, wanted) < REPEATED
+    assert stats.objective_sum == pytest.approx(said.objective_sum, rel=1e-6)
+    # What a GPU leaves behind, a CPU can go on from.
+    own = worker_on(task, CPU)
+    own.restore(whole.save())
+    with make_loader(task.run, task.train, task.plan) as loader:
+        assert own.run(WORK._replace(iteration=3), loader).finite
+
+
+def test_data_on_the_card_and_fetched_are_the_same(tmp_path, gpu):
+    task = Task(tmp_path, config())
+    kept = gpu.resident(task.train, task.run.network.context)
+    assert kept is not None and kept._rows.is_cuda
+    with make_loader(task.run, task.train, task.plan) as loader:
+        order = loader.order(0, -1)
+    width = (sum(task.run.network.context) + 1) * task.train.dim
+    for number in order.windows(0, len(order)):
+        begin, end = order.span(number)
+        found = []
+        fetched = load_window(task.train, order, number, task.run.network.context)
+        for window, device in (
+            (kept.window(order, number), gpu.device),
+            (fetched.pinned(), gpu.device),
+            (fetched, "cpu"),
+        ):
+            x = torch.empty(end - begin, width, device=device)
+            ids = torch.empty(end - begin, dtype=torch.int64, device=device)
+            window.gather(0, end - begin, x, ids)
+            found.append((x.cpu(), ids.cpu()))
+        assert all(torch.equal(x, found[0][0]) and torch.equal(ids, found[0][1]) for x, ids in found)
+    assert distance(train(task, gpu, keep=True)[1], train(task, gpu, keep=False)[1]) < REPEATED
+
+
+def test_a_whole_run_ends_where_that_of_the_cpu_does(tmp_path, gpu):
+    settings = config(optimiser__kind="ng_online", parallel__combine="bmuf", parallel__workers=3)
+    plain, fast = Task(tmp_path / "cpu", settings), Task(tmp_path / "gpu", settings)
+    plain.virtual()
+    fast.initialise()
+    fast.block(place=gpu)
+    fast.finish()
+    ends = [json.loads((task.folder / "final.json").read_text()) for task in (plain, fast)]
+    assert ends[0]["devices"] == ["cpu"] and ends[1]["devices"] == [torch.cuda.get_device_name(0)]
+    assert ends[0]["config"] == ends[1]["config"]
+    objectives = [end["candidates"]["last"]["objective_dev"] for end in ends]
+    assert objectives[1] == pytest.approx(objectives[0], abs=0.02)
