@@ -3,6 +3,7 @@
 # Never fails: a tool that is missing afterwards costs skipped tests, which pytest's closing lines name.
 missing=()
 [ -x /usr/lib/sctk/bin/sclite ] || missing+=(sctk)
+command -v irstlm >/dev/null || missing+=(irstlm)
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
     echo "tests: not installed, tests that need them are skipped: ${missing[*]}" >&2
