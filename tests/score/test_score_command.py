@@ -61,6 +61,12 @@ def test_score_writes_its_five_files(folder):
     ]  # fmt: skip
 
 
+def test_a_setting_tuned_on_another_system_has_no_wer_on_dev(folder):
+    assert score(folder, "--tuned-elsewhere", "tune.json").returncode == 0
+    result = json.loads((folder / "out/wer.json").read_text())
+    assert (result["dev_wer"], result["lm_weight"], result["word_insertion_penalty"]) == (None, 20.0, 4.0)
+
+
 def test_wer_text_holds_kaldis_lines_the_table_and_the_alignments(folder):
     assert score(folder).returncode == 0
     text = (folder / "out" / "wer.txt").read_text()

@@ -37,15 +37,14 @@ def test_config_resolves(workspace, path):
     assert process.returncode == 0, process.stdout[-3000:]
     jobs = jobs_of(process.stdout)
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert jobs["features"] == 6 * config["corpus"].get("shards", 4)
     if "study" in config:
         assert "config: " not in process.stdout, "no note and no warning"
         return
+    assert jobs["features"] == 6 * config["corpus"].get("shards", 4)
     assert jobs["finish"] == len(config.get("runs") or ["main"])
     assert f"results/{config['name']}/report/summary.txt" in process.stdout
 
 
-def test_the_demo_is_the_default_and_leaks_into_no_other(workspace):
 @pytest.mark.parametrize(
     ("name", "cells", "decoded"),
     [("natural-gradient", 6, 6), ("averaging-frequency", 8, 3), ("bmuf-ema", 8, 6), ("gossip", 4, 0)],
@@ -72,6 +71,7 @@ def test_studies_share_what_lies_before_training():
     assert all({key: config[key] for key in before} == {key: configs[0][key] for key in before} for config in configs)
 
 
+def test_the_demo_is_the_default_and_leaks_into_no_other(workspace):
     own = workspace.config("own.yaml", "name: own\n")
     assert "results/demo/report/summary.txt" in workspace.run("--dry-run", config=None).stdout
     output = workspace.run("--dry-run", config=own).stdout

@@ -26,7 +26,7 @@ def read(path):
 
 def test_study(copied):
     mine = copied.config("study.yaml", STUDY)
-    page = copied.folder / "docs/results/small/README.md"
+    page = copied.folder.joinpath("docs", "results", "small", "README.md")
     page.parent.mkdir(parents=True)
     page.write_text("by hand\n")
     both = [*copied.command()[-1:], mine]

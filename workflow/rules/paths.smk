@@ -10,6 +10,8 @@ from snakemake.io import report as reported
 
 from unisono import grid
 
+# What a study writes; the pictures last.
+STUDY_FILES = ["results.json", "cells.csv", "pairs.csv", "curves.csv", "cost.csv", "curves.svg", "final.svg"]
 # Of a Kaldi data directory; the first three must be there.
 KALDI_FILES = ("wav.scp", "text", "utt2spk", "segments", "spk2gender")
 
@@ -170,6 +172,13 @@ def training_pages():
         for run in RUNS
         for page, shows in pages.items()
     ]
+
+
+def study_files(wildcards):
+    """Return the results of the study. Raises WorkflowError where the config has none."""
+    if not STUDY:
+        raise WorkflowError("config: study: missing: this config has no section `study`: see config/studies/")
+    return [f"docs/results/{STUDY['name']}/{name}" for name in STUDY_FILES]
 
 
 def run_files(*names):

@@ -55,9 +55,9 @@ DEVICE = SHARED["resources"]["device"]
 # What the plan does over an unfinished run of another number of workers.
 OTHER_WORKERS = "redeal" if SHARED["resources"]["redeal"] else "refuse"
 SHARDS = range(SHARED["corpus"]["shards"])
-SYSTEMS = [f"gmm/{system}" for system in SHARED["decode"]["systems"]]
 # The grid that the runs come from, null where there is none.
 STUDY = SHARED["study"]
+SYSTEMS = [f"gmm/{system}" for system in SHARED["decode"]["systems"]]
 # Whose tree and alignment the network takes; `dnn`: those of another config's network.
 ALIGN = "dnn" if SHARED["hmm"]["align_with"] else SHARED["hmm"]["align"]
 # The splits whose frames the network learns from.

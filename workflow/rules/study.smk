@@ -6,18 +6,6 @@ Provides: docs/results/{study}/ below the working directory, beside a page writt
 
 import json
 
-STUDY_FILES = [
-    *["results.json", "cells.csv", "pairs.csv", "curves.csv", "cost.csv"],
-    *["curves.svg", "final.svg"],
-]
-
-
-def study_files(wildcards):
-    """Return the results of the study. Raises WorkflowError where the config has none."""
-    if not STUDY:
-        raise WorkflowError("config: study: missing: this config has no section `study`: see config/studies/")
-    return [f"docs/results/{STUDY['name']}/{name}" for name in STUDY_FILES]
-
 
 rule study_results:
     """Gather the runs of a study: each cell over its seeds, pairs of cells, plots."""

@@ -11,7 +11,7 @@
 | missing | utterances that have no hypothesis (counted as all deletions) |
 | ci95 | [low, high], fractions |
 | ci_method | how the interval was made, in words |
-| dev_wer | fraction, at the chosen setting; null where nothing was tuned |
+| dev_wer | fraction, at the chosen setting; null where nothing was tuned, or only another system was |
 | lm_weight | 1 / acoustic scale; null where nothing was tuned |
 | word_insertion_penalty | nats a word; null where nothing was tuned |
 """

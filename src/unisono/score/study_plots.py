@@ -46,8 +46,8 @@ def curves(path: str | Path, cells: Sequence[Cell], courses: Mapping[str, Rows])
 def final(path: str | Path, results: Mapping[str, Any]) -> None:
     """Where each cell ended: whole-dev objective, and beside it test WER where it was decoded.
 
-    Small: each seed. Large: the mean, with its 95 % interval over seeds. What is far below the rest is put at the edge
-    with its number.
+    A stroke: each seed. A sign: the mean, with its 95 % interval over seeds. What is far below the rest is put at the
+    edge with its number.
     """
     cells = results["cells"]
     decoded = any("wer" in numbers for cell in cells.values() for numbers in cell["candidates"].values())
@@ -97,7 +97,7 @@ def _dots(axes: Axes, found: Sequence[tuple[float, Mapping[str, Any]]], scale: f
     color, marker = CANDIDATES[name]
     seeds = [(scale * value, y) for y, numbers in found for value in numbers["values"] if value is not None]
     if seeds:
-        axes.plot(*zip(*seeds, strict=True), ".", color=color, markersize=4, alpha=0.5)
+        axes.plot(*zip(*seeds, strict=True), "|", color=color, markersize=8)
     means = [(scale * numbers["mean"], y) for y, numbers in found if numbers["mean"] is not None]
     if means:
         axes.plot(*zip(*means, strict=True), marker, color=color, markersize=6, label=name)
