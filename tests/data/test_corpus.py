@@ -153,6 +153,33 @@ def test_bad_audio_is_set_aside(corpus, name: str, keep: float | None, reason: s
     _aside(corpus, Path(name).stem, reason)
 
 
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
+def test_flac_damaged_in_the_middle_is_set_aside(corpus, place: float) -> None:
+    """One wrong byte somewhere: the header and the last sample are whole."""
+    corpus.sound("audio/u2.flac", 3.0)
+    path = corpus.folder / "audio/u2.flac"
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 0x55
+    path.write_bytes(data)
+    _aside(corpus, "u2", "not readable (")
+
+
+def test_a_recording_under_several_names_is_looked_at_once(corpus, monkeypatch) -> None:
+    (corpus.folder / "audio/u3.wav").unlink()
+    os.link(corpus.folder / "audio/u1.wav", corpus.folder / "audio/u3.wav")
+    (corpus.folder / "audio/d1.flac").write_bytes(b"no audio")
+    (corpus.folder / "audio/t1.wav").unlink()
+    (corpus.folder / "audio/t1.wav").symlink_to("d1.flac")
+    corpus.rows.append("t2\tdora\taudio/u2.flac\tTWO\ttest")
+    corpus.rows.append("d2\tcarl\taudio/u2.flac\tTWO\tdev")
+    looked = []
+    monkeypatch.setattr("unisono.data.corpus.inspect", lambda path: looked.append(path.name) or inspect(path))
+    facts = corpus.build()
+    assert len(looked) == 3 and len(set(looked)) == 3
+    assert [q["utterance_id"] for q in facts["quarantined"]] == ["d1", "t1"]
+    assert [u.duration_s for u in read_table(corpus.out / "train.tsv")] == [0.1, 0.2, 0.1]
+
+
 def test_audio_without_samples_is_set_aside(corpus) -> None:
     corpus.sound("audio/u3.wav", 0.0)
     _aside(corpus, "u3", "empty (no samples)")
@@ -300,7 +327,7 @@ def test_a_damaged_table_of_ours_is_named(corpus) -> None:
     good = path.read_text()
     for old, new, message in [
         ("u2\t", "u0\t", "line 3: not sorted"),
-        ("\t0.3000\t", "\tlong\t", "line 4: shard or duration_s"),
+        ("\t0.3000\t", "\tlong\t", "line 4: shard, duration_s or speed"),
         ("utterance_id", "id", "line 1: column 'utterance_id' is missing"),
     ]:
         path.write_text(good.replace(old, new))

