@@ -1,6 +1,8 @@
 """Puts the tests' own helper on the path, and spares the disk."""
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,3 +29,40 @@ def task(tmp_path):
     made = miniature.Task(tmp_path, miniature.SETTINGS)
     made.initialise()
     return made
+
+
+SPOKEN = """
+corpus:
+  shards: 1
+  spoken: {train_sentences: 12, dev_sentences: 3, test_sentences: 1, train_voices: 3, dev_voices: 1, test_voices: 1}
+hmm: {align: mono, mono: {iterations: 4, gaussians: 80}}
+"""
+
+
+@pytest.fixture(scope="session")
+def spoken_frames(tmp_path_factory, root):
+    """A folder with train.h5 and dev.h5 of the embedded corpus: features of spoken sentences, aligned by monophones."""
+    pytest.importorskip("espeakng_loader")
+    folder = tmp_path_factory.mktemp("spoken")
+    (folder / "small.yaml").write_text(SPOKEN)
+    frames = Path("results/spoken_small/frames")
+    words = [
+        sys.executable, "-m", "snakemake", frames / "train.h5", frames / "dev.h5", "--snakefile", root / "Snakefile",
+        "--directory", folder, "--cores", "2", "--configfile", root / "config/spoken_small.yaml", folder / "small.yaml",
+    ]  # fmt: skip
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder / frames
+
+
+@pytest.fixture
+def spoken_task(spoken_frames):
+    """Make a task on the spoken frames: spoken_task(folder, settings)."""
+
+    def make(folder, settings):
+        folder.mkdir()
+        for name in ("train.h5", "dev.h5"):
+            shutil.copy(spoken_frames / name, folder / name)
+        return miniature.Task(folder, settings)
+
+    return make

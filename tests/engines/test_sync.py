@@ -37,12 +37,12 @@ def arguments(task, engine="sync", **flags):
     return found
 
 
-def equal_under_mpi(tmp_path, mpirun, env, cases):
+def equal_under_mpi(tmp_path, mpirun, env, spoken_task, cases):
     tasks, wanted = [], []
     for number, case in enumerate(cases):
         settings = settings_of(*case)
-        wanted.append(Task(tmp_path / f"{number}.virtual", settings, 30).virtual())
-        tasks.append(Task(tmp_path / f"{number}.sync", settings, 30))
+        wanted.append(spoken_task(tmp_path / f"{number}.virtual", settings).virtual())
+        tasks.append(spoken_task(tmp_path / f"{number}.sync", settings))
         tasks[-1].initialise()
     script = Path(__file__).parent / "sync_runs.py"
     done = mpirun(4, ["-m", "mpi4py", script, *[task.folder for task in tasks]], timeout=900, env=env)
@@ -51,13 +51,13 @@ def equal_under_mpi(tmp_path, mpirun, env, cases):
         assert task.finish() == want, case
 
 
-def test_sync_writes_the_bytes_of_virtual(tmp_path, mpirun, python_path):
-    equal_under_mpi(tmp_path, mpirun, python_path, COVERING)
+def test_sync_writes_the_bytes_of_virtual(tmp_path, mpirun, python_path, spoken_task):
+    equal_under_mpi(tmp_path, mpirun, python_path, spoken_task, COVERING)
 
 
 @pytest.mark.slow
-def test_sync_writes_the_bytes_of_virtual_everywhere(tmp_path, mpirun, python_path):
-    equal_under_mpi(tmp_path, mpirun, python_path, FULL)
+def test_sync_writes_the_bytes_of_virtual_everywhere(tmp_path, mpirun, python_path, spoken_task):
+    equal_under_mpi(tmp_path, mpirun, python_path, spoken_task, FULL)
 
 
 MEANS = """
