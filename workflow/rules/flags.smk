@@ -93,6 +93,11 @@ def ranks(wildcards):
     return number if isinstance(number, int) else number["final"]
 
 
+def cores_of_ranks(wildcards):
+    """Return the cores that all ranks of a run keep busy; snakemake takes no more than its --cores."""
+    return ranks(wildcards) * THREADS
+
+
 def final_model(wildcards):
     """Return which of a run's models is its result."""
     return RUNS[wildcards.run]["final_model"]

@@ -66,7 +66,7 @@ rule train_sync:
         run=runs_with("sync"),
     conda:
         "../../envs/mpi.yaml"
-    threads: 8
+    threads: cores_of_ranks
     resources:
         first=block_begin,
         worker_threads=THREADS,
