@@ -11,6 +11,7 @@ from benchmarks.setting import Size, identity, settings
 from unisono.data.frames import FramesStore
 from unisono.data.loader import Slice
 from unisono.engines.initial import initial_parameters
+from unisono.engines.place import CPU, Place
 from unisono.engines.run import make_loader, make_network, make_optimiser, make_run
 from unisono.engines.worker import Task, Worker
 from unisono.nn.dnn import Dnn
@@ -27,15 +28,22 @@ class Ours:
     The shuffling window is as long as a block, so that each block pays for the loading of as much as it trains on.
     """
 
-    def __init__(self, store_path: Path, size: Size, optimiser: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        store_path: Path,
+        size: Size,
+        optimiser: dict[str, Any],
+        place: Place = CPU,
+        **sections: Any,
+    ) -> None:
         data = {"shuffle_window": size.steps * size.minibatch}
-        run = make_run(identity(settings(size, optimiser=optimiser, data=data)))
+        run = make_run(identity(settings(size, **{"optimiser": optimiser, "data": data, **sections})))
         store = FramesStore(store_path)
         plan = build_plan(store.lengths.tolist(), run.schedule, run.parallel, run.optimiser.minibatch)
         self.network: Dnn = make_network(run, store)
-        self.worker = Worker(0, self.network, make_optimiser(run, self.network), run.seed)
+        self.worker = Worker(0, self.network, make_optimiser(run, self.network), run.seed, place)
         self.worker.params.copy_(initial_parameters(run, store, None))
-        self._loader = make_loader(run, store, plan)
+        self._loader = make_loader(run, store, plan, place=place, keep=True)
         self._task = Task(0, Slice(0, -1, 0, store.frames), size.minibatch, run.optimiser.learning_rate, 1.0)
 
     def train(self, steps: int) -> None:

@@ -19,6 +19,8 @@ from benchmarks.setting import DIM, FULL, QUICK, write_store  # noqa: E402
 from benchmarks.targets import TARGETS, table  # noqa: E402
 from benchmarks.timing import Spread, paired, put, ratio  # noqa: E402
 
+from unisono.engines.place import Place  # noqa: E402
+
 RATIOS = {"sgd_gemm_fraction", "sgd_full_gemm_fraction", "ng_gemm_fraction", "ng_over_sgd", "sgd_over_eager"}
 
 
@@ -58,6 +60,41 @@ def test_the_quick_form_writes_flat_keys_and_a_table(tmp_path):
     for key in RATIOS:
         assert 0 < results[f"{key}_min"] <= results[key] <= results[f"{key}_max"] < math.inf
         assert any(line.startswith(f"{key} ") for line in said.splitlines())
+
+
+def test_without_a_gpu_its_part_says_so(monkeypatch, tmp_path):
+    from benchmarks import gpu
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.measure(tmp_path, QUICK) == {"gpu_note": "skipped: no GPU"}
+
+
+def test_the_gpu_part_forms_the_products_of_a_step_and_trains_it(store, monkeypatch, tmp_path):
+    """Its own lines, on the CPU: the clock is CUDA's, so that is all that stands in."""
+    from benchmarks import gpu
+
+    class Event:
+        def __init__(self, enable_timing):
+            self.record = self.synchronize = lambda: None
+
+        def elapsed_time(self, end):
+            return 10.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "pretended")
+    monkeypatch.setattr(gpu, "place_for", lambda device, index, precision: Place(torch.device("cpu"), True))
+    monkeypatch.setattr(gpu, "NETWORKS", {"gpu_small": (4, QUICK.width, QUICK.pdfs, QUICK.minibatch)})
+    monkeypatch.setattr(gpu, "WARM_UP", 1)
+    monkeypatch.setattr(gpu, "STEPS", 4)
+    monkeypatch.setattr(gpu, "BLOCKS", 2)
+    results = gpu.measure(tmp_path, QUICK)
+    assert results["gpu_small_bf16_ng_frames_per_s"] == 4 * QUICK.minibatch / 0.01
+    assert results["gpu_small_bf16_gemm_fraction"] == 1.0 and results["gpu"] == "pretended"
+    formed = gpu.products(4, QUICK.width, QUICK.pdfs, QUICK.minibatch, torch.device("cpu"))
+    with Products() as step:
+        Ours(store, QUICK, SGD).train(1)
+    assert len(formed) == len(step.names) == 14
 
 
 @pytest.mark.slow

@@ -157,7 +157,7 @@ def test_bf16_rounds_the_factors_and_nothing_else():
     torch.testing.assert_close(out.double(), exact, rtol=1e-5, atol=1e-5)
     assert float((out.double() - a.double() @ b.double().t()).abs().max()) > 1e-3, "nothing was rounded"
     target = torch.ones(30, 30)
-    products.add_product_(target, a, b.t(), -0.5, 1.0, "bf16")
+    products.add_product_(target, a, b.t(), -0.5, True, "bf16")
     torch.testing.assert_close(target.double(), 1.0 - 0.5 * exact, rtol=1e-5, atol=1e-5)
     for precision in ("float32", "tf32"):
         products.product(a, b.t(), out, precision)
@@ -180,3 +180,10 @@ def test_bf16_training_stays_near_float32_and_is_evaluated_in_float32(kind):
     net, _, params = training(kind)
     params.copy_(ends["bf16"][1])
     assert net.evaluate(next(batches(net, 1))).objective_sum == ends["bf16"][2]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_what_is_not_kept_is_overwritten(precision):
+    a, target = torch.eye(4), torch.full((4, 4), math.nan)
+    products.add_product_(target, a, a, -0.5, False, precision)
+    assert torch.equal(target, -0.5 * a)

@@ -86,8 +86,8 @@ def test_bf16_products_are_those_of_the_cpu(gpu):
     torch.testing.assert_close(out.cpu(), wanted, rtol=1e-5, atol=1e-4)
     error = torch.randn(96, 96, generator=generator)
     moved = flat.matrix(96, 65, a.to(gpu.device)).copy_(target)
-    products.add_product_(target, error.t(), a, -0.1, 1.0, "bf16")
-    products.add_product_(moved, error.to(gpu.device).t(), a.to(gpu.device), -0.1, 1.0, "bf16")
+    products.add_product_(target, error.t(), a, -0.1, True, "bf16")
+    products.add_product_(moved, error.to(gpu.device).t(), a.to(gpu.device), -0.1, True, "bf16")
     torch.testing.assert_close(moved.cpu(), target, rtol=1e-5, atol=1e-4)
 
 

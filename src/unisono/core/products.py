@@ -29,14 +29,16 @@ def product(a: Tensor, b: Tensor, out: Tensor, precision: Precision) -> None:
         torch.mm(_short(a).to(a.dtype), _short(b).to(b.dtype), out=out)
 
 
-def add_product_(target: Tensor, a: Tensor, b: Tensor, alpha: float, beta: float, precision: Precision) -> None:
-    """Set target [N, M] to beta target + alpha a b, in place."""
+def add_product_(target: Tensor, a: Tensor, b: Tensor, alpha: float, keep: bool, precision: Precision) -> None:
+    """Add alpha a b to target [N, M], in place; without `keep` overwrite what stood there."""
     if precision != "bf16":
-        target.addmm_(a, b, beta=beta, alpha=alpha)
+        target.addmm_(a, b, beta=1 if keep else 0, alpha=alpha)
     elif a.is_cuda:
-        torch.addmm(target, _short(a), _short(b), out_dtype=torch.float32, beta=beta, alpha=alpha, out=target)
+        # Not addmm: with another type of result it asks for other types of `target` from version to version of torch.
+        found = torch.mm(_short(a), _short(b), out_dtype=torch.float32)
+        target.add_(found, alpha=alpha) if keep else torch.mul(found, alpha, out=target)
     else:
-        target.addmm_(_short(a).to(a.dtype), _short(b).to(b.dtype), beta=beta, alpha=alpha)
+        target.addmm_(_short(a).to(a.dtype), _short(b).to(b.dtype), beta=1 if keep else 0, alpha=alpha)
 
 
 def _short(matrix: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def add_step_(
     if isinstance(rate, Tensor):
         error.mul_(rate)
         rate = 1.0
-    products.add_product_(target, error.t(), x, -rate, 1 if keep else 0, precision)
+    products.add_product_(target, error.t(), x, -rate, keep, precision)
 
 
 def add_decay_(target: Tensor, weight: Tensor, amount: Number) -> None:
