@@ -1,6 +1,7 @@
 """Public originals become the corpora of the ready-made configs: miniatures of their layouts, made of ours."""
 
 import gzip
+import shutil
 import subprocess
 import sys
 import zlib
@@ -11,8 +12,10 @@ import pytest
 import soundfile
 
 from unisono.data.audio import read_audio
-from unisono.data.originals import TABLES, bring, convert, plan
+from unisono.data.originals import ORIGINALS, TABLES, bring, convert, plan
 from unisono.errors import UserError
+
+CUT = ("utterances.tsv", "samples.tsv", "conversion.tsv")  # tables of which the miniatures have some rows only
 
 
 def _few(path: Path, name: str, out: Path, every: int) -> list[dict[str, str]]:
@@ -24,8 +27,8 @@ def _few(path: Path, name: str, out: Path, every: int) -> list[dict[str, str]]:
 
 def _tables(name: str, out: Path, every: int) -> dict[str, dict[str, dict[str, str]]]:
     (out / name).mkdir(parents=True)
-    names = ["utterances.tsv", "samples.tsv", *(["conversion.tsv"] if name == "speechocean762" else [])]
     (out / name / "lexicon.txt").write_text("ONE  W AH N\n")
+    names = [table for table in CUT if (TABLES / name / f"{table}.gz").exists()]
     found = {table: _few(TABLES / name, table, out / name, every) for table in names}
     return {table: {row["utterance_id"]: row for row in rows} for table, rows in found.items()}
 
@@ -76,6 +79,42 @@ def test_speechocean762_from_openslr(corpora_dir: Path, tmp_path: Path) -> None:
     samples[begin] += 1024
     soundfile.write(path, samples, rate, format="WAV")
     assert bring("speechocean762", tmp_path, tmp_path / "corpora", 1, tmp_path / "tables").different == [utt]
+
+
+def _noise_as_original(name: str, tables: dict[str, dict[str, dict[str, str]]], source: Path) -> None:
+    """Write noise under the names of the original's recordings, each as long as that."""
+    rate, rng = ORIGINALS[name][0], np.random.default_rng(1)
+    for utt, row in tables["samples.tsv"].items():
+        if change := tables.get("conversion.tsv", {}).get(utt):
+            path, length = source / change["source_file"], round(float(change["source_duration_s"]) * rate)
+        else:
+            speaker, digit, index = utt.split("_")
+            path, length = source / f"recordings/{digit}_{speaker}_{int(index)}.wav", int(row["samples"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, rng.integers(-999, 999, length).astype(np.int16), rate, format="WAV")
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("fsdd", "fsdd"), ("fsdd", "fsdd_published"), ("speechocean762", "speechocean762")],
+)
+def test_what_is_written_runs_with_the_config_as_it_is(root: Path, tmp_path: Path, name: str, config: str) -> None:
+    """Every file that the config names is there: table of speakers, lexicon, text, language model."""
+    rows = _tables(name, tmp_path / "tables", 1000)
+    for path in (TABLES / name).iterdir():
+        if path.name.removesuffix(".gz") not in CUT:
+            shutil.copy(path, tmp_path / "tables" / name)
+    _noise_as_original(name, rows, tmp_path / "original")
+    made = bring(name, tmp_path / "original", tmp_path / "corpora", 1, tmp_path / "tables")
+    assert made.recordings == len(made.different) == len(rows["utterances.tsv"])
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--snakefile", root / "Snakefile"]
+        + ["--directory", tmp_path, "--configfile", root / f"config/{config}.yaml"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0 and f"results/{config}/report/summary.txt" in done.stdout, done.stdout[-3000:]
 
 
 def test_halves_are_rounded_to_even_multiples() -> None:
