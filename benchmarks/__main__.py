@@ -54,10 +54,14 @@ def main() -> None:
             except RuntimeError as error:
                 failed = True
                 print(f"{name}: {error}", file=sys.stderr)
-    results["quick"] = int(arguments.quick)
-    if out is not None:
-        out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    print(table(results, TARGETS))
+    notes = {key.removesuffix("_note"): value for key, value in results.items() if key.endswith("_note")}
+    if any(isinstance(value, int | float) for value in results.values()):
+        results["quick"] = int(arguments.quick)
+        if out is not None:
+            out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        print(table(results, TARGETS))
+    for name, note in notes.items():
+        print(f"{name}: {note}")
     sys.exit(1 if failed else 0)
 
 

@@ -18,13 +18,14 @@ from unisono.engines.place import place_for
 NETWORKS = {"gpu_small": (4, 1024, 2000, 2048), "gpu_large": (6, 2048, 8850, 4096)}
 # A block is a slice as it is in training: a vector comes from the host and goes back to it.
 WARM_UP, STEPS, BLOCKS = 24, 128, 5
+NO_GPU = "skipped: no GPU is visible to torch: look at nvidia-smi, CUDA_VISIBLE_DEVICES and whether torch has CUDA"
 PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bf16")
 
 
 def measure(folder: Path, size: Size) -> Results:
     """Return <network>_<precision>[_ng]_frames_per_s and <network>_bf16[_ng]_gemm_fraction; a note where no GPU is."""
     if not torch.cuda.is_available():
-        return {"gpu_note": "skipped: no GPU"}
+        return {"gpu_note": NO_GPU}
     results: Results = {"gpu": torch.cuda.get_device_name(0), "cuda": str(torch.version.cuda)}
     for name, (layers, width, pdfs, minibatch) in NETWORKS.items():
         shape = size._replace(width=width, pdfs=pdfs, minibatch=minibatch, steps=STEPS // 4)

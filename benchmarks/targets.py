@@ -37,7 +37,7 @@ TARGETS = {
 
 def table(results: Results, targets: Mapping[str, Target]) -> str:
     """Return lines of key, median, range, target; keys with a target first, then all other numbers."""
-    others = [k for k in results if k not in targets and not k.endswith(("_min", "_max"))]
+    others = [k for k in results if k not in targets and not k.endswith(("_min", "_max", "_note"))]
     lines = [f"{'key':<28}{'median':>12}{'min':>12}{'max':>12}  target"]
     for key in [*(k for k in targets if k in results), *others]:
         value = results[key]

@@ -62,11 +62,18 @@ def test_the_quick_form_writes_flat_keys_and_a_table(tmp_path):
         assert any(line.startswith(f"{key} ") for line in said.splitlines())
 
 
-def test_without_a_gpu_its_part_says_so(monkeypatch, tmp_path):
-    from benchmarks import gpu
+def test_without_a_gpu_its_part_is_one_line_and_leaves_the_figures_of_others_alone(monkeypatch, tmp_path, capsys):
+    from benchmarks.__main__ import main
 
+    out = tmp_path / "results.json"
+    out.write_text('{"cpu": "another", "sgd_gemm_fraction": 0.97}')
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert gpu.measure(tmp_path, QUICK) == {"gpu_note": "skipped: no GPU"}
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "gpu", "--out", str(out)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert caught.value.code == 0 and line.startswith("gpu: skipped: no GPU is visible")
+    assert json.loads(out.read_text())["sgd_gemm_fraction"] == 0.97
 
 
 def test_the_gpu_part_forms_the_products_of_a_step_and_trains_it(store, monkeypatch, tmp_path):

@@ -88,6 +88,21 @@ def test_a_demanded_gpu_that_is_not_there_is_one_line(task, capsys, monkeypatch)
     assert line.startswith("unisono train-job: error: resources.device: cuda: no GPU is visible")
 
 
+def test_the_model_is_looked_at_in_the_same_precision_in_every_engine(tmp_path, monkeypatch):
+    """Rule combine tells CUDA what train-job tells it: under tf32 dev objectives are in TF32 under all engines."""
+    from unisono.__main__ import main
+
+    asked, task = [], Task(tmp_path, config() | {"precision": "tf32"})
+    task.initialise()
+    monkeypatch.setattr(place, "place_for", lambda device, index, precision: asked.append(precision) or CPU)
+    command = ["combine", "--iteration", "0", "--models", "m", "--worker-states", "s", "--stats", "missing.json"]
+    files = {"config": "config.json", "plan": "plan.json", "frames-train": "train.h5", "frames-dev": "dev.h5"}
+    for flag, name in files.items():
+        command += [f"--{flag}", str(task.folder / name)]
+    command += ["--combined", str(task.combined(-1)), "--state", str(task.state(-1)), "--out", "o", "--out-state", "p"]
+    assert main(command) == 2 and asked == ["tf32"]
+
+
 CASES = {
     "sgd": {},
     "ng": {"optimiser__kind": "ng_online", "optimiser__max_change__kind": "nnet3", "network__nonlinearity": "tanh"},

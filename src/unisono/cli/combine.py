@@ -47,5 +47,5 @@ def run(args: argparse.Namespace) -> None:
             workers=files,
             out=args.out,
             out_state=args.out_state,
-            place=place_for(args.device, 0, "float32"),  # for looking at the result
+            place=place_for(args.device, 0, settings.precision),  # for looking at the result
         )
