@@ -23,11 +23,13 @@ def pretend_corpus(workspace, path):
     names = [corpus[key] for key in ("table", "strings", "lm_text", "phones") if corpus.get(key)] + ["lexicon.txt"]
     files = [Path(corpus.get("dir", "")) / name for name in names]
     lm = config.get("lm", {})
-    files += [Path(corpus["dir"]) / config["report"]["speakers"]] if "report" in config else []
     files += [Path(lm["arpa"])] if isinstance(lm, dict) and lm.get("arpa") else []
     for file in files:
         (workspace.folder / "elsewhere" / file).parent.mkdir(parents=True, exist_ok=True)
         (workspace.folder / "elsewhere" / file).touch()
+    if report := config.get("report"):
+        heading = "\t".join(["speaker_id", *report["classes"]])
+        (workspace.folder / "elsewhere" / corpus["dir"] / report["speakers"]).write_text(heading + "\n")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

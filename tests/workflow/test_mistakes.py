@@ -1,6 +1,8 @@
 """A user's mistake is one line on the terminal and a return code that is not 0."""
 
+import numpy as np
 import pytest
+import soundfile
 
 
 def lines_with(text, output):
@@ -67,6 +69,38 @@ def test_error_of_a_command_is_on_the_terminal(workspace):
     found = lines_with("unisono corpus: error: ", process.stdout)
     assert found and "utterances.tsv" in found[0] and "split" in found[0], process.stdout[-3000:]
     assert "Traceback" not in process.stdout
+
+
+def test_a_table_of_speakers_without_a_column_is_named_before_work(workspace):
+    (workspace.folder / "corpora").mkdir()
+    table = workspace.folder / "corpora" / "s.tsv"
+    table.write_text("speaker_id\tgender\nanna\tf\n")
+    mine = workspace.config("mine.yaml", "name: mine\nreport: {speakers: s.tsv, classes: {age: 16}}\n")
+    process = workspace.run("--dry-run", config=mine)
+    line = "config: report.speakers: corpora/s.tsv: line 1: column 'age' is missing: it has speaker_id, gender"
+    assert process.returncode == 1 and len(lines_with(line, process.stdout)) == 1, process.stdout[-3000:]
+    table.write_bytes(b"\xef\xbb\xbfspeaker_id\tage\r\nanna\t9\r\n")
+    assert workspace.run("--dry-run", config=mine).returncode == 0
+
+
+def test_a_malformed_language_model_is_named_before_features_are_made(workspace):
+    folder = workspace.folder / "corpora" / "mine"
+    folder.mkdir(parents=True)
+    heading, rows = "utterance_id\tspeaker_id\tpath\ttranscript\tsplit", []
+    for split in ("train", "dev", "test"):
+        rows.append(f"{split}\t{split}\t{split}.wav\tYES\t{split}")
+        soundfile.write(folder / f"{split}.wav", np.arange(8000, dtype=np.int16), 8000)
+    (folder / "utterances.tsv").write_text("\n".join([heading, *rows]) + "\n")
+    (folder / "lexicon.txt").write_text("YES  Y EH S\n")
+    (folder / "lm.arpa").write_text("\\data\\\nngram 1=x\n")
+    mine = workspace.config(
+        "mine.yaml", "name: mine\ncorpus: {kind: table, dir: mine}\nlm: {kind: arpa, arpa: mine/lm.arpa}\n"
+    )
+    process = workspace.run(config=mine, cores=1)
+    assert process.returncode == 1
+    found = lines_with("unisono lm: error: ", process.stdout)
+    assert found and "lm.arpa: line 2: expected 'ngram N=COUNT'" in found[0], process.stdout[-3000:]
+    assert "Features" not in process.stdout and "Traceback" not in process.stdout
 
 
 def test_missing_corpus_is_named(workspace):

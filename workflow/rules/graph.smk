@@ -18,6 +18,8 @@ rule lm:
         results("logs/graph/lm.log"),
     benchmark:
         results("benchmarks/graph/lm.tsv")
+    # Before anything that takes long: a malformed ARPA file is said at once.
+    priority: 1
     conda:
         "../../envs/bootstrap.yaml"
     params:

@@ -45,9 +45,19 @@ def corpus_files(wildcards):
 def speaker_table(wildcards):
     """Return the table of speakers whose columns are classes in the report; nothing where none is named."""
     table = SHARED["report"]["speakers"]
-    folder = os.path.join(SHARED["corpora_dir"], SHARED["corpus"]["dir"])
-    remedy = "the path is read below corpus.dir"
-    return [present("report.speakers", os.path.join(folder, table), remedy)] if table else []
+    if not table:
+        return []
+    path = os.path.join(SHARED["corpora_dir"], SHARED["corpus"]["dir"], table)
+    present("report.speakers", path, "the path is read below corpus.dir")
+    # The report reads the table after hours of training; a wrong name of a column is seen now.
+    with open(path, encoding="utf-8-sig", errors="replace") as lines:
+        heading = lines.readline().rstrip("\n").split("\t")
+    for column in ["speaker_id", *SHARED["report"]["classes"]]:
+        if column not in heading:
+            raise WorkflowError(
+                f"config: report.speakers: {path}: line 1: column {column!r} is missing: it has {', '.join(heading)}"
+            )
+    return [path]
 
 
 def feature_shards(frontend, split):
