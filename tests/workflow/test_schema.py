@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from unisono import sense, study
+from unisono import grid, sense, study
 from unisono.data.corpus import CorpusOptions
 from unisono.data.features import FeatureOptions
 from unisono.nn.dnn import DnnOptions
@@ -98,13 +98,40 @@ def test_keys_outside_a_section_are_read_by_the_rules(path):
     assert re.search(rf"""\[["']{key}["']\]""", read), f"{path} is read by no rule"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.stem)
-def test_configs_are_valid(path):
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+def check(config):
     settings = study.resolve(config, SCHEMA)
     assert settings.notes == []
     study.check(settings.shared)
+    if settings.shared["study"]:
+        grid.check(settings.shared["study"], settings.runs)
     for run in settings.runs.values():
         assert list(jsonschema.Draft202012Validator(SCHEMA).iter_errors(run)) == []
         sense.check(run)
         assert json.loads(study.compact(study.identity(run, SCHEMA)))["seed"] == run["seed"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_configs_are_valid(path):
+    check(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def told(page):
+    """Return the configs that a page shows: blocks of YAML (no profile's), and `section: {...}` within a line."""
+    text = page.read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    inline = [yaml.safe_load(code) for code in re.findall(r"`(\w+: \{[^`]*\})`", text)]
+    blocks += [config for config in inline if config.keys() <= SCHEMA["properties"].keys()]
+    return [config for config in blocks if "set-resources" not in config]
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if told(page)], ids=lambda page: page.stem)
+def test_what_the_pages_show_is_valid(page):
+    for config in told(page):
+        check({"name": "own", **config})
+
+
+def test_pages_show_configs():
+    assert sum(len(told(page)) for page in PAGES) >= 12
