@@ -22,13 +22,19 @@ def section(name, unread):
     return {**SHARED[name], **{key: default[key] for key in unread}}
 
 
+def hmm_section(*unread):
+    """Return the `hmm` section; `word_position` is named only where it is on, so that older results stay."""
+    found = section("hmm", unread)
+    return found if found["word_position"] else {key: found[key] for key in found if key != "word_position"}
+
+
 def hmm_options(*unread):
     """Return the `hmm` section as JSON, with what this stage does not read at its default.
 
     `lda_mllt` is left out where it is not read; `align_with` always: only the rules read it.
     """
     left_out = {"align_with", *({"lda_mllt"} & set(unread))}
-    return study.compact({key: value for key, value in section("hmm", unread).items() if key not in left_out})
+    return study.compact({key: value for key, value in hmm_section(*unread).items() if key not in left_out})
 
 
 def tuning_options(*unread):
@@ -54,7 +60,8 @@ def gmm_features(wildcards):
 
 def recogniser_settings(wildcards):
     """Return the settings that using a recogniser needs, or that say what it is, as JSON."""
-    return study.compact({key: SHARED[key] for key in ("features", "hmm", "lm", "decode")})
+    sections = {key: SHARED[key] for key in ("features", "lm", "decode")}
+    return study.compact({**sections, "hmm": hmm_section()})
 
 
 def optional_flag(flag, name):

@@ -24,4 +24,5 @@ def run(args: argparse.Namespace) -> None:
         silence_probability=options.silence_probability,
         silence_states=options.silence_states,
         phone_states=options.phone_states,
+        word_position=options.word_position,
     )

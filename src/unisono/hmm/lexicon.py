@@ -2,7 +2,8 @@
 
 A language directory holds `words.txt` and `phones.txt` (Kaldi symbol tables, <eps> = 0), `L.fst` and
 `L_disambig.fst` (phones in, words out, OpenFST), `topo` (HMM topology), `lexicon.txt` (the validated input) and
-`lang.json`. Phones do not know their position in the word. Several pronunciations of a word are equally likely.
+`lang.json`. With `word_position` the phones in them are variants by position (`positions.py`), and `lang.json` tells
+which belong together. Several pronunciations of a word are equally likely.
 """
 
 import math
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from unisono.errors import UserError
 from unisono.files import atomic_path, read_json, write_json, write_text
 from unisono.hmm.libs import kaldifst
+from unisono.hmm.positions import position_facts, positioned
 from unisono.hmm.topology import topology_text
 
 EPSILON = "<eps>"
@@ -41,6 +43,8 @@ class Lang(NamedTuple):
     lexicon_disambig_fst: Path
     topology: str
     pronunciations: list[Pronunciation]
+    variants: list[list[int]]  # phones that share a root, as they differ in position only; empty without positions
+    positions: list[list[int]]  # phones of one position, which a tree may ask for; empty without positions
 
     @property
     def word_list(self) -> list[str]:
@@ -81,6 +85,7 @@ def write_lang(
     silence_probability: float,
     silence_states: int,
     phone_states: int,
+    word_position: bool = False,
 ) -> None:
     """Write the language directory.
 
@@ -91,6 +96,8 @@ def write_lang(
         raise UserError(f"hmm.silence_probability: {silence_probability} is not in [0, 1)")
     _check_symbols("hmm.silence_phone", "", [silence_phone])
     out = Path(directory)
+    if word_position:
+        lexicon = sorted(entry._replace(phones=positioned(entry.phones, silence_phone)) for entry in lexicon)
     marked, marks = add_disambiguation(lexicon)
     silence_mark = marks + 1
     spoken = sorted({phone for entry in lexicon for phone in entry.phones} - {silence_phone})
@@ -118,6 +125,7 @@ def write_lang(
             "num_phones": len(spoken) + 1,
             "num_words": len(words) - 2 - len(SENTENCE_MARKS),
             "num_pronunciations": len(lexicon),
+            **(position_facts({phone: phones[phone] for phone in spoken}) if word_position else {}),
         },
     )
 
@@ -137,6 +145,8 @@ def load_lang(directory: str | Path) -> Lang:
             lexicon_disambig_fst=folder / "L_disambig.fst",
             topology=(folder / "topo").read_text(encoding="utf-8"),
             pronunciations=read_lexicon(folder / "lexicon.txt"),
+            variants=[[int(i) for i in group] for group in facts.get("variants", [])],
+            positions=[[int(i) for i in group] for group in facts.get("positions", [])],
         )
     except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
         raise UserError(f"{directory}: not a language directory ({error!r}): run the stage lang again") from None

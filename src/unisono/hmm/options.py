@@ -56,5 +56,6 @@ class HmmOptions:
     retry_beam: float
     acoustic_scale: float
     seed: int
+    word_position: bool = False  # told only where it is on
     lda_mllt: LdaMlltOptions | None = None  # only its own stage is told
     align_with: AlignWithOptions | None = None  # no command is told: the rules know

@@ -20,7 +20,7 @@ from unisono.hmm.model import HmmModel, context_dependency, hmm_topology, transi
 from unisono.hmm.options import HmmOptions
 from unisono.hmm.parallel import map_shards
 from unisono.hmm.passes import Alignments, Corpus, prepare
-from unisono.hmm.tree import monophone_tree, to_kaldi
+from unisono.hmm.tree import leaves, monophone_tree, to_kaldi
 from unisono.hmm.tree_building import VARIANCE_FLOOR, build, merge
 from unisono.hmm.triphones import convert_ids, shard_stats, transition_table
 
@@ -79,11 +79,10 @@ def flat_model(lang: Lang, shards: Sequence[Shard], feature_options: dict[str, A
     total = np.sum([first for _, first, _ in sums], axis=0) / frames
     square = np.sum([second for _, _, second in sums], axis=0) / frames
     variance = np.maximum(square - total * total, VARIANCE_FLOOR)
-    states = phone_states(lang)
-    tree_bytes = to_kaldi(monophone_tree(states), 1, 0)
-    count = sum(states.values())
+    tree = monophone_tree(phone_states(lang), lang.variants)
+    count = len(set(leaves(tree)))
     gmms = gmm.single_gaussians(np.tile(total, (count, 1)), np.tile(variance, (count, 1)))
-    return _topology_model(tree_bytes, lang.topology, gmms, feature_options)
+    return _topology_model(to_kaldi(tree, 1, 0), lang.topology, gmms, feature_options)
 
 
 def _moments(frames: NDArray[np.float32]) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
@@ -128,7 +127,7 @@ def triphone_start(
     shards: Sequence[Shard],
     source: HmmModel,
     alignments: Sequence[NDArray[np.int32]],
-    leaves: int,
+    max_leaves: int,
     feature_options: dict[str, Any],
     processes: int,
 ) -> tuple[HmmModel, list[Alignments]]:
@@ -139,7 +138,8 @@ def triphone_start(
     independent = frozenset(lang.silence_ids)
     old = transition_table(source.transition_model)
     parts = map_shards(lambda i: shard_stats(shards[i], old, alignments[i], independent), len(shards), processes)
-    root, sums = build(merge(parts), phone_states(lang), lang.silence_ids, leaves)
+    states = phone_states(lang)
+    root, sums = build(merge(parts), states, lang.silence_ids, max_leaves, lang.variants, lang.positions)
     model = _topology_model(to_kaldi(root, 3, 1), lang.topology, initial_gmms(sums), feature_options)
     new = transition_table(model.transition_model)
     start = [

@@ -5,7 +5,7 @@ Questions ask for one of these positions, or for the state (position CLASS).
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from unisono.errors import UserError
@@ -66,16 +66,24 @@ def state_table(count: int, first_pdf: int) -> Table:
     return Table(CLASS, tuple(Leaf(first_pdf + state) for state in range(count)))
 
 
-def monophone_tree(states: Mapping[int, int]) -> Table:
+def shared_roots(phones: Iterable[int], variants: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """Return the sets of phones that share a root, in order: the `variants`, and each other phone by itself."""
+    known = {phone for group in variants for phone in group}
+    return sorted([*(tuple(group) for group in variants), *((phone,) for phone in phones if phone not in known)])
+
+
+def monophone_tree(states: Mapping[int, int], variants: Sequence[Sequence[int]] = ()) -> Table:
     """Build the tree of context width 1 in which each state of each phone has its own PDF.
 
-    `states` is the number of states by phone id; PDFs are numbered by phone and state.
+    `states` is the number of states by phone id; PDFs are numbered by phone and state. The phones of each set in
+    `variants` share theirs.
     """
     children: list[Node | None] = [None] * (max(states) + 1)
     first = 0
-    for phone in sorted(states):
-        children[phone] = state_table(states[phone], first)
-        first += states[phone]
+    for group in shared_roots(states, variants):
+        for phone in group:
+            children[phone] = state_table(states[group[0]], first)
+        first += states[group[0]]
     return Table(0, tuple(children))
 
 

@@ -3,7 +3,8 @@
 Statistics are sums over the frames of each event (left, phone, right, state). The likelihood of a set of events
 under one diagonal Gaussian is -n/2 (Σ_d log v_d + D (1 + log 2π)), with v floored at VARIANCE_FLOOR. Questions are
 sets of phones from bottom-up clustering; the leaf whose best question gains most is split next, and at the end
-leaves of one phone whose merging loses less than the last split gained become one.
+leaves of one phone whose merging loses less than the last split gained become one. Phones that differ only in their
+position in the word share a root; then a set of all phones of one position is a question, too.
 """
 
 import heapq
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unisono.hmm.tree import CLASS, Leaf, Node, Split, Table, state_table
+from unisono.hmm.tree import CLASS, Leaf, Node, Split, Table, shared_roots, state_table
 
 VARIANCE_FLOOR = 0.01
 MIN_GAIN = 300.0  # nats that a split must gain (Kaldi: build-tree --thresh)
@@ -32,6 +33,7 @@ class Questions(NamedTuple):
 
     phones: list[tuple[int, ...]]
     states: list[tuple[int, ...]]
+    own: list[tuple[int, ...]]  # of the phone itself, where several share a root
 
 
 def collect(events: NDArray[np.integer], frames: NDArray[np.floating]) -> TreeStats:
@@ -70,12 +72,15 @@ def likelihood(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return -0.5 * count * (np.log(variances).sum(axis=-1) + dim * (1.0 + np.log(2.0 * np.pi)))
 
 
-def phone_questions(stats: TreeStats, state: int) -> list[tuple[int, ...]]:
-    """Cluster the phones bottom-up by their frames of one state; each cluster met on the way is a question."""
+def phone_questions(stats: TreeStats, state: int, variants: Sequence[Sequence[int]] = ()) -> list[tuple[int, ...]]:
+    """Cluster the phones bottom-up by their frames of one state; each cluster met on the way is a question.
+
+    The phones of each set in `variants` stay together.
+    """
     chosen = stats.events[:, STATE] == state
-    phones = np.unique(stats.events[chosen, PHONE])
-    sums = [stats.sums[chosen & (stats.events[:, PHONE] == phone)].sum(axis=0) for phone in phones]
-    clusters: list[tuple[int, ...]] = [(int(phone),) for phone in phones]
+    seen = set(np.unique(stats.events[chosen, PHONE]).tolist())
+    clusters = [group for group in shared_roots(seen, variants) if seen & set(group)]
+    sums = [stats.sums[chosen & np.isin(stats.events[:, PHONE], group)].sum(axis=0) for group in clusters]
     questions = list(clusters)
     while len(clusters) > 2:
         one, two, _ = _cheapest_pair(np.stack(sums))
@@ -85,39 +90,54 @@ def phone_questions(stats: TreeStats, state: int) -> list[tuple[int, ...]]:
     return sorted(set(questions))
 
 
-def make_questions(stats: TreeStats, states: int) -> Questions:
-    """Make the questions: phone clusters by the middle state, and the states up to any number."""
-    return Questions(phone_questions(stats, states // 2), [tuple(range(n)) for n in range(1, states)])
+def make_questions(
+    stats: TreeStats, states: int, variants: Sequence[Sequence[int]] = (), positions: Sequence[Sequence[int]] = ()
+) -> Questions:
+    """Make the questions: phone clusters by the middle state, the states up to any number, and the `positions`."""
+    own = [tuple(group) for group in positions]
+    phones = phone_questions(stats, states // 2, variants) + own
+    return Questions(phones, [tuple(range(n)) for n in range(1, states)], own)
 
 
 def build(
-    stats: TreeStats, states: Mapping[int, int], fixed: Sequence[int], max_leaves: int
+    stats: TreeStats,
+    states: Mapping[int, int],
+    fixed: Sequence[int],
+    max_leaves: int,
+    variants: Sequence[Sequence[int]] = (),
+    positions: Sequence[Sequence[int]] = (),
 ) -> tuple[Table, NDArray[np.float64]]:
     """Build the tree; return its root and the statistics of each PDF [P, 1 + 2 D].
 
     `states` is the number of states by phone id. Phones in `fixed` (silence) have one PDF for each state whatever
-    the context, and so have phones without any frames. The others share one root for all states of a phone.
+    the context, and so have phones without any frames. The others share one root for all states of a phone, and the
+    phones of each set in `variants` share it, too; `positions` are further questions, for any phone of a triphone.
     `max_leaves` counts all leaves before merging; there are never fewer than the roots need.
     """
     seen = set(np.unique(stats.events[:, PHONE]).tolist())
-    grown = [phone for phone in sorted(states) if phone in seen and phone not in fixed]
-    plain = [phone for phone in sorted(states) if phone not in grown]
-    count = sum(states[phone] for phone in plain)
-    asked = make_questions(stats, max(states[phone] for phone in grown)) if grown else Questions([], [])
-    roots = {phone: _Grown(stats, np.flatnonzero(stats.events[:, PHONE] == phone), asked) for phone in grown}
+    groups = shared_roots(states, variants)
+    grown = [group for group in groups if seen & set(group) and group[0] not in fixed]
+    size = {group: states[group[0]] for group in groups}
+    count = sum(size[group] for group in groups if group not in grown)
+    asked = Questions([], [], [])
+    if grown:
+        asked = make_questions(stats, max(size[group] for group in grown), variants, positions)
+    roots = {group: _Grown(stats, np.flatnonzero(np.isin(stats.events[:, PHONE], group)), asked) for group in grown}
     last_gain = _grow(list(roots.values()), max_leaves - count)
     children: list[Node | None] = [None] * (max(states) + 1)
     sums: list[NDArray[np.float64]] = []
-    for phone in sorted(states):
-        if phone in roots:
-            groups = _merge_leaves([leaf.total for leaf in roots[phone].leaves()], last_gain)
-            numbers = {id(leaf): len(sums) + g for leaf, g in zip(roots[phone].leaves(), groups[0], strict=True)}
-            children[phone] = roots[phone].node(numbers)
-            sums += groups[1]
+    for group in groups:
+        if group in roots:
+            leaves = roots[group].leaves()
+            merged, totals = _merge_leaves([leaf.total for leaf in leaves], last_gain)
+            root = roots[group].node({id(leaf): len(sums) + g for leaf, g in zip(leaves, merged, strict=True)})
         else:
-            children[phone] = state_table(states[phone], len(sums))
-            own = stats.events[:, PHONE] == phone
-            sums += [stats.sums[own & (stats.events[:, STATE] == s)].sum(axis=0) for s in range(states[phone])]
+            root = state_table(size[group], len(sums))
+            own = np.isin(stats.events[:, PHONE], group)
+            totals = [stats.sums[own & (stats.events[:, STATE] == s)].sum(axis=0) for s in range(size[group])]
+        for phone in group:
+            children[phone] = root
+        sums += totals
     return Table(PHONE, tuple(children)), np.stack(sums)
 
 
@@ -139,6 +159,7 @@ class _Grown:
             (CLASS, STATE, self._asked.states),
             (LEFT, LEFT, self._asked.phones),
             (RIGHT, RIGHT, self._asked.phones),
+            (PHONE, PHONE, self._asked.own),
         ):
             if not sets:
                 continue
