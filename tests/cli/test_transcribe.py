@@ -112,6 +112,18 @@ def test_times_of_words(tones, exported, capsys):
         assert set(row) == {"utterance_id", "speaker_id", "path", "duration_s", "text", "complete", "words"}
 
 
+def test_phones_that_know_their_position_change_no_word_and_no_time(tones, positioned_tones, capsys, tmp_path):
+    """Their variants share all PDFs here, so that decoding, export and forced alignment must find the same."""
+    assert " a_E\n" in (positioned_tones / "hmm/lang/lexicon.txt").read_text(encoding="utf-8")
+    assert main(["export", str(positioned_tones / "runs/main"), str(tmp_path / "out")]) == 0
+    for name in ("runs/main/hyp.txt", "graph/lm.arpa"):
+        assert (positioned_tones / name).read_bytes() == (tones[0] / name).read_bytes()
+    table = ["--table", tones[0] / "data/test.tsv", "--format", "ctm"]
+    expected = unisono(capsys, "transcribe", *table, "--system", tones[0] / "runs/main")
+    assert len(expected.splitlines()) == sum(len(times) for _, times in tones[1].values())
+    assert unisono(capsys, "transcribe", *table, "--system", tmp_path / "out") == expected
+
+
 def test_real_time_factor_progress_and_out(tones, exported, capsys, tmp_path):
     folder, truth = tones
     capsys.readouterr()

@@ -14,6 +14,7 @@ from unisono.files import write_json
 from unisono.hmm import gmm, tree
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import HmmModel, save_model, transition_model
+from unisono.hmm.training import phone_states
 from unisono.nn.dnn import Dnn, DnnOptions
 from unisono.nn.model_file import save_model as save_network
 from unisono.options import from_dict
@@ -80,14 +81,15 @@ def make_recordings(folder):
     return truth
 
 
-def make_hmm(folder):
+def make_hmm(folder, word_position=False):
     """Write the language directory and a monophone HMM with three states a phone; its Gaussians mean nothing."""
     folder.joinpath("data", "lexicon.txt").write_text(
         "".join(f"{word}  {phones}\n" for word, phones in sorted(LEXICON.items())), encoding="utf-8"
     )
     shape = {"silence_phone": "SIL", "silence_probability": 0.5, "silence_states": 3, "phone_states": 3}
-    write_lang(folder / "hmm/lang", read_lexicon(folder / "data/lexicon.txt"), **shape)
-    root, topology = tree.monophone_tree(dict.fromkeys(range(1, 5), 3)), load_lang(folder / "hmm/lang").topology
+    write_lang(folder / "hmm/lang", read_lexicon(folder / "data/lexicon.txt"), **shape, word_position=word_position)
+    lang = load_lang(folder / "hmm/lang")
+    root, topology = tree.monophone_tree(phone_states(lang), lang.variants), lang.topology
     blob, gaussians = tree.to_kaldi(root, 1, 0), gmm.single_gaussians(np.zeros((12, 4)), np.ones((12, 4)))
     model = HmmModel(blob, topology, np.zeros(0, np.float32), gaussians)
     probabilities = np.array(transition_model(model.tree, topology).__getstate__()[-2], np.float32)
@@ -130,10 +132,10 @@ def call(*arguments):
     assert main([str(argument) for argument in arguments]) == 0, arguments
 
 
-def make(folder):
+def make(folder, word_position=False):
     """Make all that a finished run has below results/<name>, and the pipeline's own decoding runs/main/hyp.txt."""
     truth = make_recordings(folder)
-    make_hmm(folder)
+    make_hmm(folder, word_position)
     run = folder / "runs/main"
     run.mkdir(parents=True)
     make_network(folder, truth)

@@ -4,7 +4,12 @@ import json
 import re
 import time
 
+import numpy as np
 import pytest
+
+from unisono.hmm.lexicon import load_lang
+from unisono.hmm.model import load_model
+from unisono.hmm.tree import from_kaldi
 
 FINAL = "runs/main/final.safetensors"
 # From the alignments on everything must repeat byte for byte.
@@ -93,6 +98,7 @@ runs:
         ("decode: {acoustic_scales: [0.1]}", {"tune_dnn", "decode_dnn"}, {"tune_gmm", "decode_gmm"}),
         ("decode: {systems: [mono, tri]}", {"tune_gmm", "decode_gmm", "graph"}, {"tune_dnn", "decode_dnn"}),
         ("seed: 5", {"configure", "plan"}, {"train_tri", "frames", "tune_gmm"}),
+        ("hmm: {word_position: true}", {"lang", "train_mono", "train_tri", "graph"}, {"features", "corpus"}),
         ("hmm: {tri: {leaves: 90}}", {"train_tri", "frames"}, {"train_mono", "features", "corpus"}),
         ("features: {deltas: 1}", {"features", "frames"}, {"train_mono", "train_tri", "corpus"}),
         ("resources: {hang_timeout_s: 10}", set(), {"configure", "finish", "tune_gmm"}),
@@ -119,6 +125,24 @@ def test_speed_perturbation_adds_frames_and_leaves_the_gmms_alone(finished, copi
     frames = [json.loads((w.results / "frames/frames.json").read_text())["train"] for w in (finished, copied)]
     assert frames[1]["utterances"] == 3 * frames[0]["utterances"]
     assert frames[1]["frames"] / frames[0]["frames"] == pytest.approx(1 / 0.9 + 1 + 1 / 1.1, abs=0.02)
+
+
+def test_phones_that_know_their_position(finished, copied):
+    """One key: words come out of monophones with the same PDFs and of a tree with shared roots that asks for positions."""
+    settings = json.loads((finished.results / "runs/main/recogniser.json").read_text())["settings"]
+    assert "word_position" not in settings["hmm"], "results from before there was the key would run again"
+    mine = copied.config("mine.yaml", "hmm: {word_position: true}\n")
+    wanted = copied.results.relative_to(copied.folder) / "gmm/tri/wer.json"
+    process = copied.run(wanted, config=[*copied.command()[-1:], mine])
+    assert process.returncode == 0, process.stdout[-6000:]
+    wer = json.loads((copied.results / "gmm/tri/wer.json").read_text())
+    assert wer["words"] > 100 and wer["wer"] < 0.3
+    lang, tri = load_lang(copied.results / "hmm/lang"), load_model(copied.results / "hmm/tri/model.h5")
+    roots = from_kaldi(tri.tree_bytes)[0].children
+    assert all(roots[phone] == roots[group[0]] for group in lang.variants for phone in group)
+    assert any(np.array(group, "<i4").tobytes() in tri.tree_bytes for group in lang.positions)
+    mono = [json.loads((w.results / "hmm/mono/train.json").read_text()) for w in (finished, copied)]
+    assert mono[0]["pdfs"] == mono[1]["pdfs"] and mono[0]["iterations"] != mono[1]["iterations"]
 
 
 def test_report_page(finished):

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
         if own.read_bytes() != (system.lang / name).read_bytes():
             raise UserError(
                 f"hmm.align_with: {own} differs from {system.lang / name}: give both configs the same lexicon and the "
-                "same states of phones and silence"
+                "same settings of phones and silence"
             )
     here, there = read_json(args.corpus)["splits"], system.facts.get("corpus", {})
     for split in ("train", "dev"):
