@@ -128,7 +128,7 @@ def test_speed_perturbation_adds_frames_and_leaves_the_gmms_alone(finished, copi
 
 
 def test_phones_that_know_their_position(finished, copied):
-    """One key: words come out of monophones with the same PDFs and of a tree with shared roots that asks for positions."""
+    """Words come out, of monophones with the same PDFs, then of a tree with shared roots that asks for positions."""
     settings = json.loads((finished.results / "runs/main/recogniser.json").read_text())["settings"]
     assert "word_position" not in settings["hmm"], "results from before there was the key would run again"
     mine = copied.config("mine.yaml", "hmm: {word_position: true}\n")

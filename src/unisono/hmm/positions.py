@@ -27,9 +27,9 @@ def positioned(phones: Sequence[str], silence_phone: str) -> tuple[str, ...]:
 
 
 def position_facts(ids: Mapping[str, int]) -> dict[str, list[list[int]]]:
-    """Return which variants, given with their numbers, belong together.
+    """Return which variants, given with their numbers in rising order, belong together, as lists of numbers.
 
-    `variants`: those of each phone; `positions`: those of each position that occurs. Sets of numbers in order.
+    `variants`: those of each phone; `positions`: those of each position that occurs.
     """
     variants: dict[str, list[int]] = {}
     positions: dict[str, list[int]] = {}
@@ -37,4 +37,4 @@ def position_facts(ids: Mapping[str, int]) -> dict[str, list[list[int]]]:
         phone, place = name[: -len(BEGIN)], name[-len(BEGIN) :]
         variants.setdefault(phone, []).append(number)
         positions.setdefault(place, []).append(number)
-    return {key: sorted(map(sorted, sets.values())) for key, sets in (("variants", variants), ("positions", positions))}
+    return {"variants": list(variants.values()), "positions": list(positions.values())}
