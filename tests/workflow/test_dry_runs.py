@@ -42,7 +42,8 @@ def test_config_resolves(workspace, path):
     if "study" in config:
         assert "config: " not in process.stdout, "no note and no warning"
         return
-    assert jobs["features"] == 6 * config["corpus"].get("shards", 4)
+    splits = 4 if config.get("speed_perturbation") else 3  # those of the network and of the GMMs
+    assert jobs["features"] == 2 * splits * config["corpus"].get("shards", 4)
     assert jobs["finish"] == len(config.get("runs") or ["main"])
     assert f"results/{config['name']}/report/summary.txt" in process.stdout
 
