@@ -117,6 +117,10 @@ def _check_shape(study: Section) -> None:
     for where, (value, kind) in {**found, "study.seeds": (study["seeds"], list)}.items():
         if not isinstance(value, kind):
             raise UserError(f"{where}: expected a {'list' if kind is list else 'mapping'}, found {value!r}")
+    for where, named in [(where, value) for where, (value, kind) in found.items() if kind is Mapping]:
+        for name in named:
+            if name is None or isinstance(name, bool):
+                raise UserError(f"{where}: {name} is no name: put it in quotes (YAML has values on, off, yes, no, ~)")
     for where, value in (("study.seeds", study["seeds"]), ("study.decode.candidates", decode["candidates"])):
         if not value:
             raise UserError(f"{where}: empty: give at least one")
