@@ -109,6 +109,12 @@ def test_a_candidate_that_no_run_makes_is_refused():
         grid.check(settings.shared["study"], settings.runs)
 
 
+def test_a_study_without_curves_is_refused():
+    settings = resolve({"name": "s", "cells": {"a": {}}}, diagnostics={"frames": 0})
+    with pytest.raises(UserError, match="diagnostics.frames: 0: a study draws"):
+        grid.check(settings.shared["study"], settings.runs)
+
+
 def test_runs_and_study_together_are_refused():
     with pytest.raises(UserError, match="runs and study"):
         resolve({"name": "s", "cells": {"a": {}}}, runs={"b": {}})
