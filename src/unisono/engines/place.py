@@ -2,7 +2,7 @@
 
 What a GPU trains is the same mathematics in another order of rounding: it agrees with the CPU within a tolerance, never
 to the bit (docs/gpu.md). Vectors come from the CPU at the start of a slice and go back to it at the end, through pinned
-memory; all that happens between iterations happens on the CPU.
+memory. They are combined on the CPU; the result is looked at where workers compute.
 """
 
 from collections.abc import Mapping
