@@ -1,5 +1,6 @@
 """A study's grid becomes cells and runs; what makes none is refused by name."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def test_cells_are_the_product_in_the_order_of_the_axes():
     assert settings.runs["s.alone-s1"]["observers"]["ema"]["decay"] == 0.9
 
 
+def test_numbers_as_names_are_the_same_cells_for_the_command_that_is_told_of_them():
+    """It is told in JSON, whose keys are text."""
+    section = resolve(yaml.safe_load("{name: s, axes: {workers: {1: {}, 0.5: {}}}, cells: {7: {}}}")).shared["study"]
+    assert list(grid.cells(section)) == ["1", "0.5", "7"] == list(grid.cells(json.loads(json.dumps(section))))
+
+
 def test_a_later_axis_goes_over_an_earlier_one():
     axes = {"a": {"x": {"optimiser": {"momentum": 0.5}}}, "b": {"y": {"optimiser": {"momentum": 0.9}}}}
     assert resolve({"name": "s", "axes": axes}).runs["s.x-y-s1"]["optimiser"]["momentum"] == 0.9
@@ -70,6 +77,8 @@ def test_candidates_begin_with_the_last():
         ({"name": "s", "axes": [1]}, "study.axes: expected a mapping"),
         ({"name": "s", "axes": {"a": ["x"]}}, "study.axes.a: expected a mapping"),
         ({"name": "s", "axes": {"a": {"x": 3}}}, "study.axes.a.x: expected a mapping of settings"),
+        (yaml.safe_load("{name: s, axes: {momentum: {off: {}, on: {}}}}"), "study.axes.momentum: False is no name"),
+        (yaml.safe_load("{name: s, cells: {~: {}}}"), "study.cells: None is no name"),
         ({"name": "s", "cells": {"a": {}}, "seeds": 4}, "study.seeds: expected a list"),
         ({"name": "s", "cells": {"a": {}}, "seeds": []}, "study.seeds: empty"),
         ({"name": "s", "cells": {"a": {}}, "decode": {"candidates": []}}, "study.decode.candidates: empty"),
@@ -97,6 +106,12 @@ def test_a_candidate_that_no_run_makes_is_refused():
     section = {"name": "s", "cells": {"a": {}}, "tune_on": "a", "decode": {"cells": ["a"], "candidates": ["polyak"]}}
     settings = resolve(section)
     with pytest.raises(UserError, match="study.decode.candidates: polyak: cell a makes only last"):
+        grid.check(settings.shared["study"], settings.runs)
+
+
+def test_a_study_without_curves_is_refused():
+    settings = resolve({"name": "s", "cells": {"a": {}}}, diagnostics={"frames": 0})
+    with pytest.raises(UserError, match="diagnostics.frames: 0: a study draws"):
         grid.check(settings.shared["study"], settings.runs)
 
 

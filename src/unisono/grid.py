@@ -80,7 +80,10 @@ def candidates(run: Mapping[str, Any]) -> list[str]:
 
 
 def check(study: Section, runs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise UserError where a model is to be decoded that its runs do not make. runs: complete settings by name."""
+    """Raise UserError where runs do not make a model that is to be decoded, or no curves.
+
+    runs: complete settings by name.
+    """
     wanted = study["decode"]["candidates"]
     tuned = [(study["tune_on"], wanted[0])] if study["tune_on"] is not None else []
     for cell, candidate in [*itertools.product(study["decode"]["cells"], wanted), *tuned]:
@@ -89,6 +92,8 @@ def check(study: Section, runs: Mapping[str, Mapping[str, Any]]) -> None:
             raise UserError(
                 f"study.decode.candidates: {candidate}: cell {cell} makes only {', '.join(made)}: give it the observer"
             )
+    if any(run["diagnostics"]["frames"] == 0 for run in runs.values()):
+        raise UserError("diagnostics.frames: 0: a study draws the course of each run: give some thousand frames")
 
 
 def decoded(study: Section) -> Iterator[str]:
@@ -117,6 +122,10 @@ def _check_shape(study: Section) -> None:
     for where, (value, kind) in {**found, "study.seeds": (study["seeds"], list)}.items():
         if not isinstance(value, kind):
             raise UserError(f"{where}: expected a {'list' if kind is list else 'mapping'}, found {value!r}")
+    for where, named in [(where, value) for where, (value, kind) in found.items() if kind is Mapping]:
+        for name in named:
+            if name is None or isinstance(name, bool):
+                raise UserError(f"{where}: {name} is no name: put it in quotes (YAML has values on, off, yes, no, ~)")
     for where, value in (("study.seeds", study["seeds"]), ("study.decode.candidates", decode["candidates"])):
         if not value:
             raise UserError(f"{where}: empty: give at least one")

@@ -1,9 +1,9 @@
-"""Whether the sections of a run's config make sense together; what does not is refused by name before work starts.
+"""Whether the sections of a config make sense together; what does not is refused by name before work starts.
 
 A Snakefile may import this module: it needs the standard library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unisono.errors import UserError
@@ -31,6 +31,35 @@ def check(config: Mapping[str, Any]) -> None:
             " frames: raise the one or lower the other"
         )
     _check_models(config)
+
+
+def check_shared(shared: Mapping[str, Any]) -> None:
+    """Refuse settings before training that do not fit together; those of a run are checked by `check`.
+
+    Raises UserError with the keys concerned and the remedy.
+    """
+    corpus, lm, features = shared["corpus"], shared["lm"], {"features": shared["features"]}
+    if corpus["kind"] != "spoken" and not corpus["dir"]:
+        raise UserError(
+            f"corpus.dir: missing: corpus.kind {corpus['kind']} needs the corpus's folder below corpora_dir"
+        )
+    if lm["kind"] == "arpa" and not lm["arpa"]:
+        raise UserError("lm.arpa: missing: lm.kind arpa needs the path of an ARPA file below corpora_dir")
+    _check_speeds(shared["speed_perturbation"])
+    if shared["report"]["classes"] and not shared["report"]["speakers"]:
+        raise UserError("report.classes: report.speakers is missing: name the table that has these columns")
+    hmm = shared["hmm"]
+    if hmm["retry_beam"] <= hmm["beam"]:
+        raise UserError(f"hmm.retry_beam: {hmm['retry_beam']} is not above hmm.beam, {hmm['beam']}: make it wider")
+    _check_lda(shared)
+    other = hmm["align_with"]
+    if other and other["name"] == shared["name"]:
+        raise UserError(f"hmm.align_with.name: {other['name']}: this config itself: name another, finished one")
+    for where, section in {**features, "hmm.features": hmm["features"]}.items():
+        if section["kind"] == "mfcc" and section["num_ceps"] > section["num_mel_bins"]:
+            raise UserError(
+                f"{where}.num_ceps: {section['num_ceps']} is more than num_mel_bins {section['num_mel_bins']}"
+            )
 
 
 def parallel_options(values: Mapping[str, Any]) -> ParallelOptions:
@@ -101,3 +130,24 @@ def _check_models(config: Mapping[str, Any]) -> None:
     initialisation = config["initialisation"]
     if initialisation["kind"] == "model" and not initialisation.get("path"):
         raise UserError("initialisation.path: kind model needs the path of a final.safetensors")
+
+
+def _check_speeds(speeds: Sequence[float]) -> None:
+    """Refuse a speed that adds nothing, and one whose ratio would need an endless filter."""
+    for speed in speeds:
+        if speed == 1:
+            raise UserError("speed_perturbation: 1 is the training set itself, which is always heard: leave it out")
+        if round(speed, 2) != speed:
+            raise UserError(f"speed_perturbation: {speed} has more than two decimals: round it to {speed:.2f}")
+
+
+def _check_lda(shared: Mapping[str, Any]) -> None:
+    """Refuse, hours before LDA would, to keep more dimensions than a spliced frame has."""
+    hmm = shared["hmm"]
+    own, features = hmm["lda_mllt"], hmm["features"]
+    base = features["num_ceps"] if features["kind"] == "mfcc" else features["num_mel_bins"] + features["use_energy"]
+    spliced = base * (2 * own["splice"] + 1)
+    if "lda_mllt" in (hmm["align"], *shared["decode"]["systems"]) and own["dim"] > spliced:
+        raise UserError(
+            f"hmm.lda_mllt.dim: {own['dim']} is more than the {spliced} of a spliced frame: lower it or raise splice"
+        )

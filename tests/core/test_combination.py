@@ -176,9 +176,8 @@ def test_rings():
     assert [gossip.partner("hopping_ring", 0, round_, 4) for round_ in range(5)] == [3, 2, 1, 3, 2]
     for kind in ("ring", "hopping_ring", "butterfly"):
         for round_ in range(9):
-            for rank in range(4):
-                assert gossip.receiver(kind, gossip.partner(kind, rank, round_, 4), round_, 4) == rank
-        assert gossip.partner(kind, 0, 3, 1) is None and gossip.receiver(kind, 0, 3, 1) is None
+            assert sorted(gossip.partner(kind, rank, round_, 4) for rank in range(4)) == [0, 1, 2, 3], "each sends once"
+        assert gossip.partner(kind, 0, 3, 1) is None
 
 
 def test_pair_step():

@@ -11,7 +11,7 @@ from unisono.data.loader import Slice
 from unisono.data.resident import Resident, bytes_needed
 from unisono.engines import place
 from unisono.engines.initial import initial_parameters
-from unisono.engines.place import CPU, Place, gpu_of, local_rank, place_for
+from unisono.engines.place import CPU, Place, local_rank, place_for
 from unisono.engines.replay import Replay
 from unisono.engines.run import make_loader, make_optimiser
 from unisono.engines.worker import Task as Work
@@ -40,12 +40,6 @@ def test_local_rank_is_what_the_launcher_says(environ, rank, expected):
     assert local_rank(environ, rank) == expected
 
 
-def test_ranks_on_a_node_take_different_gpus_and_share_where_there_are_fewer():
-    assert [gpu_of(rank, 4) for rank in range(4)] == [0, 1, 2, 3]
-    assert [gpu_of(rank, 2) for rank in range(5)] == [0, 1, 0, 1, 0]
-    assert gpu_of(3, 0) is None
-
-
 @pytest.fixture
 def visible(monkeypatch):
     """Pretend that so many GPUs are there; what CUDA is asked for is noted."""
@@ -70,6 +64,12 @@ def test_device_auto_cpu_cuda(visible):
     assert place_for("auto", 3, "tf32") == Place(torch.device("cuda", 1), deferred=True)
     assert place_for("cuda", 2, "float32") == Place(torch.device("cuda", 0), deferred=True)
     assert asked == ["tf32", 1, "float32", 0]
+
+
+def test_ranks_on_a_node_take_different_gpus_and_share_where_there_are_fewer(visible):
+    for count, numbers in {4: [0, 1, 2, 3, 0], 2: [0, 1, 0, 1, 0]}.items():
+        visible(count)
+        assert [place_for("auto", rank, "float32").device.index for rank in range(5)] == numbers
 
 
 def test_a_demanded_gpu_that_is_not_there_is_one_line(task, capsys, monkeypatch):

@@ -183,6 +183,11 @@ def test_classes_of_the_corpus_and_mistakes_in_the_table(tmp_path):
         read_classes(corpus, [str(tmp_path / "s.tsv")], {"age": 16})
     with pytest.raises(UserError, match="column 'sex' is missing"):
         read_classes(corpus, [str(tmp_path / "s.tsv")], {"sex": "each"})
+    (tmp_path / "s.tsv").write_text("speaker_id\tage\na\t9\na\t10\na\t30\n")
+    with pytest.raises(
+        UserError, match="s.tsv: line 4: speaker 'a' is 'age >= 16' here and 'age < 16' before: correct"
+    ):
+        read_classes(corpus, [str(tmp_path / "s.tsv")], {"age": 16})
     counts = {"gmm/tri": {"u": Counts(words=2, deletions=1), "v": Counts(words=3)}}
     rows = by_class([{"a": "child"}, {"nobody": "x"}], counts, {"u": "a", "v": "b"}, seed=1)
     assert [(row.speaker_class, row.total.words, row.total.errors) for row in rows] == [

@@ -101,7 +101,7 @@ def test_keys_outside_a_section_are_read_by_the_rules(path):
 def check(config):
     settings = study.resolve(config, SCHEMA)
     assert settings.notes == []
-    study.check(settings.shared)
+    sense.check_shared(settings.shared)
     if settings.shared["study"]:
         grid.check(settings.shared["study"], settings.runs)
     for run in settings.runs.values():

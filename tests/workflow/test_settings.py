@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from unisono import study
+from unisono import sense, study
 from unisono.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -143,7 +143,7 @@ def test_wrong_value_is_explained_in_one_line(config, line):
 )
 def test_what_does_not_fit_is_refused(config, line):
     with pytest.raises(UserError, match=line):
-        study.check(resolve(**config).shared)
+        sense.check_shared(resolve(**config).shared)
 
 
 def test_identity_leaves_out_how_a_run_is_carried_out():

@@ -9,7 +9,7 @@ ALIGN_GRAPH = results(f"graph/{ALIGN}/HCLG.fst")
 
 
 rule frames:
-    """Join features and alignment of train and dev into the two stores that training reads."""
+    """Join features and alignment into the two stores that training reads: train (with perturbed) and dev."""
     input:
         train_table=expand(results("data/{split}.tsv"), split=LEARNT),
         train_features=[file for split in LEARNT for file in feature_shards("net", split)],

@@ -1,7 +1,8 @@
 """HMM bootstrap: who says which state when, found by GMMs alone.
 
 Requires: data/, features/hmm/.
-Provides: hmm/lang/, hmm/{mono,tri,lda_mllt}/model.h5 and the alignments ali.{train,dev}.h5 of each.
+Provides: hmm/lang/, hmm/{mono,tri,lda_mllt,dnn}/model.h5; ali.{split}.h5: of train by each, of dev and
+perturbed by the last.
 Steps: lexicon and topology, flat-start monophones, alignment, decision tree and triphones, alignment; where the config
 asks for it: LDA and MLLT with triphones of their own, alignment; or all of this from another config's network, as dnn.
 """

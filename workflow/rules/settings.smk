@@ -29,7 +29,7 @@ def settings():
     for where, complete in [("", shared), *((places[name], run) for name, run in runs.items())]:
         for error in validator.iter_errors(complete):
             raise UserError(where + study.explain(error))
-    study.check(shared)
+    sense.check_shared(shared)
     for name, run in runs.items():
         try:
             sense.check(run)

@@ -14,7 +14,8 @@ def read_classes(
 
     corpus: content of corpus.json, whose `speaker_classes` are the first grouping if there are any. tables: none, or
     one with a column speaker_id. columns: name -> `each` (a class for every value: `gender f`), or a number that cuts
-    the column in two (`age < 16`, `age >= 16`). Raises UserError for a missing column or a value that is no number.
+    the column in two (`age < 16`, `age >= 16`). Raises UserError for a missing column, a value that is no number, or a
+    speaker of two classes.
     """
     own = corpus.get("speaker_classes") or {}
     groupings = [dict(own)] if own else []
@@ -23,8 +24,10 @@ def read_classes(
         for column, border in columns.items():
             groupings.append({})
             for line, values in rows:
-                name = _class(column, values[column], border, f"{path}: line {line}")
-                groupings[-1][values["speaker_id"]] = name
+                where, speaker = f"{path}: line {line}", values["speaker_id"]
+                name = _class(column, values[column], border, where)
+                if (before := groupings[-1].setdefault(speaker, name)) != name:
+                    raise UserError(f"{where}: speaker {speaker!r} is {name!r} here and {before!r} before: correct one")
     return groupings
 
 

@@ -34,14 +34,6 @@ def partner(kind: Gossip, rank: int, round_: int, workers: int) -> int | None:
     return (rank - shift) % workers
 
 
-def receiver(kind: Gossip, rank: int, round_: int, workers: int) -> int | None:
-    """Return the rank that takes in worker `rank`'s model: the inverse of `partner`."""
-    source = partner(kind, rank, round_, workers)
-    if source is None or kind == "butterfly":
-        return source
-    return (2 * rank - source) % workers
-
-
 def pair_step(own: Tensor, other: Tensor | None) -> Tensor:
     """Return half of each vector [P] added up, or a copy of one's own where there is no other.
 

@@ -2,7 +2,7 @@
 
 What a GPU trains is the same mathematics in another order of rounding: it agrees with the CPU within a tolerance, never
 to the bit (docs/gpu.md). Vectors come from the CPU at the start of a slice and go back to it at the end, through pinned
-memory; all that happens between iterations happens on the CPU.
+memory. They are combined on the CPU; the result is looked at where workers compute.
 """
 
 from collections.abc import Mapping
@@ -71,17 +71,12 @@ def place_for(device: Device, index: int, precision: Precision) -> Place:
             "resources.device: cuda: no GPU is visible: look at nvidia-smi, CUDA_VISIBLE_DEVICES and whether torch was"
             " installed with CUDA, or take auto"
         )
-    number = gpu_of(index, visible)
-    if number is None:
+    if not visible:
         return CPU
+    number = index % visible
     allow_tf32(precision)
     torch.cuda.set_device(number)
     return Place(torch.device("cuda", number), deferred=True)
-
-
-def gpu_of(index: int, visible: int) -> int | None:
-    """Return the number of the GPU for worker or local rank `index`, None where none is visible."""
-    return index % visible if visible else None
 
 
 def local_rank(environ: Mapping[str, str], rank: int) -> int:

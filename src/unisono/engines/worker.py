@@ -103,11 +103,6 @@ class Worker:
         self._stats: Stats | None = None
         self._generator = torch.Generator(place.device)
 
-    @property
-    def is_under_way(self) -> bool:
-        """Whether a task was begun and is not complete."""
-        return self._stats is not None and not self._stats.complete
-
     def run(self, task: Task, loader: Loader, interrupted: Callable[[], bool] = never) -> Stats:
         """Train on a slice, from the parameters and the state as they stand.
 

@@ -6,7 +6,7 @@ Snakemake writes beside the jobs, ledgers and the course of the HMM training are
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +88,7 @@ def gather(
     return Gathered(
         root=root,
         results=[_result(root, folder) for folder in results],
-        runs=[_run(root / "runs" / name) for name in runs],
+        runs=[read_training(root / "runs" / name) for name in runs],
         corpus=corpus,
         alignments={name: _alignments(root / "hmm" / name, aligned) for name in systems},
         courses={name: _optional(root / "hmm" / name / "train.json").get("iterations", []) for name in systems},
@@ -117,11 +117,12 @@ def _result(root: Path, folder: str) -> Result:
     parts = Path(folder).parts  # runs/<run>/decode/<candidate>
     copy = root / parts[0] / parts[1] / "wer.json" if len(parts) == 4 else None
     chosen = copy is not None and copy.exists() and read_json(copy) == numbers
-    speakers, confusions = (_tsv(root / folder / name) for name in ("per_speaker.tsv", "confusions.tsv"))
+    speakers, confusions = (read_tsv(root / folder / name) for name in ("per_speaker.tsv", "confusions.tsv"))
     return Result(folder, numbers, speakers, confusions, chosen)
 
 
-def _run(folder: Path) -> Run:
+def read_training(folder: Path) -> Run:
+    """Read what a run's folder tells of its training; each row also has `frames_seen`: those of all workers so far."""
     rows = read_metrics(folder / "metrics.jsonl")
     rows.sort(key=lambda row: (row["iteration"], -1 if row["worker"] is None else row["worker"]))
     combined = [row for row in rows if row["worker"] is None]
@@ -144,21 +145,23 @@ def _alignments(folder: Path, splits: Iterable[str]) -> dict[str, Any]:
 def _times(folder: Path) -> list[StageTime]:
     times = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        rows = [row for file in sorted(path.rglob("*.tsv")) for row in _tsv(file)]
+        rows = [row for file in sorted(path.rglob("*.tsv")) for row in read_tsv(file)]
         if rows:
-            seconds, cpu, memory = ([_number(row.get(key)) for row in rows] for key in ("s", "cpu_time", "max_rss"))
+            seconds, cpu, memory = ([measured(row, key) for row in rows] for key in ("s", "cpu_time", "max_rss"))
             times.append(StageTime(path.name, len(rows), sum(seconds), sum(cpu), max(memory)))
     return sorted(times, key=lambda time: (STAGES + (time.stage,)).index(time.stage))
 
 
-def _number(text: str | None) -> float:
+def measured(row: Mapping[str, str], key: str) -> float:
+    """Return a number of a row that Snakemake wrote about a job; 0 where the job was too short to be measured."""
     try:
-        return float(text or 0)
-    except ValueError:  # Snakemake writes "-" or "NA" for a job that was too short to be measured
+        return float(row.get(key) or 0)
+    except ValueError:  # "-" or "NA"
         return 0.0
 
 
-def _tsv(path: Path) -> Rows:
+def read_tsv(path: Path) -> Rows:
+    """Read a table of tab-separated text with a heading line."""
     lines: Iterable[str] = _text(path).splitlines()
     return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
 

@@ -9,7 +9,7 @@ order, and on test by the matched-pairs test over utterances, the errors of an u
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, combinations
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from unisono import grid
 from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.score import statistics
-from unisono.score.gather import Rows, read_metrics
+from unisono.score.gather import Rows, read_training
 from unisono.score.results import read_hypotheses
 from unisono.score.wer import Counts, Words, add_up, evaluate
 
@@ -119,7 +119,7 @@ def curve(cell: Cell) -> Rows:
     rows = []
     by_frames = [{row["frames_seen"]: row for row in run.combined} for run in cell.runs]
     for frames, first in by_frames[0].items():
-        same = [rows[frames] for rows in by_frames if frames in rows]
+        same = [run[frames] for run in by_frames if frames in run]
         if len(same) < len(by_frames):
             continue
         dev, train = ([row[key] for row in same] for key in ("objective_dev", "objective_train"))
@@ -147,10 +147,7 @@ def over_seeds(values: Sequence[float | None]) -> Numbers:
 
 def _run(folder: Path, seed: int) -> Run:
     settings, final = read_json(folder / "config.json"), read_json(folder / "final.json")
-    combined = [row for row in read_metrics(folder / "metrics.jsonl") if row["worker"] is None]
-    seen = accumulate(row["frames"] for row in combined)
-    combined = [{**row, "frames_seen": frames} for row, frames in zip(combined, seen, strict=True)]
-    return Run(folder.name, seed, settings, final, combined)
+    return Run(folder.name, seed, settings, final, read_training(folder).combined)
 
 
 def _system(root: Path, cell: str, candidate: str, runs: Sequence[Run], decoded: set[str], test: Test) -> System:

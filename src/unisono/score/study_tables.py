@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unisono.score.gather import measured, read_tsv
 from unisono.score.study import Cell
 
 Row = Mapping[str, Any]
@@ -70,7 +71,8 @@ def cost(benchmarks: Path, cells: Iterable[Cell]) -> list[dict[str, Any]]:
             for step, (stage, pattern) in STEPS.items():
                 name = re.compile(rf"{re.escape(run.name)}\.{pattern}\.tsv")
                 files = sorted(path for path in (benchmarks / stage).glob("*.tsv") if name.fullmatch(path.name))
-                row[f"{step}_cpu_s"] = round(sum(map(_cpu_seconds, files)), 1) if files else None
+                jobs = [job for file in files for job in read_tsv(file)]
+                row[f"{step}_cpu_s"] = round(sum(measured(job, "cpu_time") for job in jobs), 1) if files else None
             rows.append(row)
     return rows
 
@@ -92,12 +94,3 @@ def _columns(name: str, numbers: Row | None) -> dict[str, Any]:
 def _limits(name: str, interval: Sequence[float] | None) -> dict[str, Any]:
     low, high = interval or (None, None)
     return {f"{name}_low": low, f"{name}_high": high}
-
-
-def _cpu_seconds(path: Path) -> float:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    try:
-        return float(rows[0]["cpu_time"])
-    except (IndexError, KeyError, ValueError):  # "NA" for a job that was too short to be measured
-        return 0.0
