@@ -135,8 +135,8 @@ def _check_models(config: Mapping[str, Any]) -> None:
 def _check_speeds(speeds: Sequence[float]) -> None:
     """Refuse a speed that adds nothing, and one whose ratio would need an endless filter."""
     for speed in speeds:
-        if speed == 1:
-            raise UserError("speed_perturbation: 1 is the training set itself, which is always heard: leave it out")
+        if round(speed, 2) == 1:
+            raise UserError(f"speed_perturbation: {speed} is the training set itself, always heard: leave it out")
         if round(speed, 2) != speed:
             raise UserError(f"speed_perturbation: {speed} has more than two decimals: round it to {speed:.2f}")
 
