@@ -61,7 +61,8 @@ def deferred_rate(value=0.01):
 @pytest.mark.parametrize("limit", ["none", "nnet3", "nnet3_2017", "nnet2", "su_chen"])
 @pytest.mark.parametrize("kind", ["sgd", "ng_online", "ng_simple"])
 @pytest.mark.parametrize(
-    ("nonlinearity", "momentum", "l2"), [("relu", 0.0, 0.001), ("sigmoid", 0.9, 0.0), ("tanh", 0.5, 0.001)]
+    ("nonlinearity", "momentum", "l2"),
+    [("relu", 0.0, 0.001), ("sigmoid", 0.9, 0.0), ("tanh", 0.5, 0.001), ("relu_renorm", 0.9, 0.001)],
 )
 def test_a_tensor_as_rate_gives_the_same_steps(kind, limit, nonlinearity, momentum, l2):
     ends = []

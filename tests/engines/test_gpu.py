@@ -51,7 +51,7 @@ def distance(found, wanted):
     return float((found - wanted).norm() / wanted.norm())
 
 
-@pytest.mark.parametrize("nonlinearity", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("nonlinearity", ["relu", "relu_renorm", "sigmoid", "tanh"])
 @pytest.mark.parametrize("limit", ["none", "nnet3", "nnet2"])
 @pytest.mark.parametrize("kind", ["sgd", "ng_online", "ng_simple"])
 def test_it_agrees_with_the_cpu(tmp_path, gpu, kind, limit, nonlinearity):

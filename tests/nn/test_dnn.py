@@ -55,9 +55,13 @@ def batch(net, n=32, dtype=torch.float64, seed=2, mask=None):
     return Batch(x, ids, mask)
 
 
+def renormed(values):
+    return torch.nn.functional.rms_norm(torch.relu(values), values.shape[-1:], eps=0.0)
+
+
 def reference_objective(net, params, data):
     """Summed log-probability by torch's own layers; differentiable in `params`."""
-    kinds = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+    kinds = {"relu": torch.relu, "relu_renorm": renormed, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
     values = data.x[:, 0]
     matrices = list(flat.views(net.layout, params).values())
     for index, matrix in enumerate(matrices):
@@ -68,7 +72,7 @@ def reference_objective(net, params, data):
     return (log_p if data.mask is None else log_p * data.mask).sum()
 
 
-@pytest.mark.parametrize("nonlinearity", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("nonlinearity", ["relu", "relu_renorm", "sigmoid", "tanh"])
 @pytest.mark.parametrize("hidden", [(13,), (13, 9), (16, 32, 17, 8)])
 @pytest.mark.parametrize("masked", [False, True])
 def test_step_is_the_rate_times_autograds_gradient(nonlinearity, hidden, masked):
@@ -248,7 +252,7 @@ def test_equal_posteriors_are_not_correct(mask):
     assert loss.posteriors_and_stats(torch.zeros(2, 1), torch.tensor([0, 0]), None, torch.empty(2, 1)).correct == 2
 
 
-@pytest.mark.parametrize("nonlinearity", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("nonlinearity", ["relu", "relu_renorm", "tanh", "sigmoid"])
 @pytest.mark.parametrize("kind", ["sgd", "ng_online"])
 def test_it_learns(nonlinearity, kind):
     net = Dnn(DnnOptions(kind="dnn", hidden=(64, 64), nonlinearity=nonlinearity, context=(0, 0), dropout=0.0), 10, 5)

@@ -173,7 +173,7 @@ def test_a_header_that_claims_terabytes_is_refused(tmp_path):
         load_model(path)
 
 
-@pytest.mark.parametrize("nonlinearity", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("nonlinearity", ["relu", "relu_renorm", "sigmoid", "tanh"])
 def test_load_gives_a_module_that_splices_and_agrees(tmp_path, nonlinearity):
     net = network(nonlinearity=nonlinearity)
     params = parameters(net)

@@ -71,17 +71,14 @@ def test_error_of_a_command_is_on_the_terminal(workspace):
     assert "Traceback" not in process.stdout
 
 
-def test_a_mistake_in_the_table_of_speakers_is_named_before_work(workspace):
+def test_a_table_of_speakers_without_a_column_is_named_before_work(workspace):
     (workspace.folder / "corpora").mkdir()
     table = workspace.folder / "corpora" / "s.tsv"
     table.write_text("speaker_id\tgender\nanna\tf\n")
     mine = workspace.config("mine.yaml", "name: mine\nreport: {speakers: s.tsv, classes: {age: 16}}\n")
     process = workspace.run("--dry-run", config=mine)
-    line = "config: report.speakers: corpora/s.tsv: line 1: column 'age' is missing: the heading needs speaker_id, age"
+    line = "config: report.speakers: corpora/s.tsv: line 1: column 'age' is missing: it has speaker_id, gender"
     assert process.returncode == 1 and len(lines_with(line, process.stdout)) == 1, process.stdout[-3000:]
-    table.write_text("speaker_id\tage\nanna\tnine\n")
-    process = workspace.run("--dry-run", config=mine)
-    assert lines_with("corpora/s.tsv: line 2: age is 'nine', no number", process.stdout), process.stdout[-3000:]
     table.write_bytes(b"\xef\xbb\xbfspeaker_id\tage\r\nanna\t9\r\n")
     assert workspace.run("--dry-run", config=mine).returncode == 0
 

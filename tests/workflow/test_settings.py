@@ -112,7 +112,10 @@ def test_wrong_key_is_refused_by_name(config, line):
         ({"optimiser": {"minibatch": 2.5}}, "optimiser.minibatch: 2.5 is not of type integer"),
         ({"parallel": {"workers": True}}, "parallel.workers: true is not of type integer or object"),
         ({"parallel": {"workers": {"initial": 1}}}, "parallel.workers: 'final' is a required property"),
-        ({"network": {"nonlinearity": "rely"}}, 'network.nonlinearity: "rely" is not one of sigmoid, tanh, relu: did'),
+        (
+            {"network": {"nonlinearity": "rely"}},
+            'network.nonlinearity: "rely" is not one of sigmoid, tanh, relu, relu_renorm',
+        ),
         ({"lm": "engram"}, 'lm.kind: "engram" is not one of ngram, arpa, loop: did you mean ngram?'),
         ({"name": "../x"}, 'name: "../x": only letters'),
         ({"runs": {"a/b": {}}}, "runs"),

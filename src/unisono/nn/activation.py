@@ -1,4 +1,9 @@
-"""Nonlinearities and dropout of hidden layers, in place on buffers of a layer's outputs [N, width]."""
+"""Nonlinearities and dropout of hidden layers, in place on buffers of a layer's outputs [N, width].
+
+`relu_renorm` is Kaldi's relu-renorm-layer: r = max(a, 0), y = r s with s = 1 / sqrt(mean r²), the mean over the outputs
+of one frame, so that each frame goes up with a root mean square of 1 (NormalizeComponent, target-rms 1). Since then
+mean y² = 1, the derivative is dr = s (dy - y mean(y dy)).
+"""
 
 from collections.abc import Callable
 from typing import Literal
@@ -6,7 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Nonlinearity = Literal["sigmoid", "tanh", "relu"]
+Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
+
+SQUARE_FLOOR = 2.0**-66  # Kaldi's; a frame without any output stays zero
 
 
 def _relu_backward_(derivative: Tensor, output: Tensor) -> None:
@@ -23,24 +30,39 @@ def _tanh_backward_(derivative: Tensor, output: Tensor) -> None:
 
 _FORWARD: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_,
+    "relu_renorm": torch.relu_,
     "sigmoid": torch.sigmoid_,
     "tanh": torch.tanh_,
 }
 _BACKWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
     "relu": _relu_backward_,
+    "relu_renorm": _relu_backward_,
     "sigmoid": _sigmoid_backward_,
     "tanh": _tanh_backward_,
 }
 
 
-def forward_(kind: Nonlinearity, values: Tensor) -> None:
-    """Overwrite affine outputs by f(values)."""
+def forward_(kind: Nonlinearity, values: Tensor, scales: Tensor) -> None:
+    """Overwrite affine outputs by f(values); `relu_renorm` leaves its s in `scales` [N, 1]."""
     _FORWARD[kind](values)
+    if kind == "relu_renorm":
+        torch.linalg.vector_norm(values, dim=1, keepdim=True, out=scales)
+        scales.square_().div_(values.shape[1]).clamp_(min=SQUARE_FLOOR).rsqrt_()
+        values.mul_(scales)
 
 
-def backward_(kind: Nonlinearity, derivative: Tensor, output: Tensor) -> None:
-    """Overwrite the derivative at f's output by that at its input, from `output` = f(input)."""
+def backward_(kind: Nonlinearity, derivative: Tensor, output: Tensor, scales: Tensor) -> None:
+    """Overwrite the derivative at f's output by that at its input, from `output` = f(input) and what it left."""
+    if kind == "relu_renorm":
+        along = torch.bmm(derivative[:, None, :], output[:, :, None])[:, 0].div_(output.shape[1])
+        derivative.addcmul_(output, along, value=-1.0).mul_(scales)
     _BACKWARD[kind](derivative, output)
+
+
+def relu_renorm(values: Tensor) -> Tensor:
+    """Return y for affine outputs [..., width]; differentiable."""
+    rectified = torch.relu(values)
+    return rectified * rectified.square().mean(-1, keepdim=True).clamp(min=SQUARE_FLOOR).rsqrt()
 
 
 def dropout_mask_(mask: Tensor, probability: float, generator: torch.Generator) -> None:

@@ -57,6 +57,7 @@ class _Buffers:
         self.errors = [flat.matrix(rows, outputs, like) for outputs, _ in shapes]
         self.outputs = [flat.matrix(rows, outputs, like) for outputs in hidden]
         self.masks = [flat.matrix(rows, outputs, like) for outputs in hidden]
+        self.scales = [like.new_empty(rows, 1) for _ in shapes[:-1]]
 
 
 class Dnn:
@@ -182,7 +183,7 @@ class Dnn:
             outputs = room.logits[:n] if index == last else room.x[index + 1][:n, :-1]
             products.product(inputs, weight.t(), outputs, precision)
             if index < last:
-                activation.forward_(self.options.nonlinearity, outputs)
+                activation.forward_(self.options.nonlinearity, outputs, room.scales[index][:n])
                 if generator is not None:
                     mask = room.masks[index][:n]
                     activation.dropout_mask_(mask, self.options.dropout, generator)
@@ -192,11 +193,11 @@ class Dnn:
 
     def _backward(self, derivative: Tensor, output: Tensor, room: _Buffers, index: int) -> None:
         """Take the derivative at hidden layer `index`'s output, in place, back through dropout and nonlinearity."""
+        n = derivative.shape[0]
         if self.options.dropout > 0.0:
-            n = derivative.shape[0]
             derivative.mul_(room.masks[index][:n])
             output = room.outputs[index][:n]
-        activation.backward_(self.options.nonlinearity, derivative, output)
+        activation.backward_(self.options.nonlinearity, derivative, output, room.scales[index][:n])
 
     def _room(self, rows: int) -> _Buffers:
         if self._params is None:

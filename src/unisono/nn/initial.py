@@ -12,7 +12,7 @@ from unisono.core.flat import Layout
 from unisono.errors import UserError
 
 # Sigmoid: the constant of Kaldi's nnet1 prototypes; its slope of 1/4 wants large weights.
-_GAINS = {"relu": math.sqrt(2.0), "tanh": 1.0, "sigmoid": 3.5}
+_GAINS = {"relu": math.sqrt(2.0), "relu_renorm": 1.0, "tanh": 1.0, "sigmoid": 3.5}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,8 +20,8 @@ class InitialisationOptions:
     """The section `initialisation`.
 
     kind: `random`, or `model`: start from the file `path`.
-    hidden_gain: hidden weights are N(0, hidden_gain^2 / inputs), biases 0; null takes sqrt 2 for relu, 1 for tanh, 3.5
-        for sigmoid.
+    hidden_gain: hidden weights are N(0, hidden_gain^2 / inputs), biases 0; null takes sqrt 2 for relu, 3.5 for sigmoid,
+        1 for relu_renorm and tanh.
     output_gain: the same for the output layer; 0 starts it at zero, as Kaldi does.
     """
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unisono.core import flat
+from unisono.nn.activation import relu_renorm
 from unisono.nn.model_file import Model, load_model
 
 
@@ -33,7 +34,8 @@ class AcousticModel(nn.Module):
                 layer.weight.copy_(matrix[:, :-1])
                 layer.bias.copy_(matrix[:, -1])
             self.layers.append(layer)
-        self.nonlinearity = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}[network["nonlinearity"]]
+        kinds = {"relu": torch.relu, "relu_renorm": relu_renorm, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+        self.nonlinearity = kinds[network["nonlinearity"]]
         prior = torch.zeros(self.num_pdfs) if model.log_prior is None else model.log_prior
         self.register_buffer("log_prior", prior)
 
