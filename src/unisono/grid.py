@@ -74,9 +74,14 @@ def run_name(study: Section, cell: str, seed: int) -> str:
 
 def candidates(run: Mapping[str, Any]) -> list[str]:
     """Return the models that a run ends with: the last, the best where it is kept, and the observers'."""
-    best = run["final_model"] == "best" or run["schedule"]["kind"] == "newbob"
+    best = ["best"] if keeps_best(run["final_model"], run["schedule"]["kind"]) else []
     observed = [name for name in ("ema", "polyak") if run["observers"][name]]
-    return ["last", *(["best"] if best else []), *observed]
+    return ["last", *best, *observed]
+
+
+def keeps_best(final_model: str, schedule: str) -> bool:
+    """Return whether a run with these settings keeps the best model so far (dev objective at the ends of epochs)."""
+    return final_model == "best" or schedule == "newbob"
 
 
 def check(study: Section, runs: Mapping[str, Mapping[str, Any]]) -> None:

@@ -162,6 +162,9 @@ class Task:
         )  # fmt: skip
         return (self.folder / "final.safetensors").read_bytes()
 
+    def facts(self):
+        return json.loads((self.folder / "final.json").read_text())
+
     def read_state(self, i):
         return read_state(self.state(i))
 

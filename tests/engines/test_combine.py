@@ -197,7 +197,7 @@ def test_newbob_goes_back_halves_and_stops(tmp_path, monkeypatch):
     assert [s.stop for s in states[:4]] == [False, False, False, True] and states[5].stop
     assert torch.equal(models(task, ends[2]).model, models(task, ends[1]).model)  # rejected: back to the best
     assert states[2].fresh == (0, 1) and states[3].best["iteration"] == ends[1]
-    facts = json.loads((tmp_path / "final.json").read_text())
+    facts = task.facts()
     assert facts["stopped_early"] and facts["iterations"] == ends[3] + 1
     assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/best.safetensors").read_bytes()
 

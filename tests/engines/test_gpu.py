@@ -1,7 +1,5 @@
 """On a GPU: agreement with the CPU within the tolerances that stand here. Where there is none, all is skipped."""
 
-import json
-
 import pytest
 import torch
 from miniature import Interrupted, Task, config
@@ -163,10 +161,8 @@ def test_a_whole_run_ends_where_that_of_the_cpu_does(tmp_path, gpu):
     settings = config(optimiser__kind="ng_online", parallel__combine="bmuf", parallel__workers=3)
     plain, fast = Task(tmp_path / "cpu", settings), Task(tmp_path / "gpu", settings)
     plain.virtual()
-    fast.initialise()
-    fast.block(place=gpu)
-    fast.finish()
-    ends = [json.loads((task.folder / "final.json").read_text()) for task in (plain, fast)]
+    fast.virtual(place=gpu)
+    ends = [plain.facts(), fast.facts()]
     assert ends[0]["devices"] == ["cpu"] and ends[1]["devices"] == [torch.cuda.get_device_name(0)]
     assert ends[0]["config"] == ends[1]["config"]
     objectives = [end["candidates"]["last"]["objective_dev"] for end in ends]

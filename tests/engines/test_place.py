@@ -1,7 +1,5 @@
 """Where workers compute. All that a GPU needs of our own code runs here on the CPU, by the same lines."""
 
-import json
-
 import pytest
 import torch
 from miniature import Interrupted, Task, config
@@ -219,7 +217,7 @@ def test_windows_of_a_resident_store_are_those_of_the_file(task, monkeypatch):
 def test_a_run_in_bf16_is_another_run_near_the_same_end_and_says_where_it_computed(tmp_path):
     plain, short = (Task(tmp_path / n, config() | more) for n, more in (("a", {}), ("b", {"precision": "bf16"})))
     assert plain.virtual() != short.virtual() and short.run.precision == "bf16"
-    ends = [json.loads((task.folder / "final.json").read_text()) for task in (plain, short)]
+    ends = [plain.facts(), short.facts()]
     assert [end["devices"] for end in ends] == [["cpu"], ["cpu"]]
     objectives = [end["candidates"]["last"]["objective_dev"] for end in ends]
     assert objectives[1] == pytest.approx(objectives[0], abs=0.02)
@@ -234,9 +232,6 @@ def test_a_deferred_run_ends_where_an_ordinary_one_does(tmp_path):
     settings = config(optimiser__kind="ng_online", parallel__combine="bmuf", parallel__workers=3)
     plain, other = Task(tmp_path / "a", settings), Task(tmp_path / "b", settings)
     plain.virtual()
-    other.initialise()
-    other.block(place=DEFERRED)
-    other.finish()
-    ends = [json.loads((task.folder / "final.json").read_text()) for task in (plain, other)]
-    objectives = [end["candidates"]["last"]["objective_dev"] for end in ends]
+    other.virtual(place=DEFERRED)
+    objectives = [task.facts()["candidates"]["last"]["objective_dev"] for task in (plain, other)]
     assert objectives[1] == pytest.approx(objectives[0], abs=1e-4)

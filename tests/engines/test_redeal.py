@@ -86,7 +86,7 @@ def test_what_is_left_is_dealt_anew(tmp_path, before, after, changes, place):
     task.block()
     task.finish()
     assert counted(task) == 3
-    facts = json.loads((tmp_path / "final.json").read_text())
+    facts = task.facts()
     assert facts["redealt"] == [{"iteration": begin, "from": before, "to": after}]
     assert task.read_state(begin - 1).diagnostics  # what was done is still there
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

@@ -11,7 +11,7 @@ from unisono.core.max_change import MaxChangeOptions
 from unisono.core.natural_gradient import NgOptions
 from unisono.core.optimiser import Optimiser, OptimiserOptions
 from unisono.errors import UserError
-from unisono.nn import loss
+from unisono.nn import activation, loss
 from unisono.nn.batch import Batch
 from unisono.nn.dnn import Dnn, DnnOptions
 from unisono.nn.initial import InitialisationOptions
@@ -89,6 +89,27 @@ def test_step_is_the_rate_times_autograds_gradient(nonlinearity, hidden, masked)
     torch.testing.assert_close(params, expected, rtol=1e-12, atol=1e-13)
     assert stats.objective_sum == pytest.approx(objective.item(), rel=1e-12)
     assert stats.frames == (21 if masked else 32)
+
+
+def test_frames_without_outputs_neither_break_nor_move_a_renormed_layer():
+    net = network("relu_renorm")
+    data, params = batch(net), initial(net)
+    first = flat.views(net.layout, params)["hidden1"]
+    first[:, -1] = -1000.0
+    before = first.clone()
+    net.bind(params)
+    net.step_(data, Optimiser(sgd_options(), net.layout), 0.01)
+    assert torch.equal(first, before) and bool(params.isfinite().all())
+    assert torch.equal(activation.relu_renorm(torch.full((2, 3), -1.0)), torch.zeros(2, 3))
+
+
+def test_renormed_outputs_do_not_depend_on_the_scale_of_the_weights():
+    net = network("relu_renorm")
+    data, params = batch(net), initial(net)
+    net.bind(params)
+    wanted = net.log_posteriors(data.x[:, 0])
+    flat.views(net.layout, params)["hidden1"].mul_(1e-6)
+    torch.testing.assert_close(net.log_posteriors(data.x[:, 0]), wanted, rtol=1e-10, atol=1e-10)
 
 
 def test_gradient_by_finite_differences():

@@ -14,6 +14,7 @@ from unisono.data.loader import Loader
 from unisono.engines.place import CPU, Place
 from unisono.errors import UserError
 from unisono.files import read_json
+from unisono.grid import keeps_best
 from unisono.nn.dnn import Dnn, DnnOptions
 from unisono.nn.initial import InitialisationOptions
 from unisono.options import from_dict
@@ -80,7 +81,7 @@ class Run:
     @property
     def keeps_best(self) -> bool:
         """Whether the best model so far (dev objective at the ends of epochs) is kept."""
-        return self.final_model == "best" or self.schedule.kind == "newbob"
+        return keeps_best(self.final_model, self.schedule.kind)
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:

@@ -2,7 +2,7 @@
 
 `relu_renorm` is Kaldi's relu-renorm-layer: r = max(a, 0), y = r s with s = 1 / sqrt(mean r²), the mean over the outputs
 of one frame, so that each frame goes up with a root mean square of 1 (NormalizeComponent, target-rms 1). Since then
-mean y² = 1, the derivative is dr = s (dy - y mean(y dy)).
+mean y² = 1, the derivative is dr = s (dy - y mean(y dy)). A frame without outputs stays zero, its derivative, too.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 
 Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
 
-SQUARE_FLOOR = 2.0**-66  # Kaldi's; a frame without any output stays zero
+SQUARE_FLOOR = 2.0**-66  # of mean r²; Kaldi's
 
 
 def _relu_backward_(derivative: Tensor, output: Tensor) -> None:

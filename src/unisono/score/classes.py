@@ -29,9 +29,9 @@ def by_class(
 ) -> list[ClassResult]:
     """Count each system's errors in each class; by grouping, then by class, then by system.
 
-    groupings: speaker -> class, each over all speakers.  counts: folder of the system -> utterance -> counts.
-    speakers: utterance -> speaker.  A grouping that knows none of
-    these speakers is left out; a speaker whom it lacks is of an unknown class.
+    groupings: speaker -> class, each over all speakers. counts: folder of the system -> utterance -> counts.
+    speakers: utterance -> speaker. A grouping that knows none of these speakers is left out; a speaker whom it lacks is
+    of an unknown class.
     """
     found = []
     for grouping in groupings:
