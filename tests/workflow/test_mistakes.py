@@ -71,7 +71,7 @@ def test_error_of_a_command_is_on_the_terminal(workspace):
     assert "Traceback" not in process.stdout
 
 
-def test_a_table_of_speakers_without_a_column_is_named_before_work(workspace):
+def test_a_table_of_speakers_that_the_report_cannot_use_is_named_before_work(workspace):
     (workspace.folder / "corpora").mkdir()
     table = workspace.folder / "corpora" / "s.tsv"
     table.write_text("speaker_id\tgender\nanna\tf\n")
@@ -81,6 +81,12 @@ def test_a_table_of_speakers_without_a_column_is_named_before_work(workspace):
     assert process.returncode == 1 and len(lines_with(line, process.stdout)) == 1, process.stdout[-3000:]
     table.write_bytes(b"\xef\xbb\xbfspeaker_id\tage\r\nanna\t9\r\n")
     assert workspace.run("--dry-run", config=mine).returncode == 0
+    table.write_text("speaker_id\tage\nanna\t9\n\nberta\tten\n")
+    line = (
+        "config: report.speakers: corpora/s.tsv: line 4: age is no number: correct it, or set report.classes.age: each"
+    )
+    process = workspace.run("--dry-run", config=mine)
+    assert process.returncode == 1 and len(lines_with(line, process.stdout)) == 1, process.stdout[-3000:]
 
 
 def test_a_malformed_language_model_is_named_before_features_are_made(workspace):

@@ -42,6 +42,15 @@ def corpus_files(wildcards):
     return [present("corpus", os.path.join(folder, name), remedy) for name in names]
 
 
+def is_number(text):
+    """Return whether a table's field can be read as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def speaker_table(wildcards):
     """Return the table of speakers whose columns are classes in the report; nothing where none is named."""
     table = SHARED["report"]["speakers"]
@@ -49,14 +58,21 @@ def speaker_table(wildcards):
         return []
     path = os.path.join(SHARED["corpora_dir"], SHARED["corpus"]["dir"], table)
     present("report.speakers", path, "the path is read below corpus.dir")
-    # The report reads the table after hours of training; a wrong name of a column is seen now.
+    # The report reads the table after hours of training; what it would refuse there is seen now.
     with open(path, encoding="utf-8-sig", errors="replace") as lines:
-        heading = lines.readline().rstrip("\n").split("\t")
-    for column in ["speaker_id", *SHARED["report"]["classes"]]:
+        heading, *rows = [line.rstrip("\n").split("\t") for line in lines] or [[]]
+    for column, border in {"speaker_id": "each", **SHARED["report"]["classes"]}.items():
         if column not in heading:
             raise WorkflowError(
                 f"config: report.speakers: {path}: line 1: column {column!r} is missing: it has {', '.join(heading)}"
             )
+        at = heading.index(column)
+        for number, row in enumerate(rows, start=2):
+            if border != "each" and not is_number("".join(row[at : at + 1])) and any(row):
+                raise WorkflowError(
+                    f"config: report.speakers: {path}: line {number}: {column} is no number: correct it, "
+                    f"or set report.classes.{column}: each"
+                )
     return [path]
 
 
