@@ -46,7 +46,7 @@ def parallel(**changes):
 
 def config(**changes):
     sections = {
-        "optimiser": {"minibatch": 64, "learning_rate": 0.01},
+        "optimiser": {"minibatch": 64, "learning_rate": 0.01, "ng": {"minibatches_history": None}},
         "schedule": dict(SCHEDULE),
         "parallel": dict(PARALLEL),
         "observers": {"ema": None, "polyak": None},
@@ -233,6 +233,7 @@ COMBINE = PARALLEL["combine"]
         ({"observers": {"polyak": {"start": 1.5}}}, "observers.polyak.start"),
         ({"initialisation": {"kind": "model"}}, "initialisation.path"),
         ({"parallel": {"speed": 3}}, "parallel.speed: unknown key"),
+        ({"optimiser": {"ng": {"minibatches_history": 1.0}}}, "optimiser.ng.minibatches_history: 1.0 is not above 1"),
     ],
 )
 def test_senseless_combinations_are_refused_by_name(changes, line):
@@ -244,6 +245,8 @@ def test_senseless_combinations_are_refused_by_name(changes, line):
 def test_a_sensible_run_passes():
     check(config())
     check(config(parallel={"workers": {"initial": 1, "final": 4}, "engine": "jobs", "iterations_per_job": 5}))
+    check(config(optimiser={"ng": {"minibatches_history": 0}}))
+    check(config(optimiser={"ng": {"minibatches_history": 1.5}}))
 
 
 def test_too_many_workers_for_the_data_is_one_line():

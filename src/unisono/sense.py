@@ -25,6 +25,9 @@ def check(config: Mapping[str, Any]) -> None:
     check_schedule(schedule, rate)
     _check_workers(parallel)
     _check_combine(parallel)
+    history = config["optimiser"]["ng"]["minibatches_history"]
+    if history and history <= 1:
+        raise UserError(f"optimiser.ng.minibatches_history: {history} is not above 1: give more, or 0 for off")
     if parallel.period_frames < minibatch:
         raise UserError(
             f"parallel.period_frames: {parallel.period_frames} is less than one optimiser.minibatch of {minibatch}"

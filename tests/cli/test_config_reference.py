@@ -26,6 +26,7 @@ SCHEMA = {
                     "type": "object",
                     "x-kinds": ["ng"],
                     "default": {"rank": 80},
+                    "description": "Inner things.",
                     "properties": {"rank": {"type": "integer", "default": 20, "description": "Rank."}},
                 },
             },
@@ -44,7 +45,7 @@ def test_each_leaf_has_a_row():
     assert "| `decode.workers.final` | integer |" in text
     assert "| `decode.inner.rank` | integer |  | `80` | Rank. Only for `ng`. |" in text
     assert "`decode.inner` " not in text
-    assert "The search." in text
+    assert "\n\nThe search.\n\n- `decode.inner`: Inner things.\n\n| key " in text
 
 
 def test_rewrites_only_below_the_mark(tmp_path):

@@ -110,6 +110,14 @@ def test_wrong_key_is_refused_by_name(config, line):
         ({"optimiser": {"momentum": 1.0}}, "optimiser.momentum: 1.0 is out of range: at least 0 and below 1"),
         ({"optimiser": {"minibatch": 0}}, "optimiser.minibatch: 0 is out of range: at least 1 frames"),
         ({"optimiser": {"minibatch": 2.5}}, "optimiser.minibatch: 2.5 is not of type integer"),
+        (
+            {"optimiser": {"kind": "ng_online", "ng": {"history": 2e6}}},
+            "optimiser.ng.history: 2000000.0 is out of range: above 0 and at most 1000000 samples",
+        ),
+        (
+            {"optimiser": {"kind": "ng_online", "ng": {"minibatches_history": 2e6}}},
+            "optimiser.ng.minibatches_history: 2000000.0 is out of range: at least 0 and at most 1000000 minibatches",
+        ),
         ({"parallel": {"workers": True}}, "parallel.workers: true is not of type integer or object"),
         ({"parallel": {"workers": {"initial": 1}}}, "parallel.workers: 'final' is a required property"),
         (

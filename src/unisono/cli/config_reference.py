@@ -1,8 +1,8 @@
 """Write the table of all config keys from the JSON schema into config/README.md.
 
 The page keeps what stands above the line MARK; everything below is made anew: a table for each section, in the order
-of the schema, with type, range, unit, default and meaning of each key, and the kinds that use it (`x-kinds`). A test
-fails while page and schema differ.
+of the schema, with type, range, unit, default and meaning of each key, and the kinds that use it (`x-kinds`); above it
+what mappings within the section are for. A test fails while page and schema differ.
 """
 
 import argparse
@@ -48,8 +48,9 @@ def render(schema: Schema) -> str:
         if len(rows) == 1 and rows[0][0] == name:
             single += rows
         else:
-            text = resolve(node, schema).get("description", "")
-            sections.append(f"## `{name}`\n\n{text + chr(10) * 2 if text else ''}{_table(rows, schema)}")
+            texts = [resolve(node, schema).get("description", "")]
+            texts.append("\n".join(f"- `{path}`: {meaning}" for path, meaning in mappings(node, name, schema)))
+            sections.append("\n\n".join([f"## `{name}`", *filter(None, texts), _table(rows, schema)]))
     return "\n".join(([f"## Single keys\n\n{_table(single, schema)}"] if single else []) + sections)
 
 
@@ -72,6 +73,15 @@ def leaves(node: Schema, path: str, schema: Schema) -> Iterator[tuple[str, Schem
         if "x-kinds" in node:
             below = {"x-kinds": node["x-kinds"], **below}
         yield from leaves(below, f"{path}.{name}", schema)
+
+
+def mappings(node: Schema, path: str, schema: Schema) -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, meaning) for every explained mapping below `node` that has no row of its own."""
+    for name, below in resolve(node, schema).get("properties", {}).items():
+        below, where = resolve(below, schema), f"{path}.{name}"
+        if below.get("properties") and below.get("type", "object") == "object" and below.get("description"):
+            yield where, below["description"]
+        yield from mappings(below, where, schema)
 
 
 def resolve(node: Schema, schema: Schema) -> Schema:
