@@ -3,13 +3,12 @@ SHELL := bash
 .DEFAULT_GOAL := help
 CORES ?= $(shell nproc 2>/dev/null || echo 1)
 CORPORA_DIR ?= corpora
-CONFIG ?=
 BIN := .venv/bin
 REPORT := results/demo/report
 PYTEST := CORPORA_DIR="$(CORPORA_DIR)" $(BIN)/python -m pytest
 export PYTHON
 
-.PHONY: help venv demo test test-full test-mpich test-slurm fuzz lint format bench debian clean
+.PHONY: help venv demo test test-full test-mpich fuzz lint format bench debian clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -29,17 +28,14 @@ debian: # Debian tools that some tests compare with; without them those tests ar
 	@bash tests/setup_debian.sh || true
 
 test: venv debian ## the tests, without the slow ones (CORPORA_DIR=folder with the real corpora, ARGS=...)
-	$(PYTEST) -m "not slow and not slurm" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-full: venv debian ## all tests
-	$(PYTEST) -m "not slurm" $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-mpich: venv ## the MPI tests once more with MPICH (in .venv-mpich, on top of .venv)
 	@bash envs/mpich.sh
 	CORPORA_DIR="$(CORPORA_DIR)" .venv-mpich/bin/python -m pytest -m mpi $(ARGS)
-
-test-slurm: venv ## the tests that need a SLURM controller
-	$(PYTEST) -m slurm $(ARGS)
 
 fuzz: venv ## hostile random input, many examples
 	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -m fuzz $(ARGS)
