@@ -8,6 +8,7 @@ import pytest
 import torch
 from miniature import Task, config
 
+from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.judge import decide
 from unisono.engines.state import load_combined
@@ -247,3 +248,14 @@ def test_a_warm_start_begins_from_the_model_and_checks_its_layout(tmp_path):
         settings = warm.settings | {"network": warm.settings["network"] | changes}
         with pytest.raises(UserError, match=message):
             Task(tmp_path / "b", settings).initialise()
+
+
+def test_a_model_is_looked_at_on_the_same_frames_whatever_the_seed(tmp_path):
+    found = []
+    for seed in (1, 2):
+        task = Task(tmp_path, config(seed=seed, diagnostics__frames=50))
+        assert task.dev.frames > 50 and task.train.frames > 50
+        params = torch.linspace(-1, 1, task.network.layout.size)
+        evaluator = Evaluator(task.run, task.network, task.train, task.dev, Alone())
+        found.append(evaluator.evaluate(params, whole_dev=False))
+    assert found[0] == found[1]

@@ -10,7 +10,7 @@ import json
 rule study_results:
     """Gather the runs of a study: each cell over its seeds, pairs of cells, plots."""
     input:
-        runs=run_files("config.json", "plan.json", "final.json", "metrics.jsonl") if STUDY else [],
+        runs=run_files("config.json", "plan.json", "final.json", "final.safetensors", "metrics.jsonl") if STUDY else [],
         wers=expand(results("{where}/wer.json"), where=decoded() if STUDY else []),
         table=results("data/test.tsv"),
     output:

@@ -35,8 +35,8 @@ class Evaluator:
     ) -> None:
         self.network, self._comm, self._dev, self._device = network, comm, dev, device
         self.frames = run.diagnostics.frames
-        self._train_batches = self._own(_subset(train, run.seed, 0, self.frames))
-        self._dev_batches = self._own(_subset(dev, run.seed, 1, self.frames))
+        self._train_batches = self._own(_subset(train, 0, self.frames))
+        self._dev_batches = self._own(_subset(dev, 1, self.frames))
         self._train, self._cache = train, {}
 
     def evaluate(self, params: Tensor, *, whole_dev: bool) -> dict[str, float | None]:
@@ -86,9 +86,9 @@ class Evaluator:
         return float(found.objective_sum), int(found.correct), found.frames
 
 
-def _subset(store: FramesStore, seed: int, split: int, count: int) -> np.ndarray:
-    """Return `count` (or all) frames of the store, ascending, chosen by the seed."""
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(_SUBSET, split))))
+def _subset(store: FramesStore, split: int, count: int) -> np.ndarray:
+    """Return `count` (or all) frames of the store, ascending: the same for every seed, so that curves compare."""
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(0, spawn_key=(_SUBSET, split))))
     if count >= store.frames:
         return np.arange(store.frames)
     return np.sort(generator.choice(store.frames, count, replace=False, shuffle=False))

@@ -138,6 +138,11 @@ def curve(cell: Cell) -> Rows:
     return rows
 
 
+def backoffs(run: Run) -> int:
+    """Return how often all workers were rejected; each time the rate of the rest of the run was halved."""
+    return sum(row["rejected"] for row in run.combined)
+
+
 def over_seeds(values: Sequence[float | None]) -> Numbers:
     """Return values, mean and ci95 (Student's t); both None where a value is, ci95 also for one seed."""
     mean = _mean(values)
@@ -174,11 +179,19 @@ def _cell(cell: Cell, sent: Numbers, test: Test) -> Numbers:
         "combine": parallel["combine"]["kind"],
         "frames": cell.runs[0].combined[-1]["frames_seen"],
         "iterations": [run.final["iterations"] for run in cell.runs],
+        "worker_rate_first": cell.runs[0].combined[0]["learning_rate"],
+        "worker_rate_mean": [_mean_rate(run.combined) for run in cell.runs],
         "rejected": [len(run.final["rejected"]) for run in cell.runs],
+        "backoffs": [backoffs(run) for run in cell.runs],
         "parameters": cell.runs[0].final["parameters"],
         **sent,
         "candidates": {system.candidate: _numbers(system, cell.systems[0], test) for system in cell.systems},
     }
+
+
+def _mean_rate(combined: Rows) -> float:
+    """Return the rate of a worker, averaged over frames: with few combinations a falling rate falls in few steps."""
+    return sum(row["frames"] * row["learning_rate"] for row in combined) / combined[-1]["frames_seen"]
 
 
 def _numbers(system: System, last: System, test: Test) -> Numbers:

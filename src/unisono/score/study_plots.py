@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 
 from unisono.score.gather import Rows
 from unisono.score.plots import BLACK, BLUE, GREEN, ORANGE, RED, SKY, figure, frames_axis, legend, legend_below
-from unisono.score.study import Cell
+from unisono.score.study import Cell, backoffs
 
 COLORS = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
 LINES = ("-", "--", "-.", ":")
 CANDIDATES = {"last": (BLUE, "o"), "best": (ORANGE, "^"), "ema": (RED, "s"), "polyak": (GREEN, "D")}
 FURTHER = "further cells"
+FAR = {"objective_dev": 0.7, "wer": 0.15}  # what is far from the best cell at least: nats per frame, a fraction
 
 
 def curves(path: str | Path, cells: Sequence[Cell], courses: Mapping[str, Rows]) -> None:
@@ -28,7 +29,10 @@ def curves(path: str | Path, cells: Sequence[Cell], courses: Mapping[str, Rows])
     for cell in cells:
         several = len(cell.values) > 1
         panel = cell.values[0] if several else "" if cell.values else FURTHER
-        panels.setdefault(panel, []).append(("-".join(cell.values[1:]) if several else cell.name, courses[cell.name]))
+        label = "-".join(cell.values[1:]) if several else cell.name
+        if halved := sum(map(backoffs, cell.runs)):
+            label += f" (back-offs: {halved})"
+        panels.setdefault(panel, []).append((label, courses[cell.name]))
     if set(panels) == {FURTHER}:
         panels = {"": panels[FURTHER]}
     bottom, top = _range(courses)
@@ -46,8 +50,8 @@ def curves(path: str | Path, cells: Sequence[Cell], courses: Mapping[str, Rows])
 def final(path: str | Path, results: Mapping[str, Any]) -> None:
     """Where each cell ended: whole-dev objective, and beside it test WER where it was decoded.
 
-    A stroke: each seed. A sign: the mean, with its 95 % interval over seeds. What is far below the rest is put at the
-    edge with its number.
+    A stroke: each seed. A sign: the mean, with its 95 % interval over seeds. What is far worse than the rest is put at
+    the edge with its number.
     """
     cells = results["cells"]
     decoded = any("wer" in numbers for cell in cells.values() for numbers in cell["candidates"].values())
@@ -58,8 +62,7 @@ def final(path: str | Path, results: Mapping[str, Any]) -> None:
             placed = {name: _placed(cells, name, field) for name in names}
             for name, found in placed.items():
                 _dots(axes, found, scale, name)
-            if field == "objective_dev":
-                _bound(axes, list(chain.from_iterable(placed.values())))
+            _bound(axes, list(chain.from_iterable(placed.values())), field, scale)
             axes.grid(False, axis="y")
         drawn[0].set_yticks(range(len(cells)), list(cells))
         drawn[0].set_ylim(len(cells) - 0.4, -0.6)
@@ -106,17 +109,23 @@ def _dots(axes: Axes, found: Sequence[tuple[float, Mapping[str, Any]]], scale: f
             axes.plot([scale * limit for limit in numbers["ci95"]], [y, y], color=color, linewidth=1.2)
 
 
-def _bound(axes: Axes, found: Sequence[tuple[float, Mapping[str, Any]]]) -> None:
+def _bound(axes: Axes, found: Sequence[tuple[float, Mapping[str, Any]]], field: str, scale: float) -> None:
     """Keep a cell that failed from pressing all others into a line: it stands at the edge, with its number."""
-    means = [(numbers["mean"], y) for y, numbers in found if numbers["mean"] is not None]
-    if not means:
+    sign = 1.0 if field == "objective_dev" else -1.0  # error rates fail upwards
+    known = [(y, numbers) for y, numbers in found if numbers["mean"] is not None]
+    floor = _floor([sign * numbers["mean"] for _, numbers in known], FAR[field]) if known else 0.0
+    failed = [(y, numbers["mean"]) for y, numbers in known if sign * numbers["mean"] < floor]
+    if not failed:
         return
-    floor = _floor([mean for mean, _ in means])
-    if min(value for _, numbers in found for value in numbers["values"] if value is not None) < floor:
-        axes.set_xlim(left=floor)
-    for mean, y in means:
-        if mean < floor:
-            axes.text(floor, y, f" \u25c0 {mean:.2f}", va="center", fontsize=8)
+    kept = [numbers for _, numbers in known if sign * numbers["mean"] >= floor]
+    shown = [scale * value for numbers in kept for value in (*numbers["values"], *(numbers["ci95"] or ()))]
+    room = 0.12 * (max(shown) - min(shown) or scale)
+    axes.set_xlim(min(shown) - room, max(shown) + room)
+    for y, mean in failed:
+        text = f" \u25c0 {mean:.2f} " if sign > 0 else f" {scale * mean:.1f} \u25b6 "
+        x, side = (0.0, "left") if sign > 0 else (1.0, "right")
+        white = {"color": "white", "pad": 0.5}
+        axes.text(x, y, text, transform=axes.get_yaxis_transform(), ha=side, va="center", fontsize=8, bbox=white)
 
 
 def _range(courses: Mapping[str, Rows]) -> tuple[float, float]:
@@ -127,10 +136,12 @@ def _range(courses: Mapping[str, Rows]) -> tuple[float, float]:
     late = [row for row in known if row["frames"] >= 0.15 * max(row["frames"] for row in known)]
     ends = [rows[-1]["objective_dev"] for rows in courses.values() if rows and rows[-1]["objective_dev"] is not None]
     top = max(row["objective_dev_max"] for row in known)
-    bottom = max([min(row["objective_dev_min"] for row in late), *([_floor(ends)] if ends else [])])
+    bottom = max(
+        [min(row["objective_dev_min"] for row in late), *([_floor(ends, FAR["objective_dev"])] if ends else [])]
+    )
     return bottom - 0.04 * (top - bottom), top + 0.04 * (top - bottom)
 
 
-def _floor(ends: Sequence[float]) -> float:
-    """Return the lowest objective that is worth a place, by where the cells end: far under their middle is failure."""
-    return max(ends) - max(0.7, 5 * (max(ends) - median(ends)))
+def _floor(ends: Sequence[float], far: float) -> float:
+    """Return the lowest end worth a place: five times as far below the best as the median, and `far` at least."""
+    return max(ends) - max(far, 5 * (max(ends) - median(ends)))

@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from unisono.score.gather import measured, read_tsv
@@ -31,7 +32,8 @@ def cells(results: Row) -> list[dict[str, Any]]:
     for name, cell in results["cells"].items():
         facts = {key: cell[key] for key in ("optimiser", "learning_rate", "combine", "workers", "period_frames")}
         cost = {key: cell[key] for key in ("frames", "bytes_per_combination", "bytes_for_diagnostics")}
-        cost |= {"iterations": max(cell["iterations"]), "rejected": sum(cell["rejected"])}
+        cost |= {"worker_rate_first": cell["worker_rate_first"], "worker_rate_mean": fmean(cell["worker_rate_mean"])}
+        cost |= {"iterations": max(cell["iterations"])} | {key: sum(cell[key]) for key in ("rejected", "backoffs")}
         for candidate, numbers in cell["candidates"].items():
             rows.append(
                 {"cell": name, "candidate": candidate, "seeds": len(cell["runs"]), **facts, **cost}
