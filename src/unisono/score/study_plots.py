@@ -17,6 +17,7 @@ LINES = ("-", "--", "-.", ":")
 CANDIDATES = {"last": (BLUE, "o"), "best": (ORANGE, "^"), "ema": (RED, "s"), "polyak": (GREEN, "D")}
 FURTHER = "further cells"
 FAR = {"objective_dev": 0.7, "wer": 0.15}  # what is far from the best cell at least: nats per frame, a fraction
+Placed = tuple[float, Mapping[str, Any]]  # height in the picture, and numbers of `study.over_seeds`
 
 
 def curves(path: str | Path, cells: Sequence[Cell], courses: Mapping[str, Rows]) -> None:
@@ -60,9 +61,9 @@ def final(path: str | Path, results: Mapping[str, Any]) -> None:
     with figure(path, 11 if decoded else 7, height, panels=1 + decoded, sharey=True) as drawn:
         for axes, field, scale in zip(drawn, ("objective_dev", "wer"), (1.0, 100.0), strict=False):
             placed = {name: _placed(cells, name, field) for name in names}
+            failed = _bound(axes, list(chain.from_iterable(placed.values())), field, scale)
             for name, found in placed.items():
-                _dots(axes, found, scale, name)
-            _bound(axes, list(chain.from_iterable(placed.values())), field, scale)
+                _dots(axes, [one for one in found if one not in failed], scale, name)
             axes.grid(False, axis="y")
         drawn[0].set_yticks(range(len(cells)), list(cells))
         drawn[0].set_ylim(len(cells) - 0.4, -0.6)
@@ -72,7 +73,7 @@ def final(path: str | Path, results: Mapping[str, Any]) -> None:
         legend_below(drawn[0])
 
 
-def _placed(cells: Mapping[str, Any], name: str, field: str) -> list[tuple[float, Mapping[str, Any]]]:
+def _placed(cells: Mapping[str, Any], name: str, field: str) -> list[Placed]:
     """Return height and numbers of a candidate in each cell that has it; the candidates of a cell share its row."""
     placed = []
     for row, cell in enumerate(cells.values()):
@@ -96,7 +97,7 @@ def _course(axes: Axes, rows: Rows, index: int, label: str, bottom: float) -> No
     axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
 
 
-def _dots(axes: Axes, found: Sequence[tuple[float, Mapping[str, Any]]], scale: float, name: str) -> None:
+def _dots(axes: Axes, found: Sequence[Placed], scale: float, name: str) -> None:
     color, marker = CANDIDATES[name]
     seeds = [(scale * value, y) for y, numbers in found for value in numbers["values"] if value is not None]
     if seeds:
@@ -109,23 +110,23 @@ def _dots(axes: Axes, found: Sequence[tuple[float, Mapping[str, Any]]], scale: f
             axes.plot([scale * limit for limit in numbers["ci95"]], [y, y], color=color, linewidth=1.2)
 
 
-def _bound(axes: Axes, found: Sequence[tuple[float, Mapping[str, Any]]], field: str, scale: float) -> None:
-    """Keep a cell that failed from pressing all others into a line: it stands at the edge, with its number."""
+def _bound(axes: Axes, found: Sequence[Placed], field: str, scale: float) -> list[Placed]:
+    """Keep cells that failed from pressing all others into a line: put their numbers at the edge, and return them."""
     sign = 1.0 if field == "objective_dev" else -1.0  # error rates fail upwards
     known = [(y, numbers) for y, numbers in found if numbers["mean"] is not None]
     floor = _floor([sign * numbers["mean"] for _, numbers in known], FAR[field]) if known else 0.0
-    failed = [(y, numbers["mean"]) for y, numbers in known if sign * numbers["mean"] < floor]
+    failed = [(y, numbers) for y, numbers in known if sign * numbers["mean"] < floor]
     if not failed:
-        return
+        return []
     kept = [numbers for _, numbers in known if sign * numbers["mean"] >= floor]
     shown = [scale * value for numbers in kept for value in (*numbers["values"], *(numbers["ci95"] or ()))]
     room = 0.12 * (max(shown) - min(shown) or scale)
     axes.set_xlim(min(shown) - room, max(shown) + room)
-    for y, mean in failed:
-        text = f" \u25c0 {mean:.2f} " if sign > 0 else f" {scale * mean:.1f} \u25b6 "
+    for y, numbers in failed:
+        text = f" \u25c0 {numbers['mean']:.2f} " if sign > 0 else f" {scale * numbers['mean']:.1f} \u25b6 "
         x, side = (0.0, "left") if sign > 0 else (1.0, "right")
-        white = {"color": "white", "pad": 0.5}
-        axes.text(x, y, text, transform=axes.get_yaxis_transform(), ha=side, va="center", fontsize=8, bbox=white)
+        axes.text(x, y, text, transform=axes.get_yaxis_transform(), ha=side, va="center", fontsize=8)
+    return failed
 
 
 def _range(courses: Mapping[str, Rows]) -> tuple[float, float]:
