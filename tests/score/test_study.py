@@ -167,18 +167,20 @@ def test_pictures_repeat(root, tmp_path):
 def test_a_cell_that_failed_stands_at_the_edge(root, tmp_path):
     _, results = found(root)
     several = {f"n{number}": {"candidates": {"last": ends(-2.0 - 0.01 * number, 0.4)}} for number in range(4)}
-    study_plots.final(tmp_path / "with.svg", {"cells": several | {"bad": {"candidates": {"last": ends(-7.5, 0.93)}}}})
-    picture = (tmp_path / "with.svg").read_text()
-    assert "\u25c0 -7.50" in picture and "93.0 \u25b6" in picture
+    drawn = []
+    for spread in (0.1, 3.0):  # a failed cell's seeds and interval are not drawn
+        bad = {"bad": {"candidates": {"last": ends(-7.5, 0.93, spread)}}}
+        study_plots.final(tmp_path / "with.svg", {"cells": several | bad})
+        drawn.append((tmp_path / "with.svg").read_text())
+    assert drawn[0] == drawn[1] and "\u25c0 -7.50" in drawn[0] and "93.0 \u25b6" in drawn[0]
     study_plots.final(tmp_path / "without.svg", {"cells": several})
     assert "\u25c0" not in (tmp_path / "without.svg").read_text()
 
 
-def ends(objective, wer):
+def ends(objective, wer, spread=0.1):
     """A candidate's numbers over two seeds around given means."""
-    return {
-        "objective_dev": study.over_seeds([objective - 0.1, objective + 0.1]), "wer": study.over_seeds([wer, wer])
-    }  # fmt: skip
+    objectives = study.over_seeds([objective - spread, objective + spread])
+    return {"objective_dev": objectives, "wer": study.over_seeds([wer, wer])}
 
 
 def test_backoffs_and_rates_are_told(root):
@@ -186,16 +188,16 @@ def test_backoffs_and_rates_are_told(root):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     for row in rows:
         row["learning_rate"] /= 1 + row["iteration"]
-        row["rejected"] = row["iteration"] == 0
+        row["rejected"] = True
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     cells, results = found(root)
     cell = results["cells"]["n2"]
-    assert cell["backoffs"] == [0, 1] and cell["worker_rate_first"] == 0.1
+    assert cell["backoffs"] == [0, 2] and cell["rejected"] == [0, 1] and cell["worker_rate_first"] == 0.1
     assert cell["worker_rate_mean"] == pytest.approx([0.1, (100 * 0.1 + 80 * 0.05) / 180])
     row = study_tables.cells(results)[0]
-    assert row["backoffs"] == 1 and row["worker_rate_mean"] == pytest.approx((0.1 + 14 / 180) / 2)
+    assert row["backoffs"] == 2 and row["worker_rate_mean"] == pytest.approx((0.1 + 14 / 180) / 2)
     study_plots.curves(root / "curves.svg", cells, {cell.name: study.curve(cell) for cell in cells})
-    assert "(back-offs: 1)" in (root / "curves.svg").read_text()
+    assert "(back-offs: 2)" in (root / "curves.svg").read_text()
 
 
 def test_a_model_that_a_seed_lacks_is_named(root):
