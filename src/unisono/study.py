@@ -139,9 +139,10 @@ def prune(value: Any, schema: Config, root: Config, where: str, notes: list[str]
     kind = value.get("kind") or fill({}, schema, root).get("kind")
     for key, inner in value.items():
         below = _deref(properties[key], root)
-        if inner is None and "null" not in _types(below):
+        other = "x-kinds" in below and kind not in below["x-kinds"]
+        if inner is None and (other or "null" not in _types(below)):
             continue
-        if "x-kinds" in below and kind not in below["x-kinds"]:
+        if other:
             notes.append(f"{_join(where, key)}: not used with kind {kind}, only with {', '.join(below['x-kinds'])}")
             continue
         kept[key] = prune(inner, below, root, _join(where, key), notes)

@@ -50,7 +50,7 @@ def test_config_resolves(workspace, path):
 
 @pytest.mark.parametrize(
     ("name", "cells", "decoded"),
-    [("natural-gradient", 6, 6), ("averaging-frequency", 8, 3), ("bmuf-ema", 8, 6), ("gossip", 4, 0)],
+    [("natural-gradient", 8, 6), ("averaging-frequency", 8, 3), ("bmuf-ema", 8, 6), ("gossip", 4, 0)],
 )
 def test_study_makes_what_it_needs(workspace, name, cells, decoded):
     """Three runs of each cell; on test only the systems named, tuned once; no GMM, no report."""
