@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unisono.core import flat, number, products
+from unisono.core import flat, number
 from unisono.core.max_change import MaxChangeOptions
-from unisono.core.natural_gradient import NgOptions
+from unisono.core.natural_gradient import NgOptions, estimator_for
+from unisono.core.ng_updates import settle
 from unisono.core.optimiser import Optimiser, OptimiserOptions
+from unisono.core.products import Products
 from unisono.nn import loss
 from unisono.nn.batch import Batch
 from unisono.nn.dnn import Dnn, DnnOptions
@@ -44,7 +46,7 @@ def training(kind="sgd", limit="none", nonlinearity="relu", momentum=0.0, l2=0.0
     start = InitialisationOptions(kind="random", path=None, hidden_gain=None, output_gain=0.5)
     params = net.initial_parameters(start, torch.Generator().manual_seed(1))
     net.bind(params)
-    return net, Optimiser(options, net.layout, precision), params
+    return net, Optimiser(options, net.layout), params
 
 
 def batches(net, count, n=32):
@@ -149,21 +151,69 @@ def test_caps_agree(limit, size):
     assert float(number.cap(limit, torch.tensor(size, dtype=torch.float64))) == wanted
 
 
-def test_bf16_rounds_the_factors_and_nothing_else():
-    generator = torch.Generator().manual_seed(3)
+def factors(rows=30, columns=41, outputs=24, seed=3):
+    """x with its ones, weight, error and an empty place for outputs, in padded storage."""
+    generator = torch.Generator().manual_seed(seed)
     like = torch.empty(0)
-    a, b = (flat.matrix(30, 40, like).copy_(torch.randn(30, 40, generator=generator)) for _ in range(2))
-    out = flat.matrix(30, 30, like)
-    products.product(a, b.t(), out, "bf16")
-    exact = a.bfloat16().double() @ b.bfloat16().double().t()
+    made = [flat.matrix(*shape, like) for shape in ((rows, columns), (outputs, columns), (rows, outputs))]
+    return [m.copy_(torch.randn(m.shape, generator=generator)) for m in made] + [flat.matrix(rows, outputs, like)]
+
+
+def test_bf16_rounds_the_factors_and_nothing_else():
+    x, weight, error, out = factors()
+    short = Products("bf16")
+    short.forward(x, weight, out)
+    exact = x.bfloat16().double() @ weight.bfloat16().double().t()
     torch.testing.assert_close(out.double(), exact, rtol=1e-5, atol=1e-5)
-    assert float((out.double() - a.double() @ b.double().t()).abs().max()) > 1e-3, "nothing was rounded"
-    target = torch.ones(30, 30)
-    products.add_product_(target, a, b.t(), -0.5, True, "bf16")
+    assert float((out.double() - x.double() @ weight.double().t()).abs().max()) > 1e-3, "nothing was rounded"
+    below = torch.empty(30, 40)
+    short.backward(error, weight, below)
+    exact = error.bfloat16().double() @ weight.bfloat16().double()[:, :-1]
+    torch.testing.assert_close(below.double(), exact, rtol=1e-5, atol=1e-5)
+    target = torch.ones_like(weight)
+    short.add_step_(target, x, error, 0.5)
+    exact = error.bfloat16().double().t() @ x.bfloat16().double()
     torch.testing.assert_close(target.double(), 1.0 - 0.5 * exact, rtol=1e-5, atol=1e-5)
     for precision in ("float32", "tf32"):
-        products.product(a, b.t(), out, precision)
-        assert torch.equal(out, torch.mm(a, b.t()))
+        Products(precision).forward(x, weight, out)
+        assert torch.equal(out, torch.mm(x, weight.t()))
+
+
+def test_what_was_rounded_is_rounded_again_when_it_changed():
+    x, weight, error, out = factors()
+    short = Products("bf16")
+    short.forward(x, weight, out)
+    before = out.clone()
+    x.mul_(2.0)
+    short.forward(x, weight, out)
+    assert torch.equal(out, before), "the copy serves for the whole step"
+    short.changed(x)
+    short.forward(x, weight, out)
+    torch.testing.assert_close(out, 2.0 * before)
+    weight.mul_(2.0)
+    short.begin()
+    short.forward(x, weight, out)
+    torch.testing.assert_close(out, 4.0 * before)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "ng_online"])
+def test_a_step_in_bf16_never_multiplies_what_is_stale(kind):
+    """With copies made anew for every product the steps are the same."""
+
+    class Anew(Products):
+        def _short(self, factor):
+            self.begin()
+            return super()._short(factor).clone()
+
+    ends = []
+    for cls in (Products, Anew):
+        net, optimiser, params = training(kind, "nnet3", momentum=0.5, l2=0.001, precision="bf16")
+        net._products = cls("bf16")
+        for rate in (0.01, deferred_rate()):
+            for batch in batches(net, 6):
+                net.step_(batch, optimiser, rate)
+        ends.append(params)
+    assert torch.equal(*ends)
 
 
 @pytest.mark.parametrize("kind", ["sgd", "ng_online"])
@@ -186,6 +236,25 @@ def test_bf16_training_stays_near_float32_and_is_evaluated_in_float32(kind):
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_what_is_not_kept_is_overwritten(precision):
-    a, target = torch.eye(4), torch.full((4, 4), math.nan)
-    products.add_product_(target, a, a, -0.5, False, precision)
-    assert torch.equal(target, -0.5 * a)
+    x, target = torch.eye(4), torch.full((4, 4), math.nan)
+    Products(precision).add_step_(target, x, x.clone(), 0.5, keep=False)
+    assert torch.equal(target, -0.5 * x)
+
+
+def test_a_deferred_update_never_takes_in_what_is_not_finite():
+    """Each side asks for an update; where its numbers are bad it alone stays as it was."""
+    good, bad = (estimator_for(NG, "in", 12) for _ in range(2))
+    rows = torch.randn(32, 12, generator=torch.Generator().manual_seed(4))
+    for side in (good, bad):
+        side.precondition_(rows.clone(), deferred=True)
+    settle([good, bad], rows)
+    kept, broken = bad.factor, rows.clone()
+    w, broken[3, 4] = kept.w.clone(), math.inf
+    before = good.factor.w.clone()
+    good.precondition_(rows.clone(), deferred=True)
+    bad.precondition_(broken, deferred=True)
+    assert good.asked is not None and bad.asked is not None
+    settle([good, bad], rows)
+    assert good.asked is None and bad.asked is None
+    assert torch.equal(bad.factor.w, w) and bad.factor.d is kept.d
+    assert not torch.equal(good.factor.w, before) and bool(good.factor.w.isfinite().all())

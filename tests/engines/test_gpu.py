@@ -4,7 +4,8 @@ import pytest
 import torch
 from miniature import Interrupted, Task, config
 
-from unisono.core import flat, products
+from unisono.core import flat
+from unisono.core.products import Products, allow_tf32
 from unisono.data.frames import load_window
 from unisono.data.loader import Slice
 from unisono.engines.initial import initial_parameters
@@ -25,7 +26,7 @@ def gpu():
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     yield place_for("cuda", 0, "float32")
-    products.allow_tf32("float32")
+    allow_tf32("float32")
 
 
 def worker_on(task, place, capture=True):
@@ -75,24 +76,38 @@ def test_shorter_products_stay_near(tmp_path, gpu, kind, precision):
     assert 0.0 < distance(found, wanted) < SHORT
 
 
-def test_bf16_products_are_those_of_the_cpu(gpu):
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(("rows", "columns", "outputs"), [(96, 65, 48), (33, 18, 21), (64, 49, 9)])
+def test_products_are_those_of_the_cpu(gpu, precision, rows, columns, outputs):
+    """Also where no size is a multiple of 16, and what pads a target stays zero."""
     generator = torch.Generator().manual_seed(1)
-    a, b, target = (flat.matrix(96, 65, torch.empty(0)).copy_(torch.randn(96, 65, generator=generator)) for _ in "abc")
-    wanted, out = flat.matrix(96, 96, a), flat.matrix(96, 96, a.to(gpu.device))
-    products.product(a, b.t(), wanted, "bf16")
-    products.product(a.to(gpu.device), b.to(gpu.device).t(), out, "bf16")
-    torch.testing.assert_close(out.cpu(), wanted, rtol=1e-5, atol=1e-4)
-    error = torch.randn(96, 96, generator=generator)
-    moved = flat.matrix(96, 65, a.to(gpu.device)).copy_(target)
-    products.add_product_(target, error.t(), a, -0.1, True, "bf16")
-    products.add_product_(moved, error.to(gpu.device).t(), a.to(gpu.device), -0.1, True, "bf16")
-    torch.testing.assert_close(moved.cpu(), target, rtol=1e-5, atol=1e-4)
+    shapes = (rows, columns), (outputs, columns), (rows, outputs), (rows, outputs), (rows, columns), (outputs, columns)
+    ends = []
+    for device in ("cpu", gpu.device):
+        x, weight, error, out, below, target = (flat.matrix(*shape, torch.empty(0, device=device)) for shape in shapes)
+        generator.manual_seed(1)
+        for matrix in (x, weight, error, target):
+            matrix.copy_(torch.randn(matrix.shape, generator=generator))
+        made = Products(precision)
+        made.begin()
+        made.forward(x, weight, out)
+        made.backward(error, weight, below[:, :-1])
+        made.add_step_(target, x, error, 0.1)
+        x.mul_(0.5)
+        made.changed(x)
+        made.add_step_(target, x, error, torch.tensor(0.2, dtype=torch.float64, device=device))
+        ends.append((out, below, target))
+    for found, wanted in zip(ends[1], ends[0], strict=True):
+        torch.testing.assert_close(found.cpu(), wanted, rtol=1e-5, atol=1e-4)
+    assert not flat.whole(ends[1][2])[:, columns:].any()
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("kind", ["sgd", "ng_online"])
-def test_graphs_are_the_eager_steps(tmp_path, gpu, kind, precision):
-    task = Task(tmp_path, config(optimiser__kind=kind, optimiser__max_change__kind="nnet3") | {"precision": precision})
+def test_graphs_are_the_eager_steps(tmp_path, gpu, kind, precision, dropout):
+    changes = {"optimiser__kind": kind, "optimiser__max_change__kind": "nnet3", "network__dropout": dropout}
+    task = Task(tmp_path, config(**changes) | {"precision": precision})
     eager, wanted, said = train(task, gpu, capture=False)
     replayed, found, stats = train(task, gpu)
     assert replayed._replay._captured is not None and eager._replay._captured is None

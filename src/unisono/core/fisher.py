@@ -89,28 +89,42 @@ def eigen_start(x: Tensor, rank: int, alpha: float, delta: float) -> Factor:
     return Factor(w, d, rho)
 
 
-def refresh(
-    factor: Factor, ht: Tensor, j: Tensor, rows: int, trace: float, eta: float, alpha: float, form: Form
-) -> Factor:
-    """Return the factor after one power step towards (eta/N) X^T X + (1 - eta) F (docs/mathematics.md 6.1.4).
+class Turn(NamedTuple):
+    """How an update turns a factor: W' = left (J + scale W) with the rows of W scaled; d, rho and sqrt(e) afterwards.
 
-    ht: H^T = W X^T [R, N]. j: J = H^T X [R, dim]; its storage is used up. rows: N. trace: tr(X X^T). eta in (0, 1).
-    Where the numbers overflow or the eigenproblem fails, the old factor is returned.
+    left [R, R], scale, d, sqrt_e [R]: float64 on the CPU. repair: whether the rows may no longer be orthonormal.
+    """
+
+    left: Tensor
+    scale: Tensor
+    d: Tensor
+    rho: float
+    sqrt_e: Tensor
+    repair: bool
+
+
+def turn_for(
+    factor: Factor, big_l: Tensor, big_k: Tensor, rows: int, trace: float, eta: float, alpha: float, form: Form
+) -> Turn | None:
+    """Return one power step towards (eta/N) X^T X + (1 - eta) F (docs/mathematics.md 6.1.4).
+
+    big_l: H^T H with H^T = W X^T, big_k: J J^T with J = H^T X; both [R, R], float64, on the CPU. rows: N. trace:
+    tr(X X^T). eta in (0, 1). None where the numbers overflow or the eigenproblem fails: the factor then stays.
     """
     w, d, rho = factor
-    rank, dim = w.shape
+    dim = w.shape[1]
     a, keep = eta / rows, 1.0 - eta
     p = d + rho
     inv_sqrt_e = inverse_weights(d, rho, alpha, dim).rsqrt()
-    big_l, big_k = _gram(ht) * inv_sqrt_e * inv_sqrt_e[:, None], _gram(j) * inv_sqrt_e * inv_sqrt_e[:, None]
+    big_l, big_k = (big * inv_sqrt_e * inv_sqrt_e[:, None] for big in (big_l, big_k))
     z = a * a * big_k + a * keep * big_l * (p + p[:, None])
     z.diagonal().add_(keep * keep * p.square())
     if not math.isfinite(float(z.abs().sum())):
-        return factor
+        return None
     try:
         c, u = torch.linalg.eigh(z)
     except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
-        return factor
+        return None
     c, u = c.flip(0), u.flip(1)
     c_floor = (rho * keep) ** 2
     repair = float(c[0]) > CONDITION * float(c[-1]) or bool((c < c_floor).any())
@@ -119,18 +133,24 @@ def refresh(
     new_d, new_rho = _split(root, total, dim, form)
     sqrt_e = inverse_weights(new_d, new_rho, alpha, dim).sqrt()
     left = a * (sqrt_e / root)[:, None] * u.t() * inv_sqrt_e
-    j.addcmul_((keep / a * p)[:, None].to(w), w)  # B = J + (1 - eta)/a P W
+    return Turn(left, keep / a * p, new_d, new_rho, sqrt_e, repair)
+
+
+def turned(w: Tensor, j: Tensor, left: Tensor, scale: Tensor, turn: Turn, form: Form) -> Tensor:
+    """Return the new W [R, dim]. left, scale: those of `turn` with the type and on the device of `w`. Uses up `j`."""
+    rank, dim = w.shape
+    j.addcmul_(scale[:, None], w)  # B = J + (1 - eta)/a P W
     new_w = flat.matrix(rank, dim, w)
-    torch.mm(left.to(w), j, out=new_w)
-    if repair:
-        _repair_(new_w, sqrt_e, form)
-    return Factor(new_w, new_d, new_rho)
+    torch.mm(left, j, out=new_w)
+    if turn.repair:
+        _repair_(new_w, turn.sqrt_e, form)
+    return new_w
 
 
-def _gram(m: Tensor) -> Tensor:
-    # In float64 although m may be float32: what it holds, fourth powers of the data, overflows there.
+def gram(m: Tensor) -> Tensor:
+    """Return M M^T [R, R] of m [R, N]; in float64 although m may be float32: it may hold fourth powers of the data."""
     double = m.double()
-    return (double @ double.t()).cpu()
+    return double @ double.t()
 
 
 def _split(root: Tensor, total: float, dim: int, form: Form) -> tuple[Tensor, float]:
@@ -145,7 +165,7 @@ def _repair_(w: Tensor, sqrt_e: Tensor, form: Form) -> None:
     """Make the rows of E^(-1/2) W orthonormal again, in place, if they no longer are (docs/mathematics.md 6.1.4)."""
     rank, dim = w.shape
     inv_sqrt_e = 1.0 / sqrt_e
-    overlap = _gram(w) * inv_sqrt_e * inv_sqrt_e[:, None]
+    overlap = gram(w).cpu() * inv_sqrt_e * inv_sqrt_e[:, None]
     unit = torch.eye(rank, dtype=torch.float64)
     if float((overlap - unit).abs().max()) <= ORTHONORMAL:
         return

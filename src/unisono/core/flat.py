@@ -76,6 +76,16 @@ def matrix(rows: int, columns: int, like: Tensor) -> Tensor:
     return zeros(rows * stride, like.dtype).to(like.device).view(rows, stride)[:, :columns]
 
 
+def whole(matrix: Tensor) -> Tensor:
+    """Return a matrix on a GPU with the padding of its rows, a CPU's as it is.
+
+    A GPU reads whole rows faster than views that end before the padding; there the padding is worth its products.
+    """
+    if not matrix.is_cuda or matrix.stride() == (matrix.shape[1], 1):
+        return matrix
+    return matrix.as_strided((matrix.shape[0], matrix.stride(0)), (matrix.stride(0), 1))
+
+
 def views(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
     """Return the matrices [rows, columns] of `flat` [P] by name, without a copy. Writing to them writes to `flat`."""
     if flat.shape != (layout.size,):

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from unisono.core import fisher, flat, number
-from unisono.core.fisher import Factor, Form
+from unisono.core.fisher import Factor, Form, Turn
+from unisono.core.ng_updates import Asked, settle
 from unisono.core.number import Number
 from unisono.errors import UserError
 
@@ -145,6 +146,7 @@ class OnlineEstimator:
         self.form = form
         self.count = 0
         self.factor: Factor | None = None
+        self.asked: Asked | None = None
         self._ht: Tensor | None = None
         self._j: Tensor | None = None
 
@@ -163,31 +165,48 @@ class OnlineEstimator:
         """Overwrite rows [N, dim] by X^ = X - H W and return gamma = |X| / |X^| (docs/mathematics.md 6.1.3).
 
         X^ is made with the old estimate; the new one serves the next minibatch. Zeros and numbers that are not finite
-        give 1, and what is not finite never reaches the estimate. Deferred, only an update reads numbers.
+        give 1, and what is not finite never reaches the estimate. Deferred, nothing is read but at the start: an
+        update is asked for, and `ng_updates.settle` makes it at the end of the step.
         """
         count = rows.shape[0]
         if self.rank == 0 or count == 0:
             return 1.0
+        rows = flat.whole(rows)
         before, updates = squared_norm(rows, deferred), self.updates()
-        if (updates or not deferred) and not math.isfinite(before):
+        if (self.factor is None or not deferred) and not math.isfinite(before):
             return 1.0
         if self.factor is None:
             self.factor = self._start(rows, float(before))
         elif self.factor.w.device != rows.device:
             w = flat.matrix(self.rank, self.dim, rows).copy_(self.factor.w)
             self.factor = self.factor._replace(w=w)
-        old = self.factor
         ht = self._products(rows)
-        new = self._refresh(rows, ht, float(before)) if updates else old
-        rows.addmm_(ht.t(), old.w, alpha=-1.0)
-        if new is not old:  # into the same storage, which a captured step goes on reading
-            self.factor = new._replace(w=old.w.copy_(new.w))
+        if updates:
+            self._ask(rows, ht, before)
+        rows.addmm_(ht.t(), flat.whole(self.factor.w), alpha=-1.0)
+        if not deferred:
+            settle([self], rows)
         self.skip()
         return number.root_of_ratio(before, squared_norm(rows, deferred))
 
     def skip(self) -> None:
         """Count a minibatch that was preconditioned by replaying a captured step."""
         self.count += 1
+
+    def solve(self, asked: Asked) -> Turn | None:
+        """Return the turn of an update that was asked for, its numbers on the CPU; None where they overflow."""
+        assert self.factor is not None
+        eta, trace = self.eta(asked.rows), float(asked.trace)
+        if not math.isfinite(trace):
+            return None
+        return fisher.turn_for(self.factor, asked.big_l, asked.big_k, asked.rows, trace, eta, self.alpha, self.form)
+
+    def take(self, turn: Turn, left: Tensor, scale: Tensor) -> None:
+        """Make a turn that `solve` gave; left and scale with the type of the estimate's matrix, and where it lies."""
+        assert self.factor is not None and self._j is not None
+        w = fisher.turned(self.factor.w, self._j, left, scale, turn, self.form)
+        # Into the same storage, which a captured step goes on reading.
+        self.factor = Factor(self.factor.w.copy_(w), turn.d, turn.rho)
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of w, d, rho [1] and the counter t [1]; nothing before the first minibatch."""
@@ -214,10 +233,11 @@ class OnlineEstimator:
 
     def _start(self, rows: Tensor, trace: float) -> Factor:
         if self.form.eigen_start:
-            return fisher.eigen_start(rows, self.rank, self.alpha, self.form.delta)
+            return fisher.eigen_start(rows[:, : self.dim], self.rank, self.alpha, self.form.delta)
         self.factor = fisher.pattern_start(self.rank, self.dim, self.alpha, rows)
         for _ in range(1 if self.form.one_pass and rows.shape[0] <= self.rank else START_PASSES):
-            self.factor = self._refresh(rows, self._products(rows), trace)
+            self._ask(rows, self._products(rows), trace)
+            settle([self], rows)
         return self.factor
 
     def _products(self, rows: Tensor) -> Tensor:
@@ -226,15 +246,15 @@ class OnlineEstimator:
         count = rows.shape[0]
         if self._ht is None or self._ht.numel() < self.rank * count or self._ht.dtype != rows.dtype:
             self._ht = rows.new_empty(self.rank * count)
-        return torch.mm(self.factor.w, rows.t(), out=self._ht[: self.rank * count].view(self.rank, count))
+        return torch.mm(flat.whole(self.factor.w), rows.t(), out=self._ht[: self.rank * count].view(self.rank, count))
 
-    def _refresh(self, rows: Tensor, ht: Tensor, trace: float) -> Factor:
-        assert self.factor is not None
-        if self._j is None or self._j.dtype != rows.dtype:
+    def _ask(self, rows: Tensor, ht: Tensor, trace: Number) -> None:
+        """Ask for an update by `rows` as they are now; J = H^T X [R, dim] stays in a buffer until it is made."""
+        if self._j is None or self._j.dtype != rows.dtype or self._j.device != rows.device:
             self._j = flat.matrix(self.rank, self.dim, rows)
-        j = torch.mm(ht, rows, out=self._j)
-        count = rows.shape[0]
-        return fisher.refresh(self.factor, ht, j, count, trace, self.eta(count), self.alpha, self.form)
+        torch.mm(ht, rows, out=flat.whole(self._j))
+        trace = torch.as_tensor(trace, dtype=torch.float64)
+        self.asked = Asked(fisher.gram(ht), fisher.gram(flat.whole(self._j)), trace, len(rows))
 
 
 def squared_norm(rows: Tensor, deferred: bool = False) -> Number:

@@ -15,11 +15,14 @@ from torch import Tensor
 from unisono.core import flat, max_change, number, sgd
 from unisono.core.flat import Layout
 from unisono.core.max_change import MaxChangeOptions
-from unisono.core.natural_gradient import NgOptions, estimator_for
+from unisono.core.natural_gradient import NgOptions, OnlineEstimator, estimator_for
 from unisono.core.ng_simple import SimpleEstimator
+from unisono.core.ng_updates import settle
 from unisono.core.number import Number
-from unisono.core.products import Precision
+from unisono.core.products import Products
 from unisono.errors import UserError
+
+PLAIN = Products()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,12 +87,12 @@ class Optimiser:
     `version` changes whenever a step will use other storage than the one before.
     """
 
-    def __init__(self, options: OptimiserOptions, layout: Layout, precision: Precision = "float32") -> None:
+    def __init__(self, options: OptimiserOptions, layout: Layout) -> None:
         self.options = options
         self.layout = layout
         self.max_change_scale = 1.0
         self.version = 0
-        self._precision: Precision = precision
+        self._products = PLAIN
         self._fused = options.momentum == 0.0 and not options.max_change.whole_step()
         self._params: Tensor | None = None
         self._delta: Tensor | None = None
@@ -112,9 +115,12 @@ class Optimiser:
         for side in (side for sides in self._sides if sides for side in sides):
             side.skip()
 
-    def begin(self, params: Tensor, rate: Number) -> None:
-        """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient; see `core.number`."""
-        self._rate = rate
+    def begin(self, params: Tensor, rate: Number, products: Products = PLAIN) -> None:
+        """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient; see `core.number`.
+
+        products: those of the network, which know what is rounded already.
+        """
+        self._rate, self._products = rate, products
         if params is self._params:
             return
         self._params = params
@@ -137,6 +143,7 @@ class Optimiser:
         if sides := self._sides[index]:
             side_in, side_out = sides
             gamma = side_in.precondition_(x, deferred) * side_out.precondition_(error, deferred)
+            self._products.changed(x, error)
         step = self._rate * gamma
         if options.max_change.row_norms():
             product = gamma * max_change.norm_product(x, error, deferred)
@@ -147,12 +154,16 @@ class Optimiser:
         if options.l2 > 0.0 and self._fused:  # while the weights are still those of the gradient
             sgd.add_decay_(target, weight, decay)
         keep = self._fused or options.momentum > 0.0
-        sgd.add_step_(target, x, error, step, keep, self._precision)
+        self._products.add_step_(target, x, error, step, keep)
         if options.l2 > 0.0 and not self._fused:
             sgd.add_decay_(target, weight, decay)
 
     def finish_(self) -> None:
         """End the minibatch: limit the whole step, move the weights, decay the momentum."""
+        if isinstance(self._rate, Tensor):
+            assert self._params is not None
+            sides = [side for sides in self._sides if sides for side in sides]
+            settle([side for side in sides if isinstance(side, OnlineEstimator)], self._params)
         if self._fused:
             return
         scales: list[Number] = [1.0] * len(self._weights)

@@ -4,6 +4,9 @@
 float32 factors to 10 bits of fraction (`allow_tf32`), which no CPU does. `bf16`: both factors are rounded to bfloat16
 (7 bits of fraction) and multiplied with sums in float32. In each, weights, gradients, momentum and the statistics of
 natural gradient stay float32: rounded is only what enters a product.
+
+Tensor cores want rows, and the length of what is summed over, in multiples of 16 bytes. So on a GPU matrices are
+multiplied with the zeros that pad their rows (`flat.whole`), and copies in bfloat16 are padded in both directions.
 """
 
 from typing import Literal
@@ -11,36 +14,97 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unisono.core import flat, number
+from unisono.core.number import Number
+
 Precision = Literal["float32", "tf32", "bf16"]
+_Key = tuple[int, torch.Size]  # where a factor lies, and its shape
 
 
 def allow_tf32(precision: Precision) -> None:
-    """Tell CUDA whether the float32 products of this process may be TF32."""
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    """Tell CUDA whether the float32 products of this process may be TF32: yes for `tf32`, and beside bfloat16."""
+    torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
 
 
-def product(a: Tensor, b: Tensor, out: Tensor, precision: Precision) -> None:
-    """Write a b into `out` [N, M]; a: [N, K], b: [K, M], float32."""
-    if precision != "bf16":
-        torch.mm(a, b, out=out)
-    elif a.is_cuda:
-        torch.mm(_short(a), _short(b), out_dtype=torch.float32, out=out)
-    else:
-        torch.mm(_short(a).to(a.dtype), _short(b).to(b.dtype), out=out)
+class Products:
+    """The three products of an affine layer y = W [x; 1].
+
+    x: [N, in + 1] with a column of ones; weight, target: [out, in + 1]; error, and `out` of `forward`: [N, out]. In
+    bf16 the rounded copy of a factor is made at its first use and serves until `begin` or `changed` says it is stale.
+    """
+
+    def __init__(self, precision: Precision = "float32") -> None:
+        self._is_short = precision == "bf16"
+        self._copies: dict[_Key, Tensor] = {}
+        self._fresh: set[_Key] = set()
+
+    def begin(self) -> None:
+        """Start a step: all that was rounded before is stale."""
+        self._fresh.clear()
+
+    def changed(self, *factors: Tensor) -> None:
+        """Note that factors were overwritten within a step."""
+        self._fresh.difference_update(map(_key, factors))
+
+    def forward(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
+        """Write x W^T into `out`; what pads its rows is used up."""
+        if self._is_short:
+            out = flat.whole(out)
+            _multiply(self._short(x)[: len(x)], self._short(weight)[: out.shape[1]].t(), out)
+        else:
+            torch.mm(flat.whole(x), flat.whole(weight).t(), out=out)
+
+    def backward(self, error: Tensor, weight: Tensor, out: Tensor) -> None:
+        """Write error W, without the column of the bias, into `out` [N, in]."""
+        if self._is_short:
+            _multiply(self._short(error)[: len(error)], self._short(weight)[:, : out.shape[1]], out)
+        else:
+            torch.mm(error, weight[:, :-1], out=out)
+
+    def add_step_(self, target: Tensor, x: Tensor, error: Tensor, rate: Number, keep: bool = True) -> None:
+        """Add -rate error^T x to `target`, in place: a step of gradient descent for a loss with derivative `error`.
+
+        target: the weights themselves (momentum 0) or the buffer Delta of the momentum rule. Without `keep` what stood
+        there is overwritten. The gradient is summed over the N rows, never divided by N, so a rate means the same as
+        in Kaldi. A deferred rate may be multiplied into `error`.
+        """
+        target = flat.whole(target)
+        if self._is_short:
+            # Not addmm: with another type of result it asks for other types of `target` from version to version.
+            found = _multiply(self._short(error).t(), self._short(x))[: target.shape[0], : target.shape[1]]
+            if keep:
+                number.add_(target, found, -rate)
+            else:
+                torch.mul(found, -rate, out=target)
+            return
+        if isinstance(rate, Tensor):
+            error.mul_(rate)
+            rate = 1.0
+        target.addmm_(error.t(), flat.whole(x), beta=1 if keep else 0, alpha=-rate)
+
+    def _short(self, factor: Tensor) -> Tensor:
+        """Return a factor rounded to bfloat16, its rows and columns padded with zeros to multiples of 16.
+
+        On a CPU, whose bfloat16 products do not sum in float32 everywhere, the rounded numbers are kept as float32.
+        """
+        key, (rows, columns) = _key(factor), factor.shape
+        if key not in self._copies:
+            dtype = torch.bfloat16 if factor.is_cuda else factor.dtype
+            self._copies[key] = factor.new_zeros(flat.padded(rows), flat.padded(columns), dtype=dtype)
+        copy = self._copies[key]
+        if key not in self._fresh:
+            source = flat.whole(factor)
+            copy[:rows, : source.shape[1]].copy_(source if factor.is_cuda else source.bfloat16())
+            self._fresh.add(key)
+        return copy
 
 
-def add_product_(target: Tensor, a: Tensor, b: Tensor, alpha: float, keep: bool, precision: Precision) -> None:
-    """Add alpha a b to target [N, M], in place; without `keep` overwrite what stood there."""
-    if precision != "bf16":
-        target.addmm_(a, b, beta=1 if keep else 0, alpha=alpha)
-    elif a.is_cuda:
-        # Not addmm: with another type of result it asks for other types of `target` from version to version of torch.
-        found = torch.mm(_short(a), _short(b), out_dtype=torch.float32)
-        target.add_(found, alpha=alpha) if keep else torch.mul(found, alpha, out=target)
-    else:
-        target.addmm_(_short(a).to(a.dtype), _short(b).to(b.dtype), beta=1 if keep else 0, alpha=alpha)
+def _key(factor: Tensor) -> _Key:
+    return factor.data_ptr(), factor.shape
 
 
-def _short(matrix: Tensor) -> Tensor:
-    """Return a bfloat16 copy with the same strides: rows stay aligned, which tensor cores need for full speed."""
-    return torch.empty_strided(matrix.shape, matrix.stride(), dtype=torch.bfloat16, device=matrix.device).copy_(matrix)
+def _multiply(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return a b in float32, of factors that were rounded."""
+    if not a.is_cuda:
+        return torch.mm(a, b, out=out)
+    return torch.mm(a, b, out_dtype=torch.float32) if out is None else torch.mm(a, b, out_dtype=torch.float32, out=out)

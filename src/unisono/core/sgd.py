@@ -1,4 +1,4 @@
-"""Plain stochastic gradient steps on one affine layer, written so that a step is one matrix product.
+"""What a plain stochastic gradient step needs beside its product (`products.add_step_`): weight decay and momentum.
 
 A layer is y = W [x; 1] with W [out, in + 1] and the bias as last column. `x` [N, in + 1] are the inputs with their
 column of ones, `error` [N, out] is the derivative of the *loss* (minus the summed log-probability) at y. The gradient
@@ -7,23 +7,8 @@ is summed over the N rows, never divided by N, so a rate means the same as in Ka
 
 from torch import Tensor
 
-from unisono.core import number, products
+from unisono.core import number
 from unisono.core.number import Number
-from unisono.core.products import Precision
-
-
-def add_step_(
-    target: Tensor, x: Tensor, error: Tensor, rate: Number, keep: bool = True, precision: Precision = "float32"
-) -> None:
-    """Add the step of one minibatch, in place: target <- target - rate * error^T x.
-
-    target: [out, in + 1], the weights themselves (momentum 0) or the buffer Delta of the momentum rule. Without
-    `keep` what stood in `target` is overwritten. A deferred rate is multiplied into `error`.
-    """
-    if isinstance(rate, Tensor):
-        error.mul_(rate)
-        rate = 1.0
-    products.add_product_(target, error.t(), x, -rate, keep, precision)
 
 
 def add_decay_(target: Tensor, weight: Tensor, amount: Number) -> None:

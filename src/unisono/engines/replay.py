@@ -2,7 +2,7 @@
 
 A small network's step is some hundred kernels of a few microseconds each; started one by one, the GPU would wait for
 the host. Captured are only steps in which the host decides nothing: those between the updates of natural gradient, of
-one minibatch size, without dropout. All others, and everything on a CPU, are taken eagerly, by the same code.
+one minibatch size. All others, and everything on a CPU, are taken eagerly, by the same code.
 """
 
 from collections.abc import Callable, Hashable
@@ -26,10 +26,14 @@ class Captured(Protocol):
 
 
 class CudaGraph:
-    """A step captured on the current CUDA device. Capturing does not do it."""
+    """A step captured on the current CUDA device. Capturing does not do it.
 
-    def __init__(self, step: Step) -> None:
+    generator: what the step draws dropout masks from; each replay goes on drawing where the last step stopped.
+    """
+
+    def __init__(self, generator: torch.Generator, step: Step) -> None:
         self._graph = torch.cuda.CUDAGraph()
+        self._graph.register_generator_state(generator)
         # The loader's thread may pin memory meanwhile: only this thread is held to the rules of capturing.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self.stats = step()

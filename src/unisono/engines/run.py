@@ -105,7 +105,7 @@ def make_network(run: Run, store: FramesStore) -> Dnn:
 
 def make_optimiser(run: Run, network: Dnn) -> Optimiser:
     """Return a fresh optimiser."""
-    return Optimiser(run.optimiser, network.layout, run.precision)
+    return Optimiser(run.optimiser, network.layout)
 
 
 def make_loader(
@@ -128,7 +128,12 @@ def make_loader(
     )  # fmt: skip
 
 
-def generator_for(run_seed: int, *purpose: int, device: torch.device = CPU.device) -> torch.Generator:
+def generator_for(run_seed: int, *purpose: int) -> torch.Generator:
     """Return a generator that depends on the run's seed and the purpose only."""
+    return torch.Generator().manual_seed(seed_for(run_seed, *purpose))
+
+
+def seed_for(run_seed: int, *purpose: int) -> int:
+    """Return the seed of one purpose within a run."""
     state = np.random.SeedSequence(run_seed, spawn_key=purpose).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(state[0]) & (2**63 - 1))
+    return int(state[0]) & (2**63 - 1)

@@ -15,7 +15,7 @@ from unisono.core.optimiser import Optimiser
 from unisono.data.loader import Loader, Slice
 from unisono.engines.place import CPU, Place
 from unisono.engines.replay import CudaGraph, Replay
-from unisono.engines.run import generator_for
+from unisono.engines.run import seed_for
 from unisono.errors import UserError
 from unisono.nn.batch import Batch
 from unisono.nn.dnn import Dnn
@@ -99,9 +99,10 @@ class Worker:
         self.params = place.host_vector(network.layout.size)
         self._trained = place.own_vector(self.params)
         self._rate = torch.zeros((), dtype=torch.float64, device=place.device)
-        self._replay = Replay(optimiser.skip, CudaGraph if place.is_gpu else None)
-        self._stats: Stats | None = None
         self._generator = torch.Generator(place.device)
+        capture = partial(CudaGraph, self._generator) if place.is_gpu else None
+        self._replay = Replay(optimiser.skip, capture)
+        self._stats: Stats | None = None
 
     def run(self, task: Task, loader: Loader, interrupted: Callable[[], bool] = never) -> Stats:
         """Train on a slice, from the parameters and the state as they stand.
@@ -114,9 +115,7 @@ class Worker:
             return stats
         if stats is None or stats.iteration != task.iteration:
             stats = self._stats = Stats(self.number, task.iteration, device=self._place.name)
-            self._generator = generator_for(
-                self._seed, _DROPOUT, task.iteration, self.number, device=self._place.device
-            )
+            self._generator.manual_seed(seed_for(self._seed, _DROPOUT, task.iteration, self.number))
         self._network.bind(self._fetched())
         self.optimiser.max_change_scale = task.max_change_scale
         rest = task.part._replace(begin=task.part.begin + stats.frames)
@@ -164,7 +163,7 @@ class Worker:
     def _key(self, batch: Batch) -> Hashable:
         """Return what names a step that can be replayed: its work and where its tensors lie; None where it cannot."""
         optimiser = self.optimiser
-        if not self._place.deferred or self._network.options.dropout > 0.0 or not optimiser.is_static():
+        if not self._place.deferred or not optimiser.is_static():
             return None
         return len(batch.ids), batch.x.data_ptr(), batch.ids.data_ptr(), optimiser.version, optimiser.max_change_scale
 

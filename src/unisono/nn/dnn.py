@@ -11,11 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from unisono.core import flat, products
+from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.core.number import Number
 from unisono.core.optimiser import Optimiser
-from unisono.core.products import Precision
+from unisono.core.products import Precision, Products
 from unisono.errors import UserError
 from unisono.nn import activation, loss
 from unisono.nn.batch import Batch, StepStats
@@ -70,7 +70,7 @@ class Dnn:
 
     def __init__(self, options: DnnOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
         self.options = options
-        self._precision: Precision = precision
+        self._products, self._plain = Products(precision), Products()
         self.feature_dim = feature_dim
         self.num_pdfs = num_pdfs
         self.context = options.context
@@ -137,18 +137,20 @@ class Dnn:
             raise ValueError("dropout needs a generator")
         room, n = self._room(batch.x.shape[0]), batch.x.shape[0]
         drawn = generator if self.options.dropout > 0.0 else None
-        logits = self._forward(batch.x[:, 0], room, drawn, self._precision)
+        self._products.begin()
+        logits = self._forward(batch.x[:, 0], room, self._products, drawn)
         ids, mask = batch.ids[:, 0], None if batch.mask is None else batch.mask[:, 0].to(logits.dtype)
         error = room.errors[-1][:n]
-        stats = loss.posteriors_and_stats(logits, ids, mask, error, deferred=isinstance(rate, Tensor))
-        loss.to_error_(error, ids, mask)
+        rows = flat.whole(error)
+        stats = loss.posteriors_and_stats(flat.whole(logits), ids, mask, rows, deferred=isinstance(rate, Tensor))
+        loss.to_error_(rows, ids, mask)
         assert self._params is not None
-        optimiser.begin(self._params, rate)
+        optimiser.begin(self._params, rate, self._products)
         for index in reversed(range(len(self._weights))):
             x, weight = room.x[index][:n], self._weights[index]
             if index > 0:
                 below = room.errors[index - 1][:n]
-                products.product(error, weight[:, :-1], below, self._precision)
+                self._products.backward(error, weight, below)
                 self._backward(below, x[:, :-1], room, index - 1)
                 optimiser.layer_(index, x, error)
                 error = below
@@ -161,16 +163,16 @@ class Dnn:
         """Return objective and accuracy of a minibatch, without dropout and without an update."""
         n = batch.x.shape[0]
         room = self._room(n)
-        logits = self._forward(batch.x[:, 0], room, None)
+        logits = self._forward(batch.x[:, 0], room, self._plain)
         mask = None if batch.mask is None else batch.mask[:, 0]
-        return loss.posteriors_and_stats(logits, batch.ids[:, 0], mask, room.errors[-1][:n])
+        return loss.posteriors_and_stats(flat.whole(logits), batch.ids[:, 0], mask, flat.whole(room.errors[-1][:n]))
 
     def log_posteriors(self, x: Tensor) -> Tensor:
         """Return log p(pdf | frame) [N, num_pdfs] for spliced frames x [N, input_dim]; a new tensor."""
-        return torch.log_softmax(self._forward(x, self._room(x.shape[0]), None), dim=1)
+        return torch.log_softmax(self._forward(x, self._room(x.shape[0]), self._plain), dim=1)
 
     def _forward(
-        self, x: Tensor, room: _Buffers, generator: torch.Generator | None, precision: Precision = "float32"
+        self, x: Tensor, room: _Buffers, products: Products, generator: torch.Generator | None = None
     ) -> Tensor:
         n = x.shape[0]
         first = room.x[0][:n, :-1]
@@ -181,7 +183,7 @@ class Dnn:
             inputs = room.x[index][:n]
             inputs[:, -1].fill_(1.0)  # natural gradient overwrites the ones
             outputs = room.logits[:n] if index == last else room.x[index + 1][:n, :-1]
-            products.product(inputs, weight.t(), outputs, precision)
+            products.forward(inputs, weight, outputs)
             if index < last:
                 activation.forward_(self.options.nonlinearity, outputs, room.scales[index][:n])
                 if generator is not None:
@@ -189,7 +191,9 @@ class Dnn:
                     activation.dropout_mask_(mask, self.options.dropout, generator)
                     room.outputs[index][:n].copy_(outputs)
                     outputs.mul_(mask)
-        return room.logits[:n]
+        logits = room.logits[:n]
+        flat.whole(logits)[:, self.num_pdfs :].fill_(-torch.inf)  # what pads the pdfs on a GPU has probability 0
+        return logits
 
     def _backward(self, derivative: Tensor, output: Tensor, room: _Buffers, index: int) -> None:
         """Take the derivative at hidden layer `index`'s output, in place, back through dropout and nonlinearity."""

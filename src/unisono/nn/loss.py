@@ -20,15 +20,20 @@ def posteriors_and_stats(
     torch.softmax(logits, dim=1, out=out)
     column = ids[:, None]
     chosen = out.gather(1, column)
-    right = (chosen > out.scatter_(1, column, -1.0).amax(dim=1, keepdim=True))[:, 0]
+    out.scatter_(1, column, -1.0)
+    if deferred:
+        best, place = out.max(dim=1, keepdim=True)
+    else:
+        best, place = out.amax(dim=1, keepdim=True), column
     out.scatter_(1, column, chosen)
-    chosen = chosen[:, 0]
-    log_p = chosen.double().log()
-    small = ~(chosen >= _SMALLEST)
+    right = (chosen > best)[:, 0]
+    log_p = chosen[:, 0].double().log()
+    small = ~(chosen[:, 0] >= _SMALLEST)
     if deferred:
         # log p = (logit - largest logit) + log(largest p), which cannot underflow.
-        below = (logits.gather(1, column) - logits.amax(dim=1, keepdim=True))[:, 0]
-        log_p = torch.where(small, below.double() + out.amax(dim=1).double().log(), log_p)
+        below = (logits.gather(1, column) - logits.gather(1, torch.where(right[:, None], column, place)))[:, 0]
+        largest = torch.maximum(chosen, best)[:, 0]
+        log_p = torch.where(small, below.double() + largest.double().log(), log_p)
         if mask is None:
             return StepStats(log_p.sum(), right.sum(), len(ids))
     elif bool(small.any()):
