@@ -51,6 +51,23 @@ def test_missing_name(workspace):
     assert process.returncode == 1 and process.stdout.splitlines().count(line) == 1, process.stdout
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name: x\nseed: 1\nlm: loop\nseed: 2\n", "line 4: seed stands already in line 2: remove one"),
+        ("name: x\nruns:\n  a:\n    seed: 1\n    seed: 1\n", "line 5: seed stands already in line 4: remove one"),
+    ],
+)
+def test_a_key_that_stands_twice(workspace, text, line):
+    good = workspace.config(
+        "good.yaml", "name: x\nseed: 3\nruns: {a: &one {seed: 4}, b: *one, c: {<<: *one, seed: 5}}\n"
+    )
+    assert workspace.run("--dry-run", config=good).returncode == 0
+    wrong = workspace.config("wrong.yaml", text)
+    process = workspace.run("--dry-run", config=[good, wrong])
+    assert process.returncode == 1 and lines_with(f"config: {wrong}: {line}", process.stdout), process.stdout
+
+
 def test_a_key_of_another_kind_is_logged(workspace):
     mine = workspace.config("mine.yaml", "name: x\noptimiser: {kind: sgd, ng: {alpha: 3}}\n")
     process = workspace.run("--dry-run", config=mine)
