@@ -7,6 +7,7 @@ such a line also to the terminal, so that it is seen where nobody opens the log.
 
 import argparse
 import ast
+import difflib
 import errno
 import importlib
 import logging
@@ -24,6 +25,8 @@ from unisono.errors import UserError
 # Numeric libraries read these once, when they are first imported.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 COMMANDS = Path(__file__).parent / "cli"
+# What a user types; all others are called by the workflow.
+TYPED = ("corpus", "transcribe", "export", "compare")
 # Errors of the machine that a user can mend; any other OSError is shown with its traceback.
 MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENAMETOOLONG)
 
@@ -50,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, rest = arguments[0], arguments[1:]
     path = COMMANDS / f"{name.replace('-', '_')}.py"
     if "_" in name or path.parent != COMMANDS or not path.is_file() or _summary(path) is None:
-        known = ", ".join(commands())
-        print(f"unisono: error: {name}: no such command: known are {known}", file=sys.stderr)
+        near = difflib.get_close_matches(name, commands(), n=1)
+        remedy = f"did you mean {near[0]}?" if near else "unisono --help lists them; training starts with snakemake"
+        print(f"unisono: error: {name}: no such command: {remedy}", file=sys.stderr)
         return 2
     try:
         code = _run(name, rest)
@@ -63,11 +67,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
+TOP = """what you type (training itself starts with snakemake --cores N --configfile mine.yaml):
+{typed}
+
+what the workflow calls, and config-reference, which makes a page of the docs:
+{called}
+"""
+
+
 def _top(arguments: list[str]) -> int:
+    found = commands()
+    lines = {name: f"  {name:<18}{line}" for name, line in found.items()}
     parser = argparse.ArgumentParser(
         prog="unisono",
         description="Parallel training of speech acoustic models.",
-        epilog="commands:\n" + "\n".join(f"  {name:<18}{line}" for name, line in commands().items()),
+        epilog=TOP.format(
+            typed="\n".join(lines[name] for name in TYPED),
+            called="\n".join(lines[name] for name in found if name not in TYPED),
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"unisono {__version__}")

@@ -166,7 +166,7 @@ def fill(value: Any, schema: Config, root: Config) -> Any:
 
 def explain(error: Any) -> str:
     """Return one line for a `jsonschema` ValidationError: key, value, what is allowed, unit."""
-    where = ".".join(str(part) for part in error.absolute_path) or "config"
+    where = ".".join(str(part) for part in error.absolute_path)
     value, schema, found = error.instance, error.schema, json.dumps(error.instance, ensure_ascii=False, default=str)
     unit = f" {schema['unit']}" if schema.get("unit") else ""
     if error.validator == "type":
@@ -177,8 +177,12 @@ def explain(error: Any) -> str:
         return f"{where}: {found} is not one of {', '.join(words)}" + (f": did you mean {near[0]}?" if near else "")
     if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
         return f"{where}: {found} is out of range: {allowed(schema)}{unit}"
+    if error.validator == "anyOf":
+        choices = [str(one["const"]) if "const" in one else f"a {one['type']}" for one in schema["anyOf"]]
+        return f"{where}: {found} is neither {' nor '.join(choices)}"
     if error.validator == "required":
-        return f"{where}: {error.message}"
+        key = next(key for key in schema["required"] if key not in value)
+        return f"{_join(where, key)}: missing: give one: {schema['properties'][key]['description'].rstrip('.')}"
     if error.validator == "pattern":
         return f"{where}: {found}: only letters, digits and . _ - (not first) are possible here"
     return f"{where}: {' '.join(error.message.split())}"

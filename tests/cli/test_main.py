@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import textwrap
@@ -50,10 +51,11 @@ def program(tmp_path_factory, root):
     subprocess.run(["cp", "-r", root / "src" / "unisono", folder], check=True)
     (folder / "unisono" / "cli" / "do_it.py").write_text(textwrap.dedent(COMMAND))
 
-    def call(*arguments, **keywords):
+    def call(*arguments, interpreter=(), **keywords):
         environment = {**os.environ, "PYTHONPATH": str(folder)}
         keywords = {"capture_output": True, "text": True, "timeout": 60} | keywords
-        return subprocess.run([sys.executable, "-m", "unisono", *map(str, arguments)], env=environment, **keywords)
+        command = [sys.executable, *interpreter, "-m", "unisono", *map(str, arguments)]
+        return subprocess.run(command, env=environment, **keywords)
 
     return call
 
@@ -63,6 +65,20 @@ def test_help_lists_every_command(program):
     assert process.returncode == 0
     assert "do-it             A command of the test." in process.stdout
     assert "train-mono" in process.stdout and "console" not in process.stdout
+
+
+def test_help_names_first_what_a_user_types(program):
+    typed, called = program("--help").stdout.split("\nwhat you type")[1].split("\nwhat the workflow calls")
+    assert "snakemake --cores" in typed
+    assert re.findall(r"^  (\S+)  ", typed, flags=re.MULTILINE) == ["corpus", "transcribe", "export", "compare"]
+    stages = re.findall(r"^  (\S+)  ", called, flags=re.MULTILINE)
+    assert "do-it" in stages and "train" in stages and not {"corpus", "transcribe", "export", "compare"} & {*stages}
+
+
+def test_help_imports_no_command_and_nothing_heavy(program):
+    names = program("--help", interpreter=("-X", "importtime")).stderr
+    assert "unisono.cli.console" in names
+    assert not re.search(r"unisono\.cli\.(?!console)\w+|\b(numpy|torch|yaml|h5py)\b", names)
 
 
 def test_help_of_a_command(program):
@@ -75,6 +91,18 @@ def test_unknown_command(program, name):
     process = program(name)
     assert process.returncode == 2 and "Traceback" not in process.stderr
     assert "no such command" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("transcrib", "did you mean transcribe?"),
+        ("train_mono", "did you mean train-mono?"),
+        ("qqq", "unisono --help lists them; training starts with snakemake"),
+    ],
+)
+def test_misspelt_command(program, name, remedy):
+    assert program(name).stderr == f"unisono: error: {name}: no such command: {remedy}\n"
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,8 @@ def test_command_line(tmp_path: Path) -> None:
     for arguments, message in [
         (["fsdd", "--from", "nowhere"], "error: --from nowhere: 3000 of 3000 recordings are missing"),
         (["fsd", "--from", "nowhere"], "error: fsd: no such public corpus: known are fsdd, speechocean762"),
-        (["fsdd"], "error: give either fsdd or speechocean762 and --from DIR"),
-        (["fsdd", "--from", "x", "--options", "{}"], "error: give either"),
+        (["fsdd"], "error: --from: missing: unpack https://github.com/"),
+        (["fsdd", "--from", "x", "--options", "{}"], "error: give fsdd or speechocean762 and --from DIR"),
     ]:
         done = subprocess.run(
             [sys.executable, "-m", "unisono", "corpus", *arguments], cwd=tmp_path, capture_output=True, text=True

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -116,18 +117,74 @@ def test_choose_copies_the_candidate(folder):
     assert (missing.returncode, "score this candidate first" in missing.stderr) == (2, True)
 
 
-def test_compare_takes_folders_and_files(folder):
-    score(folder)
-    (folder / "better.txt").write_text('ann-1 ONE TWO\nann-2 THREE\ntom-1 TWO ONE "FOUR\n')
-    done = unisono(folder, "compare", "out", "better.txt", "--table", "test.tsv", "--out", "c.json")
+@pytest.fixture
+def results(folder):
+    """The folder results/mine with the table of its test set, a run that made 3 errors and a GMM system with 1."""
+    (folder / "test.1.hyp").write_text("ann-2\n")
+    score(folder, out="results/mine/runs/main")
+    (folder / "results/mine/gmm/tri").mkdir(parents=True)
+    (folder / "results/mine/gmm/tri/hyp.txt").write_text('ann-1 ONE TWO\nann-2 THREE\ntom-1 TWO ONE "FOUR\n')
+    (folder / "results/mine/data").mkdir()
+    (folder / "results/mine/data/test.tsv").write_text(TABLE)
+    (folder / "results/mine/data/corpus.json").write_text("{}")
+    return folder / "results/mine"
+
+
+def test_compare_takes_folders_and_files(folder, results):
+    shutil.copy(results / "gmm/tri/hyp.txt", folder / "better.txt")
+    done = unisono(folder, "compare", results / "runs/main", "better.txt", "--table", "test.tsv", "--out", "c.json")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"A   50.00 % +3 errors  out\nB   16.67 % +1 errors  better.txt\n", done.stdout)
+    assert re.search(r"A   50.00 % +3 errors  .*/runs/main\nB   16.67 % +1 errors  better.txt\n", done.stdout)
     found = json.loads((folder / "c.json").read_text())
     # d = 1, 1, 0: mean 2/3, variance 1/3, z = (2/3) / sqrt((1/3) / 3) = 2
     assert found["z"] == pytest.approx(2.0)
     assert found["p"] == pytest.approx(0.0455, abs=1e-4)
     assert found["difference"] == pytest.approx(2 / 6)
     assert "differ at 5 %" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "systems", [("results/mine/runs/main", "results/mine/gmm/tri"), ("loose.txt", "results/mine/gmm/tri/hyp.txt")]
+)
+def test_compare_finds_the_table_of_the_results(folder, results, systems):
+    shutil.copy(results / "runs/main/hyp.txt", folder / "loose.txt")
+    done = unisono(folder, "compare", *systems)
+    assert done.returncode == 0 and "A   50.00 %" in done.stdout and "B   16.67 %" in done.stdout, done.stderr
+
+
+def test_compare_takes_no_table_of_its_own_choice_where_two_differ(folder, results):
+    other = folder / "results" / "other"
+    shutil.copytree(results, other)
+    both = ("compare", "results/mine/runs/main", "results/other/runs/main")
+    assert unisono(folder, *both).returncode == 0
+    (other / "data/test.tsv").write_text(TABLE.replace("THREE", "SIX"))
+    done = unisono(folder, *both)
+    assert done.returncode == 2 and "differ in utterances or transcripts: give the one to use" in done.stderr
+    assert unisono(folder, *both, "--table", "test.tsv").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("a", "content", "message"),
+    [
+        ("h.txt", "ann-1 ONE TWO\n", "h.txt: 2 of 3 utterances of test.tsv have no hypothesis, the first ann-2: give"),
+        ("h.txt", "ann-1\nann-2\ntom-1\nzoe-2\nzoe-1\n", "2 of 5 hypotheses are of utterances that test.tsv lacks, "
+         "the first zoe-1"),
+        (".", "", ".: no hyp.txt in this folder: give results/<name>/runs/<run>"),
+        ("nowhere", "", "nowhere: cannot be read"),
+    ],
+)  # fmt: skip
+def test_compare_refuses_what_cannot_be_compared(folder, a, content, message):
+    (folder / "h.txt").write_text(content)
+    (folder / "whole.txt").write_text("ann-1\nann-2\ntom-1\n")
+    for order in ((a, "whole.txt"), ("whole.txt", a)):
+        done = unisono(folder, "compare", *order, "--table", "test.tsv")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_compare_without_any_table(folder):
+    done = unisono(folder, "compare", "a.txt", "b.txt")
+    assert done.returncode == 2 and "--table: missing: neither a.txt nor b.txt lies in results/<name>/" in done.stderr
 
 
 def test_confusions_are_sorted_by_frequency_then_by_words():

@@ -18,7 +18,7 @@ def lines_with(text, output):
         ("runs: {a: {parallel: {combine: butterfly, workers: 3}}}", "runs.a.parallel.combine: butterfly needs"),
         ("schedule: {epochs: null}", "schedule"),
         ("hmm: {align_with: {name: wrong}}", "hmm.align_with.name: wrong: this config itself"),
-        ("hmm: {align_with: {run: main}}", "hmm.align_with: 'name' is a required property"),
+        ("hmm: {align_with: {run: main}}", "hmm.align_with.name: missing: give one: Name of that config"),
         ("final_model: ema", "final_model: ema needs observers.ema"),
         ("hmm: {beam: 50}", "hmm.retry_beam: 40 is not above hmm.beam, 50"),
         ("lm: {kind: arpa, arpa: no.arpa}", "lm.arpa: corpora/no.arpa: no such file"),
@@ -47,7 +47,25 @@ def test_study_without_one(workspace):
 
 def test_missing_name(workspace):
     process = workspace.run("--dry-run", config=workspace.config("wrong.yaml", "seed: 1\n"))
-    assert process.returncode == 1 and "config: config: 'name' is a required property" in process.stdout
+    line = "config: name: missing: give one: Name of the experiment; its results lie in results/<name>/"
+    assert process.returncode == 1 and process.stdout.splitlines().count(line) == 1, process.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name: x\nseed: 1\nlm: loop\nseed: 2\n", "line 4: seed stands already in line 2: remove one"),
+        ("name: x\nruns:\n  a:\n    seed: 1\n    seed: 1\n", "line 5: seed stands already in line 4: remove one"),
+    ],
+)
+def test_a_key_that_stands_twice(workspace, text, line):
+    good = workspace.config(
+        "good.yaml", "name: x\nseed: 3\nruns: {a: &one {seed: 4}, b: *one, c: {<<: *one, seed: 5}}\n"
+    )
+    assert workspace.run("--dry-run", config=good).returncode == 0
+    wrong = workspace.config("wrong.yaml", text)
+    process = workspace.run("--dry-run", config=[good, wrong])
+    assert process.returncode == 1 and lines_with(f"config: {wrong}: {line}", process.stdout), process.stdout
 
 
 def test_a_key_of_another_kind_is_logged(workspace):

@@ -1,8 +1,8 @@
 """The settings of this call, checked: what the config says, and what follows from it for every rule.
 
 Provides: SHARED (settings before training), RUNS (complete settings of each run), `results(path)`, the constraints of
-wildcards. Of our own code only floor 0 is imported, and no file is read but the schema: Snakemake reads this for every
-job on a cluster.
+wildcards. Of our own code only floor 0 is imported, and no file is read but the schema and the config: Snakemake reads
+this for every job on a cluster.
 """
 
 import re
@@ -21,8 +21,28 @@ SPLITS = ["train", "dev", "test"]
 SCHEMA = yaml.safe_load(Path(workflow.basedir, "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 
 
+def check_keys(path):
+    """Refuse a config with a key twice in one mapping: YAML readers take the last one without a word."""
+    try:
+        nodes = [yaml.compose(Path(path).read_bytes(), Loader=yaml.SafeLoader)]
+    except yaml.YAMLError:
+        return  # JSON need not be YAML, and anything else was refused when Snakemake read it
+    for node in nodes:  # which grows; an alias is the node that it names once more
+        lines = {}
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        for key, _ in pairs:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines:
+                raise UserError(f"{path}: line {line}: {name} stands already in line {lines[name]}: remove one")
+            lines[name] = line
+        below = node.value if isinstance(node, yaml.SequenceNode) else [value for _, value in pairs]
+        nodes += [value for value in below if value not in nodes]
+
+
 def settings():
     """Return the shared settings and those of each run. Raises UserError where the config is wrong."""
+    for path in workflow.configfiles:
+        check_keys(path)
     shared, runs, notes = study.resolve(config, SCHEMA)
     validator = jsonschema.Draft202012Validator(SCHEMA)
     places = {name: study.place(config, name) for name in runs}

@@ -1,7 +1,7 @@
-"""The corpus stage: validated tables, lexicon, text and statistics; or a public original made into a corpus.
+"""Make a corpus of a downloaded public original, fsdd or speechocean762; for the workflow: the corpus stage.
 
-The pipeline calls it with --options. By hand, `unisono corpus fsdd --from DIR` and `unisono corpus speechocean762
---from DIR` turn a downloaded original into the folder that config/fsdd*.yaml or config/speechocean762.yaml reads.
+Your own recordings (a table of utterances, Kaldi data directories, the layout of LibriSpeech) need no command: name
+them in a config and start snakemake, see docs/own-data.md.
 """
 
 import argparse
@@ -9,30 +9,49 @@ import argparse
 # Features of the GMMs (float32), of the network (float32) and the frames store (16 bits and a pdf_id) at 100 frames a
 # second come to about 30 kB; deltas on the network's features, hypotheses and models are covered by the rest.
 BYTES_PER_SECOND = 60_000
+# Where the public originals are to be had.
+ADDRESSES = {
+    "fsdd": "https://github.com/Jakobovski/free-spoken-digit-dataset",
+    "speechocean762": "https://www.openslr.org/101/",
+}
+EXAMPLES = f"""fsdd: {ADDRESSES["fsdd"]}, commit 26eb9aa, CC BY-SA 4.0
+  unisono corpus fsdd --from free-spoken-digit-dataset         # makes corpora/fsdd/, for config/fsdd*.yaml
+
+speechocean762: {ADDRESSES["speechocean762"]}, CC BY 4.0
+  unisono corpus speechocean762 --from speechocean762 --processes 4
+                                                # makes corpora/speechocean762/, for config/speechocean762.yaml
+"""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("original", nargs="?", help="public corpus to convert: fsdd or speechocean762")
+    parser.epilog = EXAMPLES
+    parser.add_argument("original", nargs="?", metavar="{fsdd,speechocean762}", help="public corpus to convert")
     parser.add_argument("--from", dest="source", metavar="DIR", help="folder of the unpacked original")
-    parser.add_argument("--corpora-dir", default="corpora", help="folder that holds the corpora's folders (corpora)")
-    parser.add_argument("--options", help="config section corpus as JSON")
-    parser.add_argument("--out-dir", help="folder for the tables (and for generated audio)")
-    parser.add_argument("--processes", type=int, default=1, help="processes for checks, speaking and converting")
+    parser.add_argument("--corpora-dir", default="corpora", metavar="DIR", help="folder of all corpora (corpora)")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="no result depends on their number (1)")
+    stage = parser.add_argument_group("what the workflow gives instead")
+    stage.add_argument("--options", metavar="JSON", help="config section corpus")
+    stage.add_argument("--out-dir", metavar="DIR", help="folder for the tables (and for generated audio)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Build the corpus, or convert an original, and say what it holds."""
     from unisono.errors import UserError
 
-    if args.original and args.source and not (args.options or args.out_dir):
+    if args.original and args.original not in ADDRESSES:
+        raise UserError(
+            f"{args.original}: no such public corpus: known are {', '.join(ADDRESSES)}; "
+            "your own data, Kaldi's too, is named in a config: see docs/own-data.md"
+        )
+    if args.original and not args.source:
+        raise UserError(f"--from: missing: unpack {ADDRESSES[args.original]} and give its folder")
+    if args.original and not (args.options or args.out_dir):
         _convert(args)
     elif args.options and args.out_dir and not (args.original or args.source):
         _build(args)
     else:
-        raise UserError(
-            "give either fsdd or speechocean762 and --from DIR (and --corpora-dir), or --options and --out-dir"
-        )
+        raise UserError("give fsdd or speechocean762 and --from DIR; your own data: see docs/own-data.md")
 
 
 def _build(args: argparse.Namespace) -> None:

@@ -1,6 +1,8 @@
 """Gather all that a run's recogniser needs in one folder, which can be copied to another machine.
 
-`unisono transcribe --system FOLDER` works from it; the recordings of the training are no part of it.
+It holds the network (final.safetensors), the decoding graph (HCLG.fst), words, phones and lexicon (lang/), the HMM
+(model.h5), with global CMVN its statistics (cmvn.h5), settings and SHA-256 of each file (recogniser.json), where it
+comes from (provenance.json), and README.md; no recordings. `unisono transcribe --system FOLDER` works from it.
 """
 
 import argparse
@@ -16,6 +18,9 @@ PLACES = {"network": "final.safetensors", "hmm": "model.h5", "graph": "HCLG.fst"
 PROVENANCE = ("final.json", "config.json", "wer.json")
 LICENCE = "not stated: it follows from the licence of the recordings, texts and lexicon"
 
+EXAMPLE = """example:
+  unisono export results/mine/runs/main mine-recogniser --licence "CC BY 4.0"
+"""
 README = """\
 # {name}, run {run}: a speech recogniser
 
@@ -38,9 +43,15 @@ Trained by Unisono {version}. With Unisono installed (extra `bootstrap`):
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
+    parser.epilog = EXAMPLE
     parser.add_argument("run_folder", metavar="RUN_FOLDER", help="results/<name>/runs/<run> of a finished run")
     parser.add_argument("out_dir", metavar="OUT_DIR", help="folder to make; it must not be there yet")
-    parser.add_argument("--licence", default=LICENCE, metavar="TEXT", help="licence of the model, for its README")
+    parser.add_argument(
+        "--licence",
+        default=LICENCE,
+        metavar="TEXT",
+        help="licence of the model, for README.md and provenance.json (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

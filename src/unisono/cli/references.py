@@ -1,10 +1,12 @@
 """Transcripts and speakers of a split, as scoring takes them."""
 
+from pathlib import Path
+
 from unisono.data.text import read_rows
 from unisono.errors import UserError
 
 
-def read_references(table_path: str) -> tuple[dict[str, list[str]], dict[str, str]]:
+def read_references(table_path: str | Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Read the words and the speaker of each utterance from a table (any with these three columns).
 
     Raises UserError for a missing file or column, or an utterance that stands twice.

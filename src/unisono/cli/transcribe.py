@@ -13,17 +13,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from unisono.cli.recognition import Transcript
 
+EXAMPLES = """examples:
+  unisono transcribe --system results/mine/runs/main a.wav b.flac
+  unisono transcribe --system mine-recogniser --table recordings.tsv --format ctm --out words.ctm --processes 4
+
+--format text is Kaldi's: utterance_id WORD WORD ...; json is an object a line: utterance_id, speaker_id, path,
+duration_s, text, complete (false: no whole sentence survived the search, this is the best part of one) and, with
+--times, words: a list of {word, start_s, duration_s}; ctm: utterance_id 1 start duration WORD.
+
+--processes is how many recordings are searched at once; --threads how many threads compute the network of each:
+leave it at 1 unless there are fewer recordings than cores. No result depends on --processes.
+"""
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
+    parser.epilog = EXAMPLES
     parser.add_argument("audio", nargs="*", metavar="AUDIO", help="recordings, WAV or FLAC")
-    parser.add_argument("--table", metavar="TSV", help="recordings by columns utterance_id, speaker_id, path")
+    parser.add_argument(
+        "--table",
+        metavar="TSV",
+        help="recordings by columns utterance_id, speaker_id, path (relative to the table's folder)",
+    )
     parser.add_argument("--system", required=True, metavar="DIR", help="folder of a finished run, or an exported one")
     parser.add_argument("--one-speaker", action="store_true", help="all AUDIO files are of one speaker")
     parser.add_argument("--format", choices=("text", "json", "ctm"), default="text", help="default: text")
     parser.add_argument("--times", action="store_true", help="with --format json: the time of each word, too")
-    parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="no result depends on their number (1)")
+    parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output; --log needs it")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="recordings at once (1)")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -3,8 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
+from unisono.errors import UserError
 from unisono.score import statistics
 from unisono.score.wer import Words, evaluate
+
+
+def check_utterances(references: Mapping[str, Words], hypotheses: Mapping[str, Words], name: str, table: str) -> None:
+    """Refuse hypotheses `name` that are not of exactly the utterances of `table`.
+
+    A decoder that gives up counts as deletions where one system is scored; here it is far more likely that the table
+    is another one than that was decoded, and two systems on other utterances cannot be compared at all.
+    """
+    for ids, others, what in (
+        (references, hypotheses, f"of {len(references)} utterances of {table} have no hypothesis"),
+        (hypotheses, references, f"of {len(hypotheses)} hypotheses are of utterances that {table} lacks"),
+    ):
+        if lacking := sorted(utterance for utterance in ids if utterance not in others):
+            raise UserError(
+                f"{name}: {len(lacking)} {what}, the first {lacking[0]}: give the table of the split that was decoded,"
+                " such as --table results/<name>/data/test.tsv (an id alone on its line is an empty hypothesis)"
+            )
 
 
 def compare(

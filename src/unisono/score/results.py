@@ -27,9 +27,19 @@ from unisono.score.wer import Score, read_text
 
 
 def read_hypotheses(path: str | Path) -> dict[str, list[str]]:
-    """Read hypotheses from a Kaldi text file, or from the `hyp.txt` of a scored system's folder."""
+    """Read hypotheses from a Kaldi text file, or from the `hyp.txt` of a scored system's folder.
+
+    Raises UserError for a folder without it, and as `read_text` does.
+    """
     path = Path(path)
-    return read_text([path / "hyp.txt" if path.is_dir() else path])
+    if not path.is_dir():
+        return read_text([path])
+    if not (path / "hyp.txt").is_file():
+        raise UserError(
+            f"{path}: no hyp.txt in this folder: give results/<name>/runs/<run>, results/<name>/gmm/<system> or a"
+            " folder below decode/, or a file of hypotheses (unisono transcribe --table ... --out FILE makes one)"
+        )
+    return read_text([path / "hyp.txt"])
 
 
 def read_tuning(path: str | Path | None) -> dict[str, float | None]:
