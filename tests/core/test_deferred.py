@@ -35,13 +35,13 @@ class NoReading(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def training(kind="sgd", limit="none", nonlinearity="relu", momentum=0.0, l2=0.0, precision="float32"):
+def training(kind="sgd", limit="none", nonlinearity="relu", momentum=0.0, l2=0.0, precision="float32", hidden=(24, 17)):
     """A small network with an optimiser whose limits are tight, its parameters, and minibatches."""
     max_change = MaxChangeOptions(kind=limit, per_layer=0.02, global_=0.03, per_sample=0.001)
     options = OptimiserOptions(
         kind=kind, learning_rate=0.01, momentum=momentum, l2=l2, minibatch=32, max_change=max_change, ng=NG
     )
-    shape = DnnOptions(kind="dnn", hidden=(24, 17), nonlinearity=nonlinearity, context=(1, 1), dropout=0.0)
+    shape = DnnOptions(kind="dnn", hidden=hidden, nonlinearity=nonlinearity, context=(1, 1), dropout=0.0)
     net = Dnn(shape, 5, 7, precision)
     start = InitialisationOptions(kind="random", path=None, hidden_gain=None, output_gain=0.5)
     params = net.initial_parameters(start, torch.Generator().manual_seed(1))
@@ -94,6 +94,27 @@ def test_a_static_step_reads_no_number(kind, momentum, limit, precision):
         else:
             net.step_(batch, optimiser, deferred_rate())
     assert static == (20 if kind == "sgd" else 7), "natural gradient updates in calls 0 to 10, 14, 18"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("limit", ["none", "nnet3", "nnet2"])
+@pytest.mark.parametrize("kind", ["sgd", "ng_online", "ng_simple"])
+@pytest.mark.parametrize("hidden", [(24, 17), (16, 33), (15, 16)])
+def test_steps_on_whole_rows_are_those_on_views(monkeypatch, kind, limit, precision, hidden):
+    """As on a GPU, where matrices are worked on with the padding of their rows; it is zero and stays zero."""
+    ends = []
+    for whole in (False, True):
+        monkeypatch.setattr(flat, "wants_whole_rows", lambda matrix, whole=whole: whole)
+        net, optimiser, params = training(kind, limit, "relu_renorm", 0.5, 0.001, precision, hidden)
+        sums = [net.step_(batch, optimiser, deferred_rate()) for batch in batches(net, 14, 30)]
+        sums.append(net.evaluate(next(batches(net, 1))))
+        ends.append((params, [float(s.objective_sum) for s in sums], [int(s.correct) for s in sums]))
+        for name, matrix in flat.views(net.layout, params).items():
+            padded = matrix.as_strided((len(matrix), matrix.stride(0)), (matrix.stride(0), 1))
+            assert not padded[:, matrix.shape[1] :].any(), name
+    (views, objectives, correct), (rows, others, same) = ends
+    torch.testing.assert_close(rows, views, rtol=2e-5, atol=2e-6)
+    assert others == pytest.approx(objectives, rel=1e-5) and correct == same
 
 
 def test_reading_would_be_seen():

@@ -76,12 +76,17 @@ def matrix(rows: int, columns: int, like: Tensor) -> Tensor:
     return zeros(rows * stride, like.dtype).to(like.device).view(rows, stride)[:, :columns]
 
 
+def wants_whole_rows(matrix: Tensor) -> bool:
+    """Say whether work on padded rows is faster where a matrix lies."""
+    return matrix.is_cuda
+
+
 def whole(matrix: Tensor) -> Tensor:
     """Return a matrix on a GPU with the padding of its rows, a CPU's as it is.
 
     A GPU reads whole rows faster than views that end before the padding; there the padding is worth its products.
     """
-    if not matrix.is_cuda or matrix.stride() == (matrix.shape[1], 1):
+    if not wants_whole_rows(matrix) or matrix.stride() == (matrix.shape[1], 1):
         return matrix
     return matrix.as_strided((matrix.shape[0], matrix.stride(0)), (matrix.stride(0), 1))
 

@@ -49,8 +49,9 @@ class Products:
     def forward(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
         """Write x W^T into `out`; what pads its rows is used up."""
         if self._is_short:
-            out = flat.whole(out)
-            _multiply(self._short(x)[: len(x)], self._short(weight)[: out.shape[1]].t(), out)
+            weight, out = self._short(weight), flat.whole(out)
+            columns = min(len(weight), out.shape[1])
+            _multiply(self._short(x)[: len(x)], weight[:columns].t(), out[:, :columns])
         else:
             torch.mm(flat.whole(x), flat.whole(weight).t(), out=out)
 
