@@ -83,6 +83,15 @@ def test_wrong_number_of_fields(corpus) -> None:
     _refused(corpus, "utterances.tsv: line 4: 6 fields, the heading has 5")
 
 
+def test_blanks_around_fields_do_not_count(corpus) -> None:
+    """As spreadsheets and editors leave them, in the heading and in the rows."""
+    corpus.build()
+    plain = (corpus.out / "train.tsv").read_bytes()
+    corpus.table.write_text("\n".join(f" {row} ".replace("\t", " \t\u00a0") for row in [corpus.heading, *corpus.rows]))
+    corpus.build()
+    assert (corpus.out / "train.tsv").read_bytes() == plain
+
+
 def test_duplicate_id(corpus) -> None:
     corpus.rows[4] = corpus.rows[4].replace("t1\t", "u2\t")
     _refused(corpus, "utterances.tsv: line 6", "'u2' is there already", "line 3", "unique")
@@ -244,10 +253,17 @@ def test_lexicon_merges_doubled_lines_and_keeps_variants(tmp_path: Path) -> None
     assert read_lexicon(path) == {"A": [("a1",)], "B": [("b1", "b2"), ("b3",)]}
 
 
-@pytest.mark.parametrize("word", ["<eps>", "#0", "<s>", "</s>", "A\x07B"])
+@pytest.mark.parametrize("word", ["<eps>", "#0", "<s>", "</s>"])
 def test_reserved_words(corpus, word: str) -> None:
     corpus.lexicon.write_text(f"ONE  W AH N\nTWO  T UW\n{word}  T\n")
     _refused(corpus, "lexicon.txt: line 3", "reserved")
+
+
+@pytest.mark.parametrize("word", ["A\x07B", "\u202eONE", "ONE\u200b", "O\u00adNE", "\u200fONE", "\U000e0041"])
+def test_words_with_invisible_characters(corpus, word: str) -> None:
+    """Controls, changes of the text's direction, a blank of no width, a soft hyphen, a tag."""
+    corpus.rows[2] = corpus.rows[2].replace("ONE ONE", f"ONE {word}")
+    _refused(corpus, "utterances.tsv: line 4: word", "take out U+", "which cannot be seen")
 
 
 def test_bom_and_crlf_are_read_and_said(corpus, caplog: pytest.LogCaptureFixture) -> None:
@@ -313,6 +329,15 @@ def test_other_scripts_are_fine(corpus) -> None:
     corpus.lexicon.write_text("één  e: n\n二  er4\n")
     corpus.build()
     assert read_table(corpus.out / "train.tsv")[2].words == ["二", "één", "één"]
+
+
+@pytest.mark.parametrize("word", ["می\u200cخواهم", "क\u094d\u200dष", "ᠬᠠᠷ\u180eᠠ", "\U0001e5d0"])
+def test_joiners_are_part_of_a_word(corpus, word: str) -> None:
+    """Persian, Hindi and Mongolian as they are written, and a letter that Python's tables may not know yet."""
+    corpus.rows = [row.replace("ONE", word) for row in corpus.rows]
+    corpus.lexicon.write_text(f"{word}  e: n\nTWO  T UW\n")
+    corpus.build()
+    assert read_table(corpus.out / "train.tsv")[2].words == ["TWO", word, word]
 
 
 def test_options_out_of_range_and_missing_files(corpus) -> None:
