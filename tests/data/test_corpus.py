@@ -111,17 +111,31 @@ def test_unknown_split(corpus) -> None:
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_empty_split(corpus, split: str) -> None:
     corpus.rows = [row for row in corpus.rows if not row.endswith(split)]
-    _refused(corpus, f"split {split} is empty", "no row of the table names it")
+    _refused(corpus, f"utterances.tsv: split {split} is empty: no row names it")
 
 
 def test_split_that_is_empty_after_quarantine(corpus) -> None:
     (corpus.folder / "audio/d1.flac").write_bytes(b"")
-    _refused(corpus, "split dev is empty", "d1 (empty (0 bytes))")
+    _refused(corpus, "utterances.tsv: split dev is empty", "d1 (empty (0 bytes))")
 
 
 def test_missing_audio(corpus) -> None:
     (corpus.folder / "audio/u3.wav").unlink()
     _refused(corpus, "utterances.tsv: line 4", "u3.wav: no such audio file", "corpus.dir")
+
+
+def test_the_first_unusable_recordings_are_named_and_the_others_counted(corpus) -> None:
+    for number in range(6):
+        corpus.rows.append(f"x{number}\tanna\taudio/x{number}.wav\tONE\ttrain")
+    line = _refused(corpus, "line 7: ", "x0.wav: no such", "line 9: ", "x2.wav: no such audio file and 3 more: check")
+    assert "x3.wav" not in line
+    for number in range(6):
+        corpus.sound(f"audio/x{number}.wav", 0.1, channels=2 + number % 2)
+    _refused(corpus, "line 7: ", "x0.wav: 2 channels, ", "x1.wav: 3 channels, ", "x2.wav: 2 channels and 3 more: conv")
+    for number in range(5):
+        corpus.sound(f"audio/x{number}.wav", 0.1, rate=11025)
+    corpus.sound("audio/x5.wav", 0.1)
+    _refused(corpus, "line 7: ", "x2.wav: 11025 Hz and 2 more: the rest has 8000 Hz, convert")
 
 
 def test_a_pipe_in_place_of_a_path_is_only_a_missing_file(corpus) -> None:
@@ -133,13 +147,13 @@ def test_a_pipe_in_place_of_a_path_is_only_a_missing_file(corpus) -> None:
 
 def test_wrong_channels(corpus) -> None:
     corpus.sound("audio/u3.wav", 0.3, channels=2)
-    _refused(corpus, "line 4", "u3.wav: 2 channels", "convert it to one channel")
+    _refused(corpus, "line 4", "u3.wav: 2 channels", "convert to one channel")
 
 
 @pytest.mark.parametrize("name", ["audio/u2.flac", "audio/u3.wav"])
 def test_other_sampling_rate(corpus, name: str) -> None:
     corpus.sound(name, 0.2, rate=16000)
-    _refused(corpus, name, "16000 Hz, the rest has 8000 Hz", "convert")
+    _refused(corpus, name, "16000 Hz: the rest has 8000 Hz, convert")
 
 
 def _aside(corpus, utt: str, reason: str) -> None:
@@ -182,7 +196,8 @@ def test_a_recording_under_several_names_is_looked_at_once(corpus, monkeypatch) 
     corpus.rows.append("t2\tdora\taudio/u2.flac\tTWO\ttest")
     corpus.rows.append("d2\tcarl\taudio/u2.flac\tTWO\tdev")
     looked = []
-    monkeypatch.setattr("unisono.data.corpus.inspect", lambda path: looked.append(path.name) or inspect(path))
+    watched = "unisono.data.audio_checks.inspect"
+    monkeypatch.setattr(watched, lambda path, parts: looked.append(path.name) or inspect(path, parts))
     facts = corpus.build()
     assert len(looked) == 3 and len(set(looked)) == 3
     assert [q["utterance_id"] for q in facts["quarantined"]] == ["d1", "t1"]
@@ -306,6 +321,30 @@ def test_sample_formats_of_wav(corpus, subtype: str) -> None:
     np.testing.assert_allclose(read_audio(path)[0], wave * 32768, atol=600 if coarse else 0.01)
     path.write_bytes(path.read_bytes()[:1000])
     assert "truncated" in corpus.build()["quarantined"][0]["reason"]
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("form", ["WAV", "WAVEX", "RF64"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1e20])
+def test_samples_that_are_no_numbers_are_set_aside(corpus, subtype: str, form: str, value: float) -> None:
+    """The headers are sound, and so are all samples but one of the second block that is decoded."""
+    wave = np.zeros(20_000)
+    wave[17_000] = value
+    soundfile.write(corpus.folder / "audio/u3.wav", wave, 8000, subtype=subtype, format=form)
+    _aside(corpus, "u3", "not readable (samples are NaN, infinite or enormous after 2.0 s)")
+    wave[17_000] = 1.5
+    soundfile.write(corpus.folder / "audio/u3.wav", wave, 8000, subtype=subtype, format=form)
+    corpus.out.joinpath("train.tsv").unlink()
+    assert corpus.build()["quarantined"] == []
+
+
+def test_headers_of_whole_numbers_are_enough(corpus, monkeypatch) -> None:
+    """A hundred thousand recordings are checked in a minute, as only those in floating point are decoded."""
+    monkeypatch.setattr("unisono.data.audio._look", lambda path, parts: pytest.fail(f"{path} was decoded"))
+    for form in ("WAV", "WAVEX"):
+        for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW"):
+            soundfile.write(corpus.folder / "audio/u3.wav", np.zeros(2400), 8000, subtype=subtype, format=form)
+            assert inspect(corpus.folder / "audio/u3.wav") == (8000, 1, 2400)
 
 
 def test_classes_of_speakers(corpus) -> None:
