@@ -240,10 +240,45 @@ def test_words_out_of_the_lexicon_are_listed_all_at_once(corpus) -> None:
     assert (mapped["t1"].lexical, mapped["t1"].transcript) == ("TWO <unk>", "TWO SIX")
 
 
+def test_the_whole_list_of_missing_words_is_a_file(corpus) -> None:
+    corpus.rows[2] = corpus.rows[2].replace("TWO ONE ONE", " ".join(f"W{i:02d}" for i in range(60)))
+    corpus.rows[4] = corpus.rows[4].replace("TWO TWO", "W59 TWO W59")
+    listing = corpus.out / "missing_words.txt"
+    line = _refused(corpus, "lexicon.txt: 60 words are not", "W49 (u3) and 10 more (all in ", str(listing))
+    assert "W50" not in line
+    want = "W59\t3\n" + "".join(f"W{i:02d}\t1\n" for i in range(59))
+    assert listing.read_text() == want
+    listing.unlink()
+    lexicon = corpus.lexicon.read_text()
+    corpus.lexicon.write_text(lexicon + "<unk>  SPN\n")
+    assert corpus.build(unknown_word="<unk>")["unknown_words"] == {"train": 60, "dev": 0, "test": 2}
+    assert listing.read_text() == want
+    corpus.lexicon.write_text(lexicon + "".join(f"W{i:02d}  W\n" for i in range(60)))
+    assert corpus.build()["unknown_words"] == {"train": 0, "dev": 0, "test": 0} and not listing.exists()
+
+
+def test_words_that_only_look_like_those_of_the_lexicon(corpus, caplog: pytest.LogCaptureFixture) -> None:
+    """An accent as a character of its own and as part of the letter."""
+    corpus.rows[2] = corpus.rows[2].replace("ONE ONE", "e\u0301te\u0301 SIX")
+    corpus.lexicon.write_text("ONE  W AH N\nTWO  T UW\n\u00e9t\u00e9  e t e\n<unk>  SPN\n")
+    told = (
+        r"1 of them are there in another Unicode form, such as 'e\u0301te\u0301' as '\xe9t\xe9': convert text and lex"
+    )
+    _refused(corpus, "2 words are not in the lexicon: SIX (u3), ", told)
+    corpus.build(unknown_word="<unk>")
+    assert any(told in r.getMessage() for r in caplog.records if r.levelname == "WARNING")
+    corpus.lexicon.write_text("ONE  W AH N\nTWO  T UW\n<unk>  SPN\n")
+    (corpus.out / "train.tsv").unlink()
+    assert "Unicode" not in _refused(corpus, "2 words are not in the lexicon")
+
+
 def test_lm_text_is_checked_against_the_lexicon(corpus) -> None:
     text = corpus.folder / "text.txt"
     text.write_text("ONE ONE\n\nTWO THREE\n")
-    _refused(corpus, "text.txt: 1 words are not in the lexicon: THREE (line 3)", lm_text="text.txt")
+    _refused(corpus, "lexicon.txt: 1 words are not in the lexicon: THREE (text.txt: line 3)", lm_text="text.txt")
+    corpus.table.write_text(corpus.table.read_text().replace("TWO TWO", "SIX"))
+    _refused(corpus, "2 words are not in the lexicon: SIX (t1), THREE (text.txt: line 3)", lm_text="text.txt")
+    corpus.table.unlink()
     text.write_text("\n")
     _refused(corpus, "text.txt: no sentences", lm_text="text.txt")
     _refused(corpus, "absent.txt: no such file", lm_text="absent.txt")
@@ -266,6 +301,21 @@ def test_lexicon_merges_doubled_lines_and_keeps_variants(tmp_path: Path) -> None
     path = tmp_path / "lexicon.txt"
     path.write_text("B\tb1 b2\nA  a1\nB b3\nB b1  b2\n\n")
     assert read_lexicon(path) == {"A": [("a1",)], "B": [("b1", "b2"), ("b3",)]}
+
+
+def test_numbered_words_are_variants(tmp_path: Path) -> None:
+    """As in the CMU dictionary, whatever their order; a number that belongs to the word stays."""
+    path = tmp_path / "lexicon.txt"
+    path.write_text("TWO(2)  T AX\nTWO  T UW\nTWO(3)  T UW\nF(2)  EH F\n")
+    assert read_lexicon(path) == {"F(2)": [("EH", "F")], "TWO": [("T", "AX"), ("T", "UW")]}
+
+
+def test_a_lexicon_with_weights_is_refused(corpus) -> None:
+    corpus.lexicon.write_text("ONE 0.5 W AH N\nTWO 1 T UW\nTWO 1e-05 T AX\n")
+    _refused(corpus, "lexicon.txt: a number follows each word (ONE 0.5 W ...)", "lexiconp.txt", "take that column out")
+    for sound in ("ONE 0.5 W AH N\nTWO T UW\n", "ONE 1 2 3\nTWO 4 5 6\n", "ONE 0.5\nTWO 0.7\n"):
+        corpus.lexicon.write_text(sound)
+        corpus.build()
 
 
 @pytest.mark.parametrize("word", ["<eps>", "#0", "<s>", "</s>"])

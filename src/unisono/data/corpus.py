@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 from unisono.data.audio import AudioInfo
 from unisono.data.audio_checks import check_audio
+from unisono.data.coverage import Coverage
 from unisono.data.kaldi_dir import read_kaldi
-from unisono.data.lexicon import Lexicon, map_unknown, read_lexicon, read_phone_set, write_lexicon
+from unisono.data.lexicon import read_lexicon, read_phone_set, write_lexicon
 from unisono.data.librispeech import read_librispeech
 from unisono.data.sources import SPLITS, Source, SourceRow, join_strings, read_source_table
 from unisono.data.spoken import SpokenOptions, speak
-from unisono.data.table import Utterance, statistics, with_shards, write_table
+from unisono.data.table import Utterance, statistics, unknown_words, with_shards, write_table
 from unisono.data.text import check_id, read_lines, short_list, words_of
 from unisono.errors import UserError
 from unisono.files import write_json, write_text
@@ -76,17 +77,20 @@ def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: i
     classes = _speaker_classes(rows)
     phones = None if options.phones is None else read_phone_set(folder / options.phones)
     lexicon = read_lexicon(source.lexicon, phones)
+    coverage = Coverage(lexicon, source.lexicon, options.unknown_word)
     kept, infos, quarantined = check_audio(rows, (out_dir / "audio").resolve(), processes)
-    utterances = _utterances(kept, infos, lexicon, options.unknown_word)
+    utterances = _utterances(kept, infos, coverage)
     tables = {split: with_shards(utterances[split], options.shards) for split in SPLITS}
     origin = folder / {"table": options.table, "strings": options.strings}.get(options.kind, "")
     _check_splits(tables, quarantined, origin)
-    text = _lm_text(source.lm_text, tables["train"], lexicon, options.unknown_word)
+    text = _lm_text(source.lm_text, tables["train"], coverage)
+    coverage.settle(out_dir / "missing_words.txt")
     facts: dict[str, Any] = {
         "splits": {split: statistics(tables[split]) for split in SPLITS},
         "sampling_rate": next(iter(infos.values())).rate,
         "lexicon_words": len(lexicon),
         "lm_sentences": len(text),
+        "unknown_words": {split: unknown_words(tables[split]) for split in SPLITS},
         "quarantined": quarantined,
         "speaker_classes": classes,
     }
@@ -149,14 +153,10 @@ def _speaker_classes(rows: Sequence[SourceRow]) -> dict[str, str]:
     return classes
 
 
-def _utterances(
-    rows: list[SourceRow], infos: dict[str, AudioInfo], lexicon: Lexicon, unknown_word: str | None
-) -> dict[str, list[Utterance]]:
-    words = [words_of(row.transcript, row.where) for row in rows]
-    named = [(row.utterance_id, text) for row, text in zip(rows, words, strict=True)]
-    lexical = map_unknown(named, lexicon, unknown_word, "transcripts")
+def _utterances(rows: list[SourceRow], infos: dict[str, AudioInfo], coverage: Coverage) -> dict[str, list[Utterance]]:
     tables: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
-    for row, transcript, mapped in zip(rows, words, lexical, strict=True):
+    for row in rows:
+        words = words_of(row.transcript, row.where)
         info = infos[row.utterance_id]
         tables[row.split].append(
             Utterance(
@@ -164,8 +164,8 @@ def _utterances(
                 speaker_id=row.speaker_id,
                 path=str(row.path.absolute()),
                 duration_s=info.frames / info.rate,
-                transcript=" ".join(transcript),
-                lexical=" ".join(mapped),
+                transcript=" ".join(words),
+                lexical=" ".join(coverage.covered(words, row.utterance_id)),
                 shard=0,
             )
         )
@@ -180,14 +180,14 @@ def _check_splits(tables: dict[str, list[Utterance]], quarantined: list[dict[str
             raise UserError(f"{origin}: split {split} is empty: {why}: give it utterances")
 
 
-def _lm_text(path: Path | None, train: list[Utterance], lexicon: Lexicon, unknown_word: str | None) -> list[str]:
-    """Sentences for the language model; words that the lexicon lacks are mapped or refused as in transcripts."""
+def _lm_text(path: Path | None, train: list[Utterance], coverage: Coverage) -> list[str]:
+    """Return the sentences for the language model."""
     if path is None:
         return [u.lexical for u in train]
-    named = [
-        (f"line {number}", words_of(line, f"{path}: line {number}")) for number, line in enumerate(read_lines(path), 1)
-    ]
-    sentences = [" ".join(words) for words in map_unknown(named, lexicon, unknown_word, str(path)) if words]
+    sentences = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if words := words_of(line, f"{path}: line {number}"):
+            sentences.append(" ".join(coverage.covered(words, f"{path.name}: line {number}")))
     if not sentences:
         raise UserError(f"{path}: no sentences: write one a line, or set corpus.lm_text: null for the transcripts")
     return sentences
