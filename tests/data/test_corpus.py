@@ -244,7 +244,7 @@ def test_the_whole_list_of_missing_words_is_a_file(corpus) -> None:
     corpus.rows[2] = corpus.rows[2].replace("TWO ONE ONE", " ".join(f"W{i:02d}" for i in range(60)))
     corpus.rows[4] = corpus.rows[4].replace("TWO TWO", "W59 TWO W59")
     listing = corpus.out / "missing_words.txt"
-    line = _refused(corpus, "lexicon.txt: 60 words are not", "W49 (u3) and 10 more (all in ", str(listing))
+    line = _refused(corpus, "lexicon.txt: 60 words are not", "W49 (u3) and 10 more; all in ", str(listing))
     assert "W50" not in line
     want = "W59\t3\n" + "".join(f"W{i:02d}\t1\n" for i in range(59))
     assert listing.read_text() == want

@@ -53,7 +53,7 @@ class Coverage:
         if self._unknown is None:
             named = short_list([f"{word} ({self._first[word]})" for word in sorted(self._missing)])
             raise UserError(
-                f"{self._path}: {len(ordered)} words are not in the lexicon: {named} (all in {listing}){forms}: "
+                f"{self._path}: {len(ordered)} words are not in the lexicon: {named}; all in {listing}{forms}: "
                 "add their pronunciations, or set corpus.unknown_word to a word of the lexicon that stands for them"
             )
         log.log(
