@@ -83,6 +83,15 @@ def test_wrong_number_of_fields(corpus) -> None:
     _refused(corpus, "utterances.tsv: line 4: 6 fields, the heading has 5")
 
 
+def test_blanks_around_fields_do_not_count(corpus) -> None:
+    """As spreadsheets and editors leave them, in the heading and in the rows."""
+    corpus.build()
+    plain = (corpus.out / "train.tsv").read_bytes()
+    corpus.table.write_text("\n".join(f" {row} ".replace("\t", " \t\u00a0") for row in [corpus.heading, *corpus.rows]))
+    corpus.build()
+    assert (corpus.out / "train.tsv").read_bytes() == plain
+
+
 def test_duplicate_id(corpus) -> None:
     corpus.rows[4] = corpus.rows[4].replace("t1\t", "u2\t")
     _refused(corpus, "utterances.tsv: line 6", "'u2' is there already", "line 3", "unique")
@@ -102,17 +111,31 @@ def test_unknown_split(corpus) -> None:
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_empty_split(corpus, split: str) -> None:
     corpus.rows = [row for row in corpus.rows if not row.endswith(split)]
-    _refused(corpus, f"split {split} is empty", "no row of the table names it")
+    _refused(corpus, f"utterances.tsv: split {split} is empty: no row names it")
 
 
 def test_split_that_is_empty_after_quarantine(corpus) -> None:
     (corpus.folder / "audio/d1.flac").write_bytes(b"")
-    _refused(corpus, "split dev is empty", "d1 (empty (0 bytes))")
+    _refused(corpus, "utterances.tsv: split dev is empty", "d1 (empty (0 bytes))")
 
 
 def test_missing_audio(corpus) -> None:
     (corpus.folder / "audio/u3.wav").unlink()
     _refused(corpus, "utterances.tsv: line 4", "u3.wav: no such audio file", "corpus.dir")
+
+
+def test_the_first_unusable_recordings_are_named_and_the_others_counted(corpus) -> None:
+    for number in range(6):
+        corpus.rows.append(f"x{number}\tanna\taudio/x{number}.wav\tONE\ttrain")
+    line = _refused(corpus, "line 7: ", "x0.wav: no such", "line 9: ", "x2.wav: no such audio file and 3 more: check")
+    assert "x3.wav" not in line
+    for number in range(6):
+        corpus.sound(f"audio/x{number}.wav", 0.1, channels=2 + number % 2)
+    _refused(corpus, "line 7: ", "x0.wav: 2 channels, ", "x1.wav: 3 channels, ", "x2.wav: 2 channels and 3 more: conv")
+    for number in range(5):
+        corpus.sound(f"audio/x{number}.wav", 0.1, rate=11025)
+    corpus.sound("audio/x5.wav", 0.1)
+    _refused(corpus, "line 7: ", "x2.wav: 11025 Hz and 2 more: the rest has 8000 Hz, convert")
 
 
 def test_a_pipe_in_place_of_a_path_is_only_a_missing_file(corpus) -> None:
@@ -124,13 +147,13 @@ def test_a_pipe_in_place_of_a_path_is_only_a_missing_file(corpus) -> None:
 
 def test_wrong_channels(corpus) -> None:
     corpus.sound("audio/u3.wav", 0.3, channels=2)
-    _refused(corpus, "line 4", "u3.wav: 2 channels", "convert it to one channel")
+    _refused(corpus, "line 4", "u3.wav: 2 channels", "convert to one channel")
 
 
 @pytest.mark.parametrize("name", ["audio/u2.flac", "audio/u3.wav"])
 def test_other_sampling_rate(corpus, name: str) -> None:
     corpus.sound(name, 0.2, rate=16000)
-    _refused(corpus, name, "16000 Hz, the rest has 8000 Hz", "convert")
+    _refused(corpus, name, "16000 Hz: the rest has 8000 Hz, convert")
 
 
 def _aside(corpus, utt: str, reason: str) -> None:
@@ -173,7 +196,8 @@ def test_a_recording_under_several_names_is_looked_at_once(corpus, monkeypatch) 
     corpus.rows.append("t2\tdora\taudio/u2.flac\tTWO\ttest")
     corpus.rows.append("d2\tcarl\taudio/u2.flac\tTWO\tdev")
     looked = []
-    monkeypatch.setattr("unisono.data.corpus.inspect", lambda path: looked.append(path.name) or inspect(path))
+    watched = "unisono.data.audio_checks.inspect"
+    monkeypatch.setattr(watched, lambda path, parts: looked.append(path.name) or inspect(path, parts))
     facts = corpus.build()
     assert len(looked) == 3 and len(set(looked)) == 3
     assert [q["utterance_id"] for q in facts["quarantined"]] == ["d1", "t1"]
@@ -216,10 +240,45 @@ def test_words_out_of_the_lexicon_are_listed_all_at_once(corpus) -> None:
     assert (mapped["t1"].lexical, mapped["t1"].transcript) == ("TWO <unk>", "TWO SIX")
 
 
+def test_the_whole_list_of_missing_words_is_a_file(corpus) -> None:
+    corpus.rows[2] = corpus.rows[2].replace("TWO ONE ONE", " ".join(f"W{i:02d}" for i in range(60)))
+    corpus.rows[4] = corpus.rows[4].replace("TWO TWO", "W59 TWO W59")
+    listing = corpus.out / "missing_words.txt"
+    line = _refused(corpus, "lexicon.txt: 60 words are not", "W49 (u3) and 10 more; all in ", str(listing))
+    assert "W50" not in line
+    want = "W59\t3\n" + "".join(f"W{i:02d}\t1\n" for i in range(59))
+    assert listing.read_text() == want
+    listing.unlink()
+    lexicon = corpus.lexicon.read_text()
+    corpus.lexicon.write_text(lexicon + "<unk>  SPN\n")
+    assert corpus.build(unknown_word="<unk>")["unknown_words"] == {"train": 60, "dev": 0, "test": 2}
+    assert listing.read_text() == want
+    corpus.lexicon.write_text(lexicon + "".join(f"W{i:02d}  W\n" for i in range(60)))
+    assert corpus.build()["unknown_words"] == {"train": 0, "dev": 0, "test": 0} and not listing.exists()
+
+
+def test_words_that_only_look_like_those_of_the_lexicon(corpus, caplog: pytest.LogCaptureFixture) -> None:
+    """An accent as a character of its own and as part of the letter."""
+    corpus.rows[2] = corpus.rows[2].replace("ONE ONE", "e\u0301te\u0301 SIX")
+    corpus.lexicon.write_text("ONE  W AH N\nTWO  T UW\n\u00e9t\u00e9  e t e\n<unk>  SPN\n")
+    told = (
+        r"1 of them are there in another Unicode form, such as 'e\u0301te\u0301' as '\xe9t\xe9': convert text and lex"
+    )
+    _refused(corpus, "2 words are not in the lexicon: SIX (u3), ", told)
+    corpus.build(unknown_word="<unk>")
+    assert any(told in r.getMessage() for r in caplog.records if r.levelname == "WARNING")
+    corpus.lexicon.write_text("ONE  W AH N\nTWO  T UW\n<unk>  SPN\n")
+    (corpus.out / "train.tsv").unlink()
+    assert "Unicode" not in _refused(corpus, "2 words are not in the lexicon")
+
+
 def test_lm_text_is_checked_against_the_lexicon(corpus) -> None:
     text = corpus.folder / "text.txt"
     text.write_text("ONE ONE\n\nTWO THREE\n")
-    _refused(corpus, "text.txt: 1 words are not in the lexicon: THREE (line 3)", lm_text="text.txt")
+    _refused(corpus, "lexicon.txt: 1 words are not in the lexicon: THREE (text.txt: line 3)", lm_text="text.txt")
+    corpus.table.write_text(corpus.table.read_text().replace("TWO TWO", "SIX"))
+    _refused(corpus, "2 words are not in the lexicon: SIX (t1), THREE (text.txt: line 3)", lm_text="text.txt")
+    corpus.table.unlink()
     text.write_text("\n")
     _refused(corpus, "text.txt: no sentences", lm_text="text.txt")
     _refused(corpus, "absent.txt: no such file", lm_text="absent.txt")
@@ -244,10 +303,32 @@ def test_lexicon_merges_doubled_lines_and_keeps_variants(tmp_path: Path) -> None
     assert read_lexicon(path) == {"A": [("a1",)], "B": [("b1", "b2"), ("b3",)]}
 
 
-@pytest.mark.parametrize("word", ["<eps>", "#0", "<s>", "</s>", "A\x07B"])
+def test_numbered_words_are_variants(tmp_path: Path) -> None:
+    """As in the CMU dictionary, whatever their order; a number that belongs to the word stays."""
+    path = tmp_path / "lexicon.txt"
+    path.write_text("TWO(2)  T AX\nTWO  T UW\nTWO(3)  T UW\nF(2)  EH F\n")
+    assert read_lexicon(path) == {"F(2)": [("EH", "F")], "TWO": [("T", "AX"), ("T", "UW")]}
+
+
+def test_a_lexicon_with_weights_is_refused(corpus) -> None:
+    corpus.lexicon.write_text("ONE 0.5 W AH N\nTWO 1 T UW\nTWO 1e-05 T AX\n")
+    _refused(corpus, "lexicon.txt: a number follows each word (ONE 0.5 W ...)", "lexiconp.txt", "take that column out")
+    for sound in ("ONE 0.5 W AH N\nTWO T UW\n", "ONE 1 2 3\nTWO 4 5 6\n", "ONE 0.5\nTWO 0.7\n"):
+        corpus.lexicon.write_text(sound)
+        corpus.build()
+
+
+@pytest.mark.parametrize("word", ["<eps>", "#0", "<s>", "</s>"])
 def test_reserved_words(corpus, word: str) -> None:
     corpus.lexicon.write_text(f"ONE  W AH N\nTWO  T UW\n{word}  T\n")
     _refused(corpus, "lexicon.txt: line 3", "reserved")
+
+
+@pytest.mark.parametrize("word", ["A\x07B", "\u202eONE", "ONE\u200b", "O\u00adNE", "\u200fONE", "\U000e0041"])
+def test_words_with_invisible_characters(corpus, word: str) -> None:
+    """Controls, changes of the text's direction, a blank of no width, a soft hyphen, a tag."""
+    corpus.rows[2] = corpus.rows[2].replace("ONE ONE", f"ONE {word}")
+    _refused(corpus, "utterances.tsv: line 4: word", "take out U+", "which cannot be seen")
 
 
 def test_bom_and_crlf_are_read_and_said(corpus, caplog: pytest.LogCaptureFixture) -> None:
@@ -292,6 +373,30 @@ def test_sample_formats_of_wav(corpus, subtype: str) -> None:
     assert "truncated" in corpus.build()["quarantined"][0]["reason"]
 
 
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("form", ["WAV", "WAVEX", "RF64"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1e20])
+def test_samples_that_are_no_numbers_are_set_aside(corpus, subtype: str, form: str, value: float) -> None:
+    """The headers are sound, and so are all samples but one of the second block that is decoded."""
+    wave = np.zeros(20_000)
+    wave[17_000] = value
+    soundfile.write(corpus.folder / "audio/u3.wav", wave, 8000, subtype=subtype, format=form)
+    _aside(corpus, "u3", "not readable (samples are NaN, infinite or enormous after 2.0 s)")
+    wave[17_000] = 1.5
+    soundfile.write(corpus.folder / "audio/u3.wav", wave, 8000, subtype=subtype, format=form)
+    corpus.out.joinpath("train.tsv").unlink()
+    assert corpus.build()["quarantined"] == []
+
+
+def test_headers_of_whole_numbers_are_enough(corpus, monkeypatch) -> None:
+    """A hundred thousand recordings are checked in a minute, as only those in floating point are decoded."""
+    monkeypatch.setattr("unisono.data.audio._look", lambda path, parts: pytest.fail(f"{path} was decoded"))
+    for form in ("WAV", "WAVEX"):
+        for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW"):
+            soundfile.write(corpus.folder / "audio/u3.wav", np.zeros(2400), 8000, subtype=subtype, format=form)
+            assert inspect(corpus.folder / "audio/u3.wav") == (8000, 1, 2400)
+
+
 def test_classes_of_speakers(corpus) -> None:
     corpus.heading += "\tspeaker_class"
     corpus.rows = [f"{row}\t{'' if 'bob' in row else 'child'}" for row in corpus.rows]
@@ -313,6 +418,15 @@ def test_other_scripts_are_fine(corpus) -> None:
     corpus.lexicon.write_text("één  e: n\n二  er4\n")
     corpus.build()
     assert read_table(corpus.out / "train.tsv")[2].words == ["二", "één", "één"]
+
+
+@pytest.mark.parametrize("word", ["می\u200cخواهم", "क\u094d\u200dष", "ᠬᠠᠷ\u180eᠠ", "\U0001e5d0"])
+def test_joiners_are_part_of_a_word(corpus, word: str) -> None:
+    """Persian, Hindi and Mongolian as they are written, and a letter that Python's tables may not know yet."""
+    corpus.rows = [row.replace("ONE", word) for row in corpus.rows]
+    corpus.lexicon.write_text(f"{word}  e: n\nTWO  T UW\n")
+    corpus.build()
+    assert read_table(corpus.out / "train.tsv")[2].words == ["TWO", word, word]
 
 
 def test_options_out_of_range_and_missing_files(corpus) -> None:

@@ -98,7 +98,7 @@ def test_relative_paths_go_from_the_working_directory(kaldi: KaldiCorpus, monkey
     assert read_table(kaldi.out / "test.tsv")[0].path == str(kaldi.folder / "audio/t1.wav")
     monkeypatch.chdir("/")
     shutil.rmtree(kaldi.out)
-    kaldi.refused("test/text: line 1", "audio/t1.wav: no such audio file")
+    kaldi.refused("test/wav.scp: line 1: recording 'dora-1': audio/t1.wav: no such audio file: check corpus.dir")
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,19 @@ def test_files_that_do_not_fit_are_named(kaldi: KaldiCorpus, name: str, lines: l
 
 def test_missing_files_and_recordings_are_named(kaldi: KaldiCorpus) -> None:
     kaldi.write("train/wav.scp", "rec1 nowhere.wav", f"rec2 {kaldi.long}")
-    kaldi.refused("train/text: line 1: nowhere.wav: no such audio file")
+    kaldi.refused("train/wav.scp: line 1: recording 'rec1': nowhere.wav: no such audio file: check")
+    kaldi.write("test/wav.scp", "", "dora-1 absent.wav")
+    kaldi.refused("'rec1': nowhere.wav: no such audio file, ", "test/wav.scp: line 2: recording 'dora-1': absent.wav: ")
+    assert not (kaldi.out / "audio").exists()
     (kaldi.folder / "train/utt2spk").unlink()
     kaldi.refused("train/utt2spk: no such file")
+
+
+def test_a_recording_of_another_sampling_rate_is_the_one_of_wav_scp(kaldi: KaldiCorpus) -> None:
+    kaldi.corpus.sound("audio/u3.wav", 0.3, rate=16000)
+    path = kaldi.folder / "audio/u3.wav"
+    kaldi.refused(f"train/wav.scp: line 2: recording 'rec2': {path}: 16000 Hz: the rest has 8000 Hz, convert")
+    assert not (kaldi.out / "audio").exists()
 
 
 def test_segments_beyond_the_recording(kaldi: KaldiCorpus) -> None:
@@ -151,6 +161,8 @@ def test_segments_beyond_the_recording(kaldi: KaldiCorpus) -> None:
     assert [q["utterance_id"] for q in facts["quarantined"]] == ["anna-1"]
     assert facts["quarantined"][0]["reason"] == "its segment ends at 2.6 s, its recording at 2 s"
     assert read_table(kaldi.out / "train.tsv")[0].duration_s == 1.0  # up to half a second is cut back, as in Kaldi
+    kaldi.write("train/segments", "anna-2 rec1 1.0 2.4", "anna-1 rec1 1.5 1.50001", "bob-1 rec2 0 -1")
+    assert kaldi.build()["quarantined"][0]["reason"] == "empty (no samples)"
 
 
 def test_bad_recordings_and_empty_transcripts_are_set_aside(kaldi: KaldiCorpus) -> None:
@@ -161,7 +173,7 @@ def test_bad_recordings_and_empty_transcripts_are_set_aside(kaldi: KaldiCorpus) 
     assert reasons["anna-1"] == "transcript empty" and reasons["bob-1"].startswith("u3.wav: not readable")
     kaldi.corpus.sound("audio/u3.wav", 0.3, channels=2)
     shutil.rmtree(kaldi.out)
-    kaldi.refused("u3.wav: 2 channels: convert it to one channel")
+    kaldi.refused("train/wav.scp: line 2: recording 'rec2'", "u3.wav: 2 channels: convert to one channel")
 
 
 def test_recordings_of_other_sample_formats(corpus, tmp_path: Path) -> None:

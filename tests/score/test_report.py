@@ -1,5 +1,6 @@
 """The report: what it gathers, that it escapes, that its files repeat."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -61,7 +62,9 @@ def finished(tmp_path_factory):
     facts = {"utterances": 9, "speakers": 2, "words": 20, "seconds": 60.0}
     put("data/corpus.json", {
         "splits": {"train": facts, "test": facts}, "sampling_rate": 8000,
-        "quarantined": [{"utterance_id": "u9", "split": "train", "reason": HOSTILE}],
+        "quarantined": [{"utterance_id": f"u{i}", "split": split, "reason": HOSTILE}
+                        for i, split in enumerate(["test", "train", "test"])],
+        "unknown_words": {"train": 5, "dev": 0, "test": 3},
     })  # fmt: skip
     failed = [{"utterance_id": "u3", "reason": HOSTILE}]
     counts = {"aligned": 8, "retried": 1, "frames": 800, "log_likelihood_per_frame": -70.5, "failed": failed}
@@ -219,6 +222,21 @@ def test_the_ledger_is_judged(root, change, verdict):
     path.write_text(json.dumps(ledger))
     run = gather.gather(root, RESULTS, ["main"], []).runs[0]
     assert f"200 × 2 = 400: {verdict}" in report.ledger_page(run)
+
+
+def test_what_makes_each_split_smaller_or_harder_is_told(root):
+    found = gather.gather(root, RESULTS, ["main"], [])
+    lines = summary.summary_text(found).splitlines()
+    assert "utterances left out: train 1 of 10, test 2 of 11 (reasons in the report)" in lines
+    assert "words not in the lexicon: train 5 of 20, test 3 of 20" in lines
+    corpus = summary.summarise(found)["corpus"]
+    assert corpus["quarantined"] == {"train": 1, "dev": 0, "test": 2}
+    assert corpus["unknown_words"] == {"train": 5, "dev": 0, "test": 3}
+    text = re.sub(r"<[^>]*>", " ", report.corpus_page(found.corpus))
+    assert re.search(r"test +9 +2 +2 +20 +3 +1.0", text) and "missing_words.txt" in text
+    sound = dataclasses.replace(found, corpus={"splits": found.corpus["splits"], "quarantined": []})
+    assert "left out" not in summary.summary_text(sound) and "lexicon" not in summary.summary_text(sound)
+    assert re.search(r"test +9 +0 +2 +20 +– +1.0", re.sub(r"<[^>]*>", " ", report.corpus_page(sound.corpus)))
 
 
 def test_splits_stand_in_the_order_of_work(root):

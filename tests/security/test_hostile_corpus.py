@@ -1,6 +1,7 @@
 """Ids, paths and tables of strangers: nothing of them is run, and nothing is written outside the given folder."""
 
 import dataclasses
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,12 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory: pytest.Temp
 
 @pytest.mark.fuzz
 @given(st.text(max_size=60))
-def test_words_are_printable_or_refused_in_one_line(text: str) -> None:
+def test_words_can_be_seen_or_are_refused_in_one_line(text: str) -> None:
     try:
         words = words_of(text, "here")
     except UserError as error:
         assert "\n" not in str(error) and "\r" not in str(error)
     else:
-        assert all(word.isprintable() and word == word.strip() and " " not in word for word in words)
+        seen = "".join(words).translate(dict.fromkeys(map(ord, "\u200c\u200d\u180e")))
+        assert all(word.strip("\u200c\u200d\u180e") for word in words)
+        assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs") or c.isspace() for c in seen)

@@ -60,7 +60,7 @@ def speaker_table(wildcards):
     present("report.speakers", path, "the path is read below corpus.dir")
     # The report reads the table after hours of training; what it would refuse there is seen now.
     with open(path, encoding="utf-8-sig", errors="replace") as lines:
-        heading, *rows = [line.rstrip("\n").split("\t") for line in lines] or [[]]
+        heading, *rows = [[field.strip() for field in line.split("\t")] for line in lines] or [[]]
     for column, border in {"speaker_id": "each", **SHARED["report"]["classes"]}.items():
         if column not in heading:
             raise WorkflowError(

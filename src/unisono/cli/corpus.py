@@ -66,7 +66,8 @@ def _build(args: argparse.Namespace) -> None:
     for split, numbers in facts["splits"].items():
         print(
             f"{split}: {numbers['utterances']} utterances, {numbers['speakers']} speakers, "
-            f"{numbers['words']} words, {numbers['seconds'] / 60:.1f} minutes"
+            f"{numbers['words']} words ({facts['unknown_words'][split]} not in the lexicon), "
+            f"{numbers['seconds'] / 60:.1f} minutes"
         )
     for entry in facts["quarantined"]:
         print(f"set aside: {entry['utterance_id']} ({entry['split']}): {entry['reason']}")

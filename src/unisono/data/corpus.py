@@ -4,29 +4,23 @@ A mistake ends in one UserError that names file, line or utterance and the remed
 unreadable or truncated audio or without words are set aside and listed in corpus.json; the rest goes on.
 """
 
-import collections
 import dataclasses
-import logging
-import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from unisono.data.audio import AudioInfo, UnusableAudio, inspect
+from unisono.data.audio import AudioInfo
+from unisono.data.audio_checks import check_audio
+from unisono.data.coverage import Coverage
 from unisono.data.kaldi_dir import read_kaldi
-from unisono.data.lexicon import Lexicon, map_unknown, read_lexicon, read_phone_set, write_lexicon
+from unisono.data.lexicon import read_lexicon, read_phone_set, write_lexicon
 from unisono.data.librispeech import read_librispeech
-from unisono.data.segments import cut_segments
 from unisono.data.sources import SPLITS, Source, SourceRow, join_strings, read_source_table
 from unisono.data.spoken import SpokenOptions, speak
-from unisono.data.table import Utterance, statistics, with_shards, write_table
+from unisono.data.table import Utterance, statistics, unknown_words, with_shards, write_table
 from unisono.data.text import check_id, read_lines, short_list, words_of
 from unisono.errors import UserError
 from unisono.files import write_json, write_text
-
-log = logging.getLogger(__name__)
-
-_CHUNK = 500
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,22 +71,26 @@ def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: i
     """Read, check and write a corpus; returns what corpus.json says. The result does not depend on `processes`."""
     if options.shards < 1:
         raise UserError(f"corpus.shards: {options.shards}: must be at least 1")
-    source = _read(options, corpora_dir / options.dir, out_dir, processes)
+    folder = corpora_dir / options.dir
+    source = _read(options, folder, out_dir, processes)
     rows = _check_rows(source.rows, options.shared_speakers)
     classes = _speaker_classes(rows)
-    phones = None if options.phones is None else read_phone_set(corpora_dir / options.dir / options.phones)
+    phones = None if options.phones is None else read_phone_set(folder / options.phones)
     lexicon = read_lexicon(source.lexicon, phones)
-    rows = cut_segments(rows, (out_dir / "audio").resolve(), processes)
-    kept, infos, quarantined = _check_audio(rows, processes)
-    utterances = _utterances(kept, infos, lexicon, options.unknown_word)
+    coverage = Coverage(lexicon, source.lexicon, options.unknown_word)
+    kept, infos, quarantined = check_audio(rows, (out_dir / "audio").resolve(), processes)
+    utterances = _utterances(kept, infos, coverage)
     tables = {split: with_shards(utterances[split], options.shards) for split in SPLITS}
-    _check_splits(tables, quarantined)
-    text = _lm_text(source.lm_text, tables["train"], lexicon, options.unknown_word)
+    origin = folder / {"table": options.table, "strings": options.strings}.get(options.kind, "")
+    _check_splits(tables, quarantined, origin)
+    text = _lm_text(source.lm_text, tables["train"], coverage)
+    coverage.settle(out_dir / "missing_words.txt")
     facts: dict[str, Any] = {
         "splits": {split: statistics(tables[split]) for split in SPLITS},
         "sampling_rate": next(iter(infos.values())).rate,
         "lexicon_words": len(lexicon),
         "lm_sentences": len(text),
+        "unknown_words": {split: unknown_words(tables[split]) for split in SPLITS},
         "quarantined": quarantined,
         "speaker_classes": classes,
     }
@@ -155,81 +153,10 @@ def _speaker_classes(rows: Sequence[SourceRow]) -> dict[str, str]:
     return classes
 
 
-def _check_audio(
-    rows: list[SourceRow], processes: int
-) -> tuple[list[SourceRow], dict[str, AudioInfo], list[dict[str, str]]]:
-    """Look at every file. Returns the usable rows, what they hold by utterance id, and the quarantined."""
-    kept: list[SourceRow] = []
-    infos: dict[str, AudioInfo] = {}
-    quarantined: list[dict[str, str]] = []
-    for row, found in zip(rows, _inspect_all(rows, processes), strict=True):
-        if isinstance(found, str) or not row.transcript.split():
-            reason = found if isinstance(found, str) else "transcript empty"
-            log.warning("%s: utterance %s set aside: %s", row.where, row.utterance_id, reason)
-            quarantined.append({"utterance_id": row.utterance_id, "split": row.split, "reason": reason})
-        elif found is None:
-            raise UserError(f"{row.where}: {row.path}: no such audio file: check corpus.dir and the path in the table")
-        elif found.channels != 1:
-            raise UserError(f"{row.where}: {row.path}: {found.channels} channels: convert it to one channel")
-        else:
-            kept.append(row)
-            infos[row.utterance_id] = found
-    rates = collections.Counter(info.rate for info in infos.values())
-    usual = min(rates, key=lambda rate: (-rates[rate], rate), default=0)
-    others = [row for row in kept if infos[row.utterance_id].rate != usual]
-    if others:
-        row = others[0]
-        raise UserError(
-            f"{row.where}: {row.path}: {infos[row.utterance_id].rate} Hz, the rest has {usual} Hz "
-            f"({len(others)} such files): convert them to one sampling rate"
-        )
-    return kept, infos, sorted(quarantined, key=lambda entry: entry["utterance_id"])
-
-
-def _inspect_all(rows: list[SourceRow], processes: int) -> list[AudioInfo | str | None]:
-    """Look at each recording once, whatever number of rows and of links name it."""
-    names = [_identity(row.path) for row in rows]
-    paths = dict(zip(names, (row.path for row in rows), strict=True))
-    todo = list(paths.values())
-    chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
-    if processes < 2 or len(chunks) < 2:
-        parts = [_inspect_chunk(chunk) for chunk in chunks]
-    else:
-        with multiprocessing.get_context("fork").Pool(min(processes, len(chunks))) as pool:
-            parts = pool.map(_inspect_chunk, chunks, chunksize=1)
-    found = dict(zip(paths, (one for part in parts for one in part), strict=True))
-    return [row.fault or found[name] for row, name in zip(rows, names, strict=True)]
-
-
-def _identity(path: Path) -> tuple[int, int] | Path:
-    try:
-        status = path.stat()
-    except OSError:
-        return path
-    return status.st_dev, status.st_ino
-
-
-def _inspect_chunk(paths: list[Path]) -> list[AudioInfo | str | None]:
-    """Return what is in each file, the reason why it is unusable, or None where it is missing."""
-    results: list[AudioInfo | str | None] = []
-    for path in paths:
-        try:
-            results.append(inspect(path))
-        except UnusableAudio as error:
-            results.append(str(error))
-        except (FileNotFoundError, NotADirectoryError):
-            results.append(None)
-    return results
-
-
-def _utterances(
-    rows: list[SourceRow], infos: dict[str, AudioInfo], lexicon: Lexicon, unknown_word: str | None
-) -> dict[str, list[Utterance]]:
-    words = [words_of(row.transcript, row.where) for row in rows]
-    named = [(row.utterance_id, text) for row, text in zip(rows, words, strict=True)]
-    lexical = map_unknown(named, lexicon, unknown_word, "transcripts")
+def _utterances(rows: list[SourceRow], infos: dict[str, AudioInfo], coverage: Coverage) -> dict[str, list[Utterance]]:
     tables: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
-    for row, transcript, mapped in zip(rows, words, lexical, strict=True):
+    for row in rows:
+        words = words_of(row.transcript, row.where)
         info = infos[row.utterance_id]
         tables[row.split].append(
             Utterance(
@@ -237,30 +164,30 @@ def _utterances(
                 speaker_id=row.speaker_id,
                 path=str(row.path.absolute()),
                 duration_s=info.frames / info.rate,
-                transcript=" ".join(transcript),
-                lexical=" ".join(mapped),
+                transcript=" ".join(words),
+                lexical=" ".join(coverage.covered(words, row.utterance_id)),
                 shard=0,
             )
         )
     return tables
 
 
-def _check_splits(tables: dict[str, list[Utterance]], quarantined: list[dict[str, str]]) -> None:
+def _check_splits(tables: dict[str, list[Utterance]], quarantined: list[dict[str, str]], origin: Path) -> None:
     for split, rows in tables.items():
         if not rows:
             aside = [f"{q['utterance_id']} ({q['reason']})" for q in quarantined if q["split"] == split]
-            why = f"all set aside: {short_list(aside, 3)}" if aside else "no row of the table names it"
-            raise UserError(f"corpus: split {split} is empty: {why}: give it utterances")
+            why = f"all set aside: {short_list(aside, 3)}" if aside else "no row names it"
+            raise UserError(f"{origin}: split {split} is empty: {why}: give it utterances")
 
 
-def _lm_text(path: Path | None, train: list[Utterance], lexicon: Lexicon, unknown_word: str | None) -> list[str]:
-    """Sentences for the language model; words that the lexicon lacks are mapped or refused as in transcripts."""
+def _lm_text(path: Path | None, train: list[Utterance], coverage: Coverage) -> list[str]:
+    """Return the sentences for the language model."""
     if path is None:
         return [u.lexical for u in train]
-    named = [
-        (f"line {number}", words_of(line, f"{path}: line {number}")) for number, line in enumerate(read_lines(path), 1)
-    ]
-    sentences = [" ".join(words) for words in map_unknown(named, lexicon, unknown_word, str(path)) if words]
+    sentences = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if words := words_of(line, f"{path}: line {number}"):
+            sentences.append(" ".join(coverage.covered(words, f"{path.name}: line {number}")))
     if not sentences:
         raise UserError(f"{path}: no sentences: write one a line, or set corpus.lm_text: null for the transcripts")
     return sentences

@@ -52,6 +52,7 @@ def read_kaldi(folder: Path, split: str) -> list[SourceRow]:
                 path=paths[name],
                 transcript=transcript,
                 where=f"{folder / 'text'}: line {line}",
+                recording=_where(folder, name, recordings[name]),
                 segment=segment,
                 speaker_class=genders.get(speaker, ""),
             )
@@ -89,9 +90,12 @@ def _same_ids(folder: Path, files: dict[str, dict[str, _Entry]]) -> None:
                 )
 
 
+def _where(folder: Path, name: str, entry: _Entry) -> str:
+    return f"{folder / 'wav.scp'}: line {entry.line}: recording {name!r}"
+
+
 def _path(folder: Path, name: str, entry: _Entry) -> Path:
-    where = f"{folder / 'wav.scp'}: line {entry.line}: recording {name!r}"
-    value = entry.value
+    where, value = _where(folder, name, entry), entry.value
     if value.endswith("|") or value.startswith("|"):
         raise UserError(
             f"{where}: {value!r} is a command, and data is never executed here: "

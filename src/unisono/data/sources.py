@@ -24,9 +24,10 @@ _NOISE = 4.0  # standard deviation of the noise in gaps, in 16-bit units: zeros 
 class SourceRow:
     """One utterance as its source gives it; `where` names file and line in messages.
 
-    `fault` is the reason why the source could not make the recording, or "". `segment`: start and end in seconds of
-    the part of `path` that is the utterance (end None: to the end); None: all of it. `speaker_class`: such as the
-    speaker's sex, "" where it is not known.
+    `recording`: the same for messages about the audio, "" where `where` serves them too. `fault` is the reason why the
+    source could not make the recording, or "". `segment`: start and end in seconds of the part of `path` that is the
+    utterance (end None: to the end); None: all of it. `speaker_class`: such as the speaker's sex, "" where it is not
+    known.
     """
 
     utterance_id: str
@@ -35,6 +36,7 @@ class SourceRow:
     path: Path
     transcript: str
     where: str
+    recording: str = ""
     fault: str = ""
     segment: tuple[float, float | None] | None = None
     speaker_class: str = ""
@@ -108,7 +110,7 @@ def _string(row: Row, where: str, parts: dict[str, Path], audio_dir: Path) -> So
         fault = str(error)
     except FileNotFoundError as error:
         raise UserError(f"{where}: {error.filename}: no such audio file: check corpus.dir and the table") from None
-    return SourceRow(name, values["speaker_id"], values["split"], target, values["transcript"], where, fault)
+    return SourceRow(name, values["speaker_id"], values["split"], target, values["transcript"], where, fault=fault)
 
 
 def _join(name: str, paths: list[Path], gaps: list[int]) -> tuple[np.ndarray, int]:

@@ -106,3 +106,8 @@ def statistics(rows: Sequence[Utterance]) -> dict[str, int | float]:
         "words": sum(len(u.transcript.split()) for u in rows),
         "seconds": round(sum(u.duration_s for u in rows), 3),
     }
+
+
+def unknown_words(rows: Iterable[Utterance]) -> int:
+    """Count the words that the lexicon lacks: those that are others in `lexical` than in `transcript`."""
+    return sum(a != b for u in rows for a, b in zip(u.transcript.split(), u.lexical.split(), strict=True))

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ log = logging.getLogger(__name__)
 
 # Ids become names in HDF5, in Kaldi's text files (separated by spaces) and of generated audio files.
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+# Invisible, but part of the spelling in Persian, Hindi, Mongolian and others: the two joiners and a vowel separator.
+_SPELLING = "\u200c\u200d\u180e"
 
 
 class Row(NamedTuple):
@@ -51,11 +54,11 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 def read_rows(path: str | os.PathLike[str], required: Sequence[str]) -> list[Row]:
     """Read a tab-separated table with one heading line and no quoting; further columns are kept.
 
-    Blank lines are skipped. Raises UserError for a missing column, a doubled column or a line with another number
-    of fields than the heading.
+    Blank lines are skipped, and blanks around a field do not count. Raises UserError for a missing column, a doubled
+    column or a line with another number of fields than the heading.
     """
     lines = read_lines(path)
-    heading = lines[0].split("\t") if lines else []
+    heading = _fields(lines[0]) if lines else []
     for column in required:
         if heading.count(column) != 1:
             what = "missing" if column not in heading else "there more than once"
@@ -67,7 +70,7 @@ def read_rows(path: str | os.PathLike[str], required: Sequence[str]) -> list[Row
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
-        fields = line.split("\t")
+        fields = _fields(line)
         if len(fields) != len(heading):
             raise UserError(
                 f"{path}: line {number}: {len(fields)} fields, the heading has {len(heading)}: "
@@ -75,6 +78,10 @@ def read_rows(path: str | os.PathLike[str], required: Sequence[str]) -> list[Row
             )
         rows.append(Row(number, dict(zip(heading, fields, strict=True))))
     return rows
+
+
+def _fields(line: str) -> list[str]:
+    return [field.strip() for field in line.split("\t")]
 
 
 def check_id(value: str, what: str, where: str) -> str:
@@ -88,15 +95,27 @@ def check_id(value: str, what: str, where: str) -> str:
 
 
 def words_of(text: str, where: str) -> list[str]:
-    """Split a transcript at white space. Raises UserError for a word that the later stages could not carry."""
+    """Split a transcript at white space. Raises UserError for a word that the later stages could not carry.
+
+    Invisible characters are refused, as two words that look alike would differ; those of a script's spelling are not.
+    """
     words = text.split()
     for word in words:
-        if not word.isprintable() or word in ("<eps>", "<s>", "</s>") or word.startswith("#"):
+        if word in ("<eps>", "<s>", "</s>") or word.startswith("#"):
             raise UserError(
-                f"{where}: word {word!r}: change it: "
-                "control characters, <eps>, <s>, </s> and words beginning with # are reserved"
+                f"{where}: word {word!r}: change it: <eps>, <s>, </s> and words beginning with # are reserved"
             )
+        if not word.isprintable():
+            hidden = next(filter(_is_hidden, word), "" if word.strip(_SPELLING) else word[0])
+            if hidden:
+                name = unicodedata.name(hidden, "a control character")
+                raise UserError(f"{where}: word {word!r}: take out U+{ord(hidden):04X} ({name}), which cannot be seen")
     return words
+
+
+def _is_hidden(character: str) -> bool:
+    """Tell controls, halves of surrogate pairs and formatting (text direction, tags) from what a word is made of."""
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs") and character not in _SPELLING
 
 
 def short_list(items: Sequence[str], most: int = 50) -> str:

@@ -7,11 +7,11 @@ from unisono.score.classes import ClassResult
 from unisono.score.gather import Gathered, Result, Rows, Run
 from unisono.score.pages import Number, decimal, heading, page, paragraph, table
 from unisono.score.statistics import matched_pairs
-from unisono.score.summary import CLASS_COLUMNS, COLUMNS, class_rows, interval_methods, wer_rows
+from unisono.score.summary import CLASS_COLUMNS, COLUMNS, class_rows, interval_methods, left_out, wer_rows
 from unisono.score.wer import Counts
 
 PHASES = ("start", "load", "compute", "wait", "average", "write")
-SPLITS = ("train", "perturbed", "dev", "test")
+ORDER = ("train", "perturbed", "dev", "test")
 MOST_CONFUSIONS = 40
 
 
@@ -69,13 +69,19 @@ def confusions_page(results: Sequence[Result]) -> str:
 
 
 def corpus_page(corpus: Mapping[str, Any]) -> str:
-    """Give the size of each split and the utterances that were left out, with reasons."""
+    """Give the size of each split, and the utterances that were left out, with reasons."""
+    aside, unknown = left_out(corpus), corpus.get("unknown_words", {})
     rows = [
-        [split, facts["utterances"], facts["speakers"], facts["words"], decimal(facts["seconds"] / 60, 1)]
-        for split, facts in sorted(corpus.get("splits", {}).items(), key=lambda item: SPLITS.index(item[0]))
+        [split, facts["utterances"], aside.get(split), facts["speakers"], facts["words"], unknown.get(split)]
+        + [decimal(facts["seconds"] / 60, 1)]
+        for split, facts in sorted(corpus.get("splits", {}).items(), key=lambda item: ORDER.index(item[0]))
     ]
     parts = [
-        table(("split", "utterances", "speakers", "words", "minutes"), rows),
+        table(("split", "utterances", "left out", "speakers", "words", "not in the lexicon", "minutes"), rows),
+        paragraph(
+            "Left out: further utterances, listed below. Not in the lexicon: such words cannot be recognised; training "
+            "reads them as corpus.unknown_word; data/missing_words.txt lists them."
+        ),
         paragraph(f"Sampling rate: {corpus.get('sampling_rate', 'unknown')} Hz."),
         heading("Utterances left out"),
         _list_of(corpus.get("quarantined", []), ("utterance_id", "split", "reason")),

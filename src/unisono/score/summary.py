@@ -1,12 +1,14 @@
 """The report in numbers (`summary.json`) and the word error rates as a table of plain text (`summary.txt`)."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unisono.score.classes import ClassResult
 from unisono.score.gather import Gathered, Result, Run
 
 COLUMNS = ("system", "dev", "test", "95 % interval", "errors", "words", "ins", "del", "sub", "LM weight", "penalty")
+SPLITS = ("train", "dev", "test")
 CLASS_COLUMNS = ("class of speakers", "system", "test", "95 % interval", "errors", "words", "speakers")
 
 
@@ -15,8 +17,8 @@ def summarise(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> dict[s
 
     Fields: systems (wer.json of each, plus folder, name, chosen); classes (of speakers, where they are known: class,
     folder of the system, speakers, words, errors, wer, ci95); runs (name -> iterations, frames, rejected,
-    objective_train, objective_dev, frame_accuracy of the last combined model); corpus (splits of corpus.json and the
-    number of quarantined utterances); stages (jobs, seconds, cpu_seconds, max_rss_mb).
+    objective_train, objective_dev, frame_accuracy of the last combined model); corpus (splits and unknown_words of
+    corpus.json, quarantined: utterances left out of each split); stages (jobs, seconds, cpu_seconds, max_rss_mb).
     """
     corpus = gathered.corpus
     return {
@@ -37,7 +39,11 @@ def summarise(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> dict[s
             for found in classes
         ],
         "runs": {run.name: _run(run) for run in gathered.runs},
-        "corpus": {"splits": corpus.get("splits", {}), "quarantined": len(corpus.get("quarantined", []))},
+        "corpus": {
+            "splits": corpus.get("splits", {}),
+            "unknown_words": corpus.get("unknown_words", {}),
+            "quarantined": left_out(corpus),
+        },
         "stages": {
             time.stage: {
                 "jobs": time.jobs,
@@ -99,9 +105,7 @@ def summary_text(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> str
         dev = "unknown" if facts["objective_dev"] is None else f"{facts['objective_dev']:.3f}"
         seen = f"{facts['iterations']} iterations, {facts['frames']:,} frames"
         lines.append(f"run {run.name}: {seen}, dev objective {dev}{rejected}")
-    quarantined = len(gathered.corpus.get("quarantined", []))
-    if quarantined:
-        lines.append(f"left out of the corpus: {quarantined} (reasons in the report)")
+    lines += _corpus_lines(gathered.corpus)
     lines.append(f"plots and tables: {gathered.root / 'report'}")
     return "\n".join(lines) + "\n"
 
@@ -109,6 +113,25 @@ def summary_text(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> str
 def interval_methods(results: Sequence[Result]) -> list[str]:
     """List how the intervals were made, each way once."""
     return list(dict.fromkeys(result.numbers["ci_method"] for result in results))
+
+
+def left_out(corpus: Mapping[str, Any]) -> dict[str, int]:
+    """Count the utterances of each split that the corpus stage set aside."""
+    counts = Counter(entry["split"] for entry in corpus.get("quarantined", []))
+    return {split: counts[split] for split in SPLITS}
+
+
+def _corpus_lines(corpus: Mapping[str, Any]) -> list[str]:
+    """Say by how much each split is smaller than it was given, and how many of its words could not be recognised."""
+    lines = []
+    aside, unknown, sizes = left_out(corpus), corpus.get("unknown_words", {}), corpus.get("splits", {})
+    shown = [f"{split} {n} of {n + sizes[split]['utterances']}" for split, n in aside.items() if n]
+    if shown:
+        lines.append(f"utterances left out: {', '.join(shown)} (reasons in the report)")
+    shown = [f"{split} {unknown[split]} of {sizes[split]['words']}" for split in SPLITS if unknown.get(split)]
+    if shown:
+        lines.append(f"words not in the lexicon: {', '.join(shown)}")
+    return lines
 
 
 def _run(run: Run) -> dict[str, Any]:
