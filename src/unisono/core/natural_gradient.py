@@ -253,7 +253,7 @@ class OnlineEstimator:
         if self._j is None or self._j.dtype != rows.dtype or self._j.device != rows.device:
             self._j = flat.matrix(self.rank, self.dim, rows)
         torch.mm(ht, rows, out=flat.whole(self._j))
-        trace = torch.as_tensor(trace, dtype=torch.float64, device=rows.device)
+        trace = trace if isinstance(trace, Tensor) else rows.new_full((), trace, dtype=torch.float64)
         self.asked = Asked(fisher.gram(ht), fisher.gram(flat.whole(self._j)), trace, len(rows))
 
 

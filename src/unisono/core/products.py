@@ -86,18 +86,23 @@ class Products:
     def _short(self, factor: Tensor) -> Tensor:
         """Return a factor rounded to bfloat16, its rows and columns padded with zeros to multiples of 16.
 
-        On a CPU, whose bfloat16 products do not sum in float32 everywhere, the rounded numbers are kept as float32.
+        Where such products are not to be had (`multiplies_bfloat16`), the rounded numbers are kept as float32.
         """
         key, (rows, columns) = _key(factor), factor.shape
         if key not in self._copies:
-            dtype = torch.bfloat16 if factor.is_cuda else factor.dtype
+            dtype = torch.bfloat16 if multiplies_bfloat16(factor) else factor.dtype
             self._copies[key] = factor.new_zeros(flat.padded(rows), flat.padded(columns), dtype=dtype)
         copy = self._copies[key]
         if key not in self._fresh:
             source = flat.whole(factor)
-            copy[:rows, : source.shape[1]].copy_(source if factor.is_cuda else source.bfloat16())
+            copy[:rows, : source.shape[1]].copy_(source.bfloat16() if copy.dtype == factor.dtype else source)
             self._fresh.add(key)
         return copy
+
+
+def multiplies_bfloat16(factor: Tensor) -> bool:
+    """Say whether bfloat16 factors can be multiplied with sums and result in float32 where this one lies."""
+    return factor.is_cuda
 
 
 def _key(factor: Tensor) -> _Key:
@@ -106,6 +111,6 @@ def _key(factor: Tensor) -> _Key:
 
 def _multiply(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
     """Return a b in float32, of factors that were rounded."""
-    if not a.is_cuda:
+    if a.dtype != torch.bfloat16:
         return torch.mm(a, b, out=out)
     return torch.mm(a, b, out_dtype=torch.float32) if out is None else torch.mm(a, b, out_dtype=torch.float32, out=out)

@@ -1,0 +1,87 @@
+"""Steps on a device that is not there: torch's fake tensors have a device and a shape, and refuse what does not fit.
+
+No number is computed, so this cannot say that a GPU's results are right (tests/engines/test_gpu.py does, where one is);
+it says that nothing mixes devices or types, which no other test on a CPU could see.
+"""
+
+import pytest
+import torch
+from small_training import NG, training
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import backend_registration
+
+from unisono.core import fisher, flat, natural_gradient, products
+from unisono.core.natural_gradient import OnlineEstimator, estimator_for
+from unisono.nn.batch import Batch
+
+DEVICE = torch.device("privateuseone", 0)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A world of fake tensors; where the host must read one it is told 1, and each update is some turn."""
+    register = getattr(backend_registration, "_setup_privateuseone_for_python_backend", None)
+    if register is None:
+        pytest.skip("this torch pretends no device")
+    if torch._C._get_privateuse1_backend_name() != "pretended":
+        register("pretended")
+
+    def solve(self, asked):
+        assert asked.big_l.device.type == asked.big_k.device.type == asked.trace.device.type == "cpu"
+        square, row = (torch.ones(shape, dtype=torch.float64) for shape in ((self.rank, self.rank), (self.rank,)))
+        return fisher.Turn(square, row, row, 0.5, row, repair=False)
+
+    monkeypatch.setattr(OnlineEstimator, "solve", solve)
+    for module in (natural_gradient, fisher):
+        monkeypatch.setattr(module, "float", lambda value: 1.0, raising=False)
+    monkeypatch.setattr(natural_gradient, "int", lambda value: 13, raising=False)
+    monkeypatch.setattr(natural_gradient.math, "isfinite", lambda value: True)
+    monkeypatch.setattr(flat, "wants_whole_rows", _pretended)
+    monkeypatch.setattr(products, "multiplies_bfloat16", _pretended)
+    with FakeTensorMode():
+        yield
+
+
+def _pretended(tensor):
+    return tensor.device == DEVICE
+
+
+def test_fake_tensors_refuse_to_mix_devices(fake):
+    with pytest.raises(RuntimeError, match="device"):
+        torch.cat([torch.zeros(2, device=DEVICE), torch.zeros(2)])
+    with pytest.raises(RuntimeError):
+        torch.mm(torch.zeros(2, 3, device=DEVICE), torch.zeros(4, 2, device=DEVICE))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(
+    ("limit", "momentum", "hidden"), [("none", 0.0, (24, 17)), ("nnet3", 0.9, (16, 33)), ("nnet2", 0.0, (15, 16))]
+)
+@pytest.mark.parametrize("kind", ["sgd", "ng_online"])
+def test_a_step_stays_on_its_device(fake, kind, limit, precision, momentum, hidden):
+    net, optimiser, _ = training(kind, limit, "relu_renorm", momentum, 0.001, precision, hidden)
+    params = torch.zeros(net.layout.size, device=DEVICE)
+    net.bind(params)
+    rate = torch.zeros((), dtype=torch.float64, device=DEVICE)
+    static = 0
+    for _ in range(13):
+        x, ids = net.buffers(30)
+        assert x.device == ids.device == DEVICE
+        static += optimiser.is_static()
+        stats = net.step_(Batch(x[:, None], ids[:, None], None), optimiser, rate)
+        assert stats.objective_sum.device == stats.correct.device == DEVICE
+    assert static == (13 if kind == "sgd" else 2)
+    state = optimiser.state()
+    assert all(tensor.device.type == "cpu" for tensor in state.values())
+    optimiser.load_state(state)
+    net.step_(Batch(x[:, None], ids[:, None], None), optimiser, rate)
+    assert params.device == DEVICE and flat.whole(x).shape[1] % 16 == 0
+
+
+@pytest.mark.parametrize("preset", ["nnet3", "nnet2_2014"])
+def test_an_estimate_lies_where_its_rows_do(fake, preset):
+    side = estimator_for(NG.__class__(**{key: getattr(NG, key) for key in NG.__slots__} | {"preset": preset}), "in", 12)
+    rows = flat.matrix(32, 12, torch.zeros(0, device=DEVICE))
+    gamma = side.precondition_(rows, deferred=True)
+    natural_gradient.settle([side], rows)
+    assert side.factor.w.device == gamma.device == DEVICE and side.factor.d.device.type == "cpu"
