@@ -65,7 +65,7 @@ class Dnn:
 
     The layers are named hidden1, hidden2, ..., output; input_dim = (left + 1 + right) * feature_dim. `bind` says which
     flat vector is trained; its dtype (float32 or float64) is the dtype of everything, its device that of all work.
-    `precision` is that of the products of a training step; evaluation never has less than the parameters'.
+    `precision` is that of the products of a training step; evaluation rounds nothing to bfloat16.
     """
 
     def __init__(self, options: DnnOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
