@@ -5,7 +5,7 @@ runs the stage and all behind it anew.
 """
 
 RECIPE = {
-    "corpus": 1,
+    "corpus": 2,
     "features": 1,
     "lang": 1,
     "hmm": 1,
