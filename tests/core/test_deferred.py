@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from unisono.core import flat, number
 from unisono.core.natural_gradient import estimator_for
 from unisono.core.ng_updates import settle
-from unisono.core.products import Products
+from unisono.core.products import Products, allow_tf32
 from unisono.nn import loss
 
 
@@ -82,6 +82,42 @@ def test_steps_on_whole_rows_are_those_on_views(monkeypatch, kind, limit, precis
     (views, objectives, correct), (rows, others, same) = ends
     torch.testing.assert_close(rows, views, rtol=2e-5, atol=2e-6)
     assert others == pytest.approx(objectives, rel=1e-5) and correct == same
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("kind", ["sgd", "ng_online"])
+def test_a_minibatch_that_is_not_finite_leaves_nothing_behind(monkeypatch, kind, precision):
+    """The network and its buffers serve other workers, and this one again from good parameters."""
+    monkeypatch.setattr(flat, "wants_whole_rows", lambda matrix: True)
+    net, optimiser, params = training(kind, "nnet3", momentum=0.5, precision=precision)
+    good, start = list(batches(net, 14)), params.clone()
+    for batch in good:
+        net.step_(batch, optimiser, deferred_rate())
+    wanted = params.clone()
+    broken = good[0]._replace(x=good[0].x.clone().fill_(math.inf))
+    assert not math.isfinite(float(net.step_(broken, optimiser, deferred_rate()).objective_sum))
+    params.copy_(start)
+    optimiser.reset()
+    for batch in good:
+        assert math.isfinite(float(net.step_(batch, optimiser, deferred_rate()).objective_sum))
+    assert torch.equal(params, wanted)
+
+
+def test_places_of_rounded_copies_do_not_grow_with_the_sizes_of_minibatches():
+    net, optimiser, _ = training("ng_online", precision="bf16")
+    for n in (32, 31, 7, 32, 64, 63, 32):
+        for batch in batches(net, 1, n):
+            net.step_(batch, optimiser, deferred_rate())
+    assert len(net._products._copies) == 3 * len(net.layout.names), "an input, a weight and an error of each layer"
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True), ("bf16", True)])
+def test_tf32_is_allowed_beside_short_products_only(precision, allowed):
+    try:
+        allow_tf32(precision)
+        assert torch.backends.cuda.matmul.allow_tf32 is allowed
+    finally:
+        allow_tf32("float32")
 
 
 def test_reading_would_be_seen():
@@ -189,9 +225,9 @@ def test_a_step_in_bf16_never_multiplies_what_is_stale(kind):
     """With copies made anew for every product the steps are the same."""
 
     class Anew(Products):
-        def _short(self, factor):
+        def _short(self, factor, rows=0):
             self.begin()
-            return super()._short(factor).clone()
+            return super()._short(factor, rows).clone()
 
     ends = []
     for cls in (Products, Anew):

@@ -117,8 +117,10 @@ def test_graphs_are_the_eager_steps(tmp_path, gpu, kind, precision, dropout):
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0] if k.endswith(".t")), "each step is counted"
 
 
-def test_a_graph_sees_another_rate_and_another_start(tmp_path, gpu):
-    task = Task(tmp_path, config())
+@pytest.mark.parametrize("changes", [{}, {"optimiser__kind": "ng_online"}, {"network__dropout": 0.3}])
+def test_a_graph_sees_another_rate_and_another_start(tmp_path, gpu, changes):
+    """And another seed of the dropout's generator."""
+    task = Task(tmp_path, config(**changes))
     one, other = worker_on(task, gpu), worker_on(task, gpu, capture=False)
     with make_loader(task.run, task.train, task.plan, place=gpu, keep=True) as loader:
         for worker in (one, other):
@@ -170,6 +172,17 @@ def test_data_on_the_card_and_fetched_are_the_same(tmp_path, gpu):
             found.append((x.cpu(), ids.cpu()))
         assert all(torch.equal(x, found[0][0]) and torch.equal(ids, found[0][1]) for x, ids in found)
     assert distance(train(task, gpu, keep=True)[1], train(task, gpu, keep=False)[1]) < REPEATED
+
+
+def test_a_worker_that_blew_up_does_not_spoil_the_next(tmp_path, gpu):
+    task = Task(tmp_path, config(optimiser__kind="ng_online"))
+    worker = worker_on(task, gpu)
+    start = worker.params.clone()
+    with make_loader(task.run, task.train, task.plan, place=gpu) as loader:
+        assert not worker.run(WORK._replace(rate=1e30), loader).finite
+        worker.params.copy_(start)
+        worker.forget()
+        assert worker.run(WORK._replace(iteration=3), loader).finite
 
 
 def test_a_whole_run_ends_where_that_of_the_cpu_does(tmp_path, gpu):

@@ -184,6 +184,8 @@ class OnlineEstimator:
         if updates:
             self._ask(rows, ht, before)
         rows.addmm_(ht.t(), flat.whole(self.factor.w), alpha=-1.0)
+        if rows.shape[1] > self.dim:
+            rows[:, self.dim :].zero_()  # where a row is not finite, zero times it is not either; the buffer goes on
         if not deferred:
             settle([self], rows)
         self.skip()

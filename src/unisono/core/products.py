@@ -18,7 +18,7 @@ from unisono.core import flat, number
 from unisono.core.number import Number
 
 Precision = Literal["float32", "tf32", "bf16"]
-_Key = tuple[int, torch.Size]  # where a factor lies, and its shape
+_Key = tuple[int, int]  # where a factor lies, and its columns
 
 
 def allow_tf32(precision: Precision) -> None:
@@ -31,6 +31,7 @@ class Products:
 
     x: [N, in + 1] with a column of ones; weight, target: [out, in + 1]; error, and `out` of `forward`: [N, out]. In
     bf16 the rounded copy of a factor is made at its first use and serves until `begin` or `changed` says it is stale.
+    Its place is kept for as long as this object lives, so a network makes a new one where it makes new buffers.
     """
 
     def __init__(self, precision: Precision = "float32") -> None:
@@ -49,16 +50,17 @@ class Products:
     def forward(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
         """Write x W^T into `out`; what pads its rows is used up."""
         if self._is_short:
-            weight, out = self._short(weight), flat.whole(out)
+            weight, out = self._short(weight, rows=flat.padded(len(weight))), flat.whole(out)
             columns = min(len(weight), out.shape[1])
-            _multiply(self._short(x)[: len(x)], weight[:columns].t(), out[:, :columns])
+            _multiply(self._short(x), weight[:columns].t(), out[:, :columns])
         else:
             torch.mm(flat.whole(x), flat.whole(weight).t(), out=out)
 
     def backward(self, error: Tensor, weight: Tensor, out: Tensor) -> None:
         """Write error W, without the column of the bias, into `out` [N, in]."""
         if self._is_short:
-            _multiply(self._short(error)[: len(error)], self._short(weight)[:, : out.shape[1]], out)
+            error, rows = self._short(error), flat.padded(len(weight))
+            _multiply(error, self._short(weight, rows)[:, : out.shape[1]], out)
         else:
             torch.mm(error, weight[:, :-1], out=out)
 
@@ -83,21 +85,23 @@ class Products:
             rate = 1.0
         target.addmm_(error.t(), flat.whole(x), beta=1 if keep else 0, alpha=-rate)
 
-    def _short(self, factor: Tensor) -> Tensor:
-        """Return a factor rounded to bfloat16, its rows and columns padded with zeros to multiples of 16.
+    def _short(self, factor: Tensor, rows: int = 0) -> Tensor:
+        """Return a factor rounded to bfloat16, its columns padded with zeros to a multiple of 16, a weight's rows too.
 
-        Where such products are not to be had (`multiplies_bfloat16`), the rounded numbers are kept as float32.
+        rows: how many there should be with the padding; 0 for as many as the factor has. Where such products are not to
+        be had (`multiplies_bfloat16`), the rounded numbers are kept as float32.
         """
-        key, (rows, columns) = _key(factor), factor.shape
-        if key not in self._copies:
+        key, count = _key(factor), len(factor)
+        copy = self._copies.get(key)
+        if copy is None or len(copy) < max(rows, count):
             dtype = torch.bfloat16 if multiplies_bfloat16(factor) else factor.dtype
-            self._copies[key] = factor.new_zeros(flat.padded(rows), flat.padded(columns), dtype=dtype)
-        copy = self._copies[key]
+            copy = factor.new_zeros(max(rows, count), flat.padded(factor.shape[1]), dtype=dtype)
+            self._copies[key] = copy
         if key not in self._fresh:
             source = flat.whole(factor)
-            copy[:rows, : source.shape[1]].copy_(source.bfloat16() if copy.dtype == factor.dtype else source)
+            copy[:count, : source.shape[1]].copy_(source.bfloat16() if copy.dtype == factor.dtype else source)
             self._fresh.add(key)
-        return copy
+        return copy[: max(rows, count)]
 
 
 def multiplies_bfloat16(factor: Tensor) -> bool:
@@ -106,7 +110,7 @@ def multiplies_bfloat16(factor: Tensor) -> bool:
 
 
 def _key(factor: Tensor) -> _Key:
-    return factor.data_ptr(), factor.shape
+    return factor.data_ptr(), factor.shape[1]
 
 
 def _multiply(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:

@@ -70,6 +70,7 @@ class Dnn:
 
     def __init__(self, options: DnnOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
         self.options = options
+        self._precision: Precision = precision
         self._products, self._plain = Products(precision), Products()
         self.feature_dim = feature_dim
         self.num_pdfs = num_pdfs
@@ -208,4 +209,5 @@ class Dnn:
             raise ValueError("bind a parameter vector first")
         if self._buffers is None or self._buffers.rows < rows:
             self._buffers = _Buffers(self.layout.shapes, rows, self._params, self.options.dropout > 0.0)
+            self._products = Products(self._precision)
         return self._buffers
