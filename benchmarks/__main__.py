@@ -34,12 +34,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed as ratios within one run.")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that all of it works, not how fast")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results.json; with --quick nothing is written")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="default: benchmarks/results.json (results-gpu.json for gpu alone); with --quick nothing is written",
+    )
     arguments = parser.parse_args()
     from benchmarks.setting import FULL, QUICK
 
     size = QUICK if arguments.quick else FULL
-    out = arguments.out or (None if arguments.quick else ROOT / "benchmarks" / "results.json")
+    # A machine with a GPU has another CPU, too: what is measured there must not cost the figures of this one.
+    name = "results-gpu.json" if list(arguments.only) == ["gpu"] else "results.json"
+    out = arguments.out or (None if arguments.quick else ROOT / "benchmarks" / name)
     results: Results = machine()
     if out is not None and out.exists() and set(arguments.only) != set(PARTS):
         before = json.loads(out.read_text(encoding="utf-8"))
@@ -48,6 +54,7 @@ def main() -> None:
     failed = False
     for name in arguments.only:
         print(f"{name} ...", file=sys.stderr, flush=True)
+        results.pop(f"{name}_note", None)  # of an earlier time
         with tempfile.TemporaryDirectory(prefix="unisono-bench-") as folder:
             try:
                 results |= importlib.import_module(f"benchmarks.{name}").measure(Path(folder), size)

@@ -76,6 +76,24 @@ def test_without_a_gpu_its_part_is_one_line_and_leaves_the_figures_of_others_alo
     assert json.loads(out.read_text())["sgd_gemm_fraction"] == 0.97
 
 
+def test_figures_of_a_gpu_have_a_file_of_their_own_and_an_old_note_goes(monkeypatch, tmp_path, capsys):
+    from benchmarks import __main__ as command
+    from benchmarks import gpu
+
+    folder = tmp_path / "benchmarks"
+    folder.mkdir()
+    (folder / "results.json").write_text('{"sgd_gemm_fraction": 0.97}')
+    (folder / "results-gpu.json").write_text(json.dumps(command.machine() | {"gpu_note": "skipped", "kept": 1}))
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(gpu, "measure", lambda folder, size: {"gpu_small_frames": 7.0})
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "gpu"])
+    with pytest.raises(SystemExit):
+        command.main()
+    found = json.loads((folder / "results-gpu.json").read_text())
+    assert found["gpu_small_frames"] == 7.0 and found["kept"] == 1 and "gpu_note" not in found
+    assert json.loads((folder / "results.json").read_text()) == {"sgd_gemm_fraction": 0.97}
+
+
 def test_the_gpu_part_forms_the_products_of_a_step_and_trains_it(store, monkeypatch, tmp_path):
     """Its own lines, on the CPU: the clock is CUDA's, so that is all that stands in."""
     from benchmarks import gpu
