@@ -210,12 +210,13 @@ def legend(axes: Axes) -> None:
 
 
 def legend_below(axes: Axes) -> None:
-    """Name what is drawn under the axis's label."""
-    handles, _ = axes.get_legend_handles_labels()
+    """Name what is drawn under the axis's label; long names one below the other."""
+    handles, labels = axes.get_legend_handles_labels()
     drawn = axes.figure
     if handles and drawn is not None:
         height = axes.get_window_extent().height / drawn.dpi
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / height), ncols=3)  # 0.6 inches for the label
+        columns = 3 if max(map(len, labels)) <= 16 else 1
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / height), ncols=columns)  # 0.6 inches for the label
 
 
 def _note_if_empty(axes: Axes, content: Any, note: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from unisono.score.gather import Rows
-from unisono.score.plots import BLACK, BLUE, GREEN, ORANGE, RED, SKY, figure, frames_axis, legend, legend_below
+from unisono.score.plots import BLACK, BLUE, GREEN, ORANGE, RED, SKY, figure, frames_axis, legend_below
 from unisono.score.study import Cell, backoffs
 
 COLORS = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
@@ -17,6 +17,7 @@ LINES = ("-", "--", "-.", ":")
 CANDIDATES = {"last": (BLUE, "o"), "best": (ORANGE, "^"), "ema": (RED, "s"), "polyak": (GREEN, "D")}
 FURTHER = "further cells"
 FAR = {"objective_dev": 0.7, "wer": 0.15}  # what is far from the best cell at least: nats per frame, a fraction
+EARLY, LATE = 0.15, 2 / 3  # of a course: from where on it should be seen, and from where on it is in any case
 Placed = tuple[float, Mapping[str, Any]]  # height in the picture, and numbers of `study.over_seeds`
 
 
@@ -43,7 +44,7 @@ def curves(path: str | Path, cells: Sequence[Cell], courses: Mapping[str, Rows])
                 _course(axes, rows, index, label, bottom)
             axes.set_title(title, loc="left")
             frames_axis(axes)
-            legend(axes)
+            legend_below(axes)
         drawn[0].set_ylabel("dev objective: mean log-probability\nof a frame (nats, higher is better)")
         drawn[0].set_ylim(bottom, top)
 
@@ -93,8 +94,9 @@ def _course(axes: Axes, rows: Rows, index: int, label: str, bottom: float) -> No
     x, y = [row["frames"] for row in known], [row["objective_dev"] for row in known]
     marker = "os^D"[index % 4] if len(known) < 40 else ""
     axes.plot(x, y, color=color, linestyle=style, marker=marker, markersize=4, label=label)
-    low, high = ([row[key] for row in known] for key in ("objective_dev_min", "objective_dev_max"))
-    axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+    if known and known[-1]["objective_dev"] >= bottom:  # the band of a cell that fell apart would hide the others
+        low, high = ([row[key] for row in known] for key in ("objective_dev_min", "objective_dev_max"))
+        axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
 
 
 def _dots(axes: Axes, found: Sequence[Placed], scale: float, name: str) -> None:
@@ -131,15 +133,19 @@ def _bound(axes: Axes, found: Sequence[Placed], field: str, scale: float) -> lis
 
 def _range(courses: Mapping[str, Rows]) -> tuple[float, float]:
     """Return the objectives between which the courses are worth a look: not the first steps, not a failed cell."""
-    known = [row for rows in courses.values() for row in rows if row["objective_dev"] is not None]
+    known = {cell: [row for row in rows if row["objective_dev"] is not None] for cell, rows in courses.items()}
+    known = {cell: rows for cell, rows in known.items() if rows}
     if not known:
         return -1.0, 0.0
-    late = [row for row in known if row["frames"] >= 0.15 * max(row["frames"] for row in known)]
-    ends = [rows[-1]["objective_dev"] for rows in courses.values() if rows and rows[-1]["objective_dev"] is not None]
-    top = max(row["objective_dev_max"] for row in known)
-    bottom = max(
-        [min(row["objective_dev_min"] for row in late), *([_floor(ends, FAR["objective_dev"])] if ends else [])]
+    top = max(row["objective_dev_max"] for rows in known.values() for row in rows)
+    ends = {cell: rows[-1]["objective_dev"] for cell, rows in known.items()}
+    floor = _floor(list(ends.values()), FAR["objective_dev"])
+    kept = [rows for cell, rows in known.items() if ends[cell] >= floor]
+    early, late = (
+        min(row["objective_dev_min"] for rows in kept for row in rows if row["frames"] >= part * rows[-1]["frames"])
+        for part in (EARLY, LATE)
     )
+    bottom = min(late, max(early, floor))
     return bottom - 0.04 * (top - bottom), top + 0.04 * (top - bottom)
 
 
