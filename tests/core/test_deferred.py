@@ -84,12 +84,13 @@ def test_steps_on_whole_rows_are_those_on_views(monkeypatch, kind, limit, precis
     assert others == pytest.approx(objectives, rel=1e-5) and correct == same
 
 
+@pytest.mark.parametrize("hidden", [(24, 17), (20, 21)])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("kind", ["sgd", "ng_online"])
-def test_a_minibatch_that_is_not_finite_leaves_nothing_behind(monkeypatch, kind, precision):
+def test_a_minibatch_that_is_not_finite_leaves_nothing_behind(monkeypatch, kind, precision, hidden):
     """The network and its buffers serve other workers, and this one again from good parameters."""
     monkeypatch.setattr(flat, "wants_whole_rows", lambda matrix: True)
-    net, optimiser, params = training(kind, "nnet3", momentum=0.5, precision=precision)
+    net, optimiser, params = training(kind, "nnet3", momentum=0.5, precision=precision, hidden=hidden)
     good, start = list(batches(net, 14)), params.clone()
     for batch in good:
         net.step_(batch, optimiser, deferred_rate())
@@ -98,6 +99,7 @@ def test_a_minibatch_that_is_not_finite_leaves_nothing_behind(monkeypatch, kind,
     assert not math.isfinite(float(net.step_(broken, optimiser, deferred_rate()).objective_sum))
     params.copy_(start)
     optimiser.reset()
+    assert math.isfinite(net.evaluate(good[1]).objective_sum)
     for batch in good:
         assert math.isfinite(float(net.step_(batch, optimiser, deferred_rate()).objective_sum))
     assert torch.equal(params, wanted)

@@ -6,7 +6,8 @@ float32 factors to 10 bits of fraction (`allow_tf32`), which no CPU does. `bf16`
 natural gradient stay float32: rounded is only what enters a product.
 
 Tensor cores want rows, and the length of what is summed over, in multiples of 16 bytes. So on a GPU matrices are
-multiplied with the zeros that pad their rows (`flat.whole`), and copies in bfloat16 are padded in both directions.
+multiplied with the zeros that pad their rows (`flat.whole`) where that is where they meet, and copies in bfloat16 are
+padded, those of weights in both directions.
 """
 
 from typing import Literal

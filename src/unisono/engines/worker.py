@@ -198,8 +198,9 @@ class Worker:
         objective, load, compute = tensors["sums"].tolist()
         complete, finite = map(bool, tensors["flags"].tolist())
         self._stats = Stats(
-            self.number, iteration, frames, minibatches, objective, correct, finite, complete, load, compute
-        )
+            self.number, iteration, frames, minibatches, objective, correct, finite, complete, load, compute,
+            device=self._place.name,
+        )  # fmt: skip
 
     @property
     def stats(self) -> Stats | None:

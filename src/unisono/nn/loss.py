@@ -13,7 +13,8 @@ def posteriors_and_stats(
 ) -> StepStats:
     """Write softmax(logits) into `out` and return objective and accuracy.
 
-    logits, out: [N, pdfs], different storage. ids: [N] int64 in [0, pdfs). mask: [N] of 0 and 1, or None.
+    logits, out: [N, pdfs], different storage; on a GPU with padding, -inf in the logits. ids: [N] int64 in [0, pdfs).
+    mask: [N] of 0 and 1, or None.
     The objective is summed in float64. A frame is correct if p[pdf] is above all others, so that equal posteriors count
     as wrong; two scatters of N numbers and a maximum tell, where an argmax costs 13 times as much.
     """
