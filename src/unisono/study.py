@@ -33,8 +33,10 @@ IDENTITY = (
     "diagnostics",
     "data",
 )
+# Keys that came later are named only where they are not this, so that a run of before is still the same run.
+LATER = {"precision": "float32", "prior": "alignment"}
 # What a run may override: everything before training is shared by the runs of a config.
-RUN_SECTIONS = tuple(key for key in IDENTITY if key not in ("quirks", "diagnostics", "data"))
+RUN_SECTIONS = (*(key for key in IDENTITY if key not in ("quirks", "diagnostics", "data")), "prior")
 
 
 class Study(NamedTuple):
@@ -205,13 +207,10 @@ def leaves(schema: Config, root: Config | None = None, where: str = "") -> Itera
 
 
 def identity(run: Config, schema: Config) -> Config:
-    """Return what decides a run's result: its training sections without engine, device, cores and the like.
-
-    The precision of the products is named only where it is not float32, as it ever was.
-    """
+    """Return what decides a run's result: its training sections without engine, device, cores and the like."""
     found = {key: _without_other(run[key], schema["properties"][key], schema) for key in IDENTITY}
-    precision = run["resources"]["precision"]
-    return found if precision == "float32" else found | {"precision": precision}
+    later = {"precision": run["resources"]["precision"], "prior": run["prior"]}
+    return found | {key: value for key, value in later.items() if value != LATER[key]}
 
 
 def compact(value: Any) -> str:

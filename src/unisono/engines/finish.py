@@ -8,8 +8,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from unisono import __version__
@@ -19,6 +17,7 @@ from unisono.engines import redeal
 from unisono.engines.combine import observer_names
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
+from unisono.engines.prior import log_prior
 from unisono.engines.run import Run, make_network
 from unisono.engines.state import Combined, State, load_combined, read_state
 from unisono.errors import UserError
@@ -27,7 +26,6 @@ from unisono.nn.model_file import save_model
 from unisono.recipe import RECIPE
 from unisono.schedule import Plan
 
-SMOOTHING = 0.01  # of the mean count, as in Kaldi's nnet2 (docs/mathematics.md 4.3)
 LIBRARIES = ("torch", "numpy", "h5py", "safetensors")
 
 
@@ -60,25 +58,19 @@ def finish(
     combined = load_combined(combined_path, states[-1], observer_names(run), network.layout)
     candidates = _candidates(run, combined)
     evaluator = Evaluator(run, network, train, dev, Alone())
-    prior = log_prior(train.pdf_counts)
-    objectives = {}
+    objectives, priors = {}, {}
     for name, vector in candidates.items():
-        save_model(out.models_dir / f"{name}.safetensors", network.spec(), network.layout, vector, prior)
         found = evaluator.evaluate(vector, whole_dev=True)
         objectives[name] = {
             "objective_dev": found["objective_dev_full"],
             "frame_accuracy": found["frame_accuracy_full"],
         }
+        priors[name] = log_prior(run.prior, network, train)  # the evaluator has bound the network
+        save_model(out.models_dir / f"{name}.safetensors", network.spec(), network.layout, vector, priors[name])
     write_json(out.ledger, ledger(plan, [state.workers for state in states]))
     write_text(out.metrics, "".join(json.dumps(row, sort_keys=True) + "\n" for row in metrics_rows(plan, states)))
     write_json(out.info, _provenance(run, config, plan, states, objectives, train, dev, network.layout.parameters()))
-    save_model(out.model, network.spec(), network.layout, candidates[run.final_model], prior)
-
-
-def log_prior(counts: np.ndarray) -> Tensor:
-    """Return log p(pdf) [num_pdfs] from the counts of the training alignment, 1 % of the mean count added to each."""
-    smoothed = counts + SMOOTHING * counts.mean()
-    return torch.from_numpy(np.log(smoothed / smoothed.sum())).float()
+    save_model(out.model, network.spec(), network.layout, candidates[run.final_model], priors[run.final_model])
 
 
 def metrics_rows(plan: Plan, states: Sequence[State]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from unisono.core.products import Precision
 from unisono.data.frames import FramesStore
 from unisono.data.loader import Loader
 from unisono.engines.place import CPU, Place
+from unisono.engines.prior import Prior
 from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.grid import keeps_best
@@ -21,6 +22,7 @@ from unisono.options import from_dict
 from unisono.rates import ScheduleOptions
 from unisono.schedule import ParallelOptions, Plan, deal, worker_range
 from unisono.sense import check, parallel_options
+from unisono.study import LATER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +74,7 @@ class Run:
     parallel: ParallelOptions
     observers: ObserverOptions
     final_model: str
+    prior: Prior
     seed: int
     quirks: dict[str, Any]
     diagnostics: DiagnosticsOptions
@@ -92,8 +95,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 def make_run(config: dict[str, Any]) -> Run:
     """Build a run from its resolved config."""
     known = {"parallel": parallel_options(config["parallel"])} if "parallel" in config else {}
-    # `study.identity` leaves the default out, so that configs written before the key was there stay the same.
-    run = from_dict(Run, {"precision": "float32"} | config | known, "config")
+    run = from_dict(Run, LATER | config | known, "config")
     check(config)
     return run
 

@@ -1,0 +1,46 @@
+"""The prior p(pdf) that decoding divides by: of the training alignment, or the network's own (mathematics.md 4.3)."""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from unisono.data.frames import FramesStore, spliced
+from unisono.data.order import Piece
+from unisono.nn.dnn import Dnn
+
+Prior = Literal["alignment", "posteriors"]
+
+SMOOTHING = 0.01  # of the mean count, as in Kaldi's nnet2
+FRAMES = 200_000  # whole utterances until there are so many; Kaldi takes 20,000 chunks of 8
+BATCH = 512  # frames; a result depends on it, so it is no option
+_DRAW = 3  # purpose in the generator's key
+
+
+def log_prior(kind: Prior, network: Dnn, train: FramesStore) -> Tensor:
+    """Return log p(pdf) [num_pdfs], float32, of a network that is bound to its parameters on the CPU.
+
+    `alignment`: from the counts of the training alignment. `posteriors`: from the sums of the posteriors that the
+    network gives to training frames, the same frames for every network. 1 % of the mean is added to each.
+    """
+    counts = train.pdf_counts if kind == "alignment" else posterior_sums(network, train)
+    smoothed = counts + SMOOTHING * counts.mean()
+    return torch.from_numpy(np.log(smoothed / smoothed.sum())).float()
+
+
+def posterior_sums(network: Dnn, train: FramesStore, frames: int = FRAMES) -> npt.NDArray[np.float64]:
+    """Return the summed posteriors [num_pdfs] of utterances drawn until they have `frames` frames, or of all."""
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(0, spawn_key=(_DRAW,))))
+    drawn = generator.permutation(len(train.lengths))
+    enough = int(np.searchsorted(np.cumsum(train.lengths[drawn]), frames)) + 1
+    sums = torch.zeros(network.num_pdfs, dtype=torch.float64)
+    for utterance in np.sort(drawn[:enough]).tolist():
+        length = int(train.lengths[utterance])
+        for begin in range(0, length, BATCH):
+            piece = Piece(utterance, begin, min(begin + BATCH, length))
+            x, _ = spliced(train, [piece], network.context)
+            with torch.no_grad():
+                sums += network.log_posteriors(x.float()).exp().sum(0, dtype=torch.float64)
+    return sums.numpy()
