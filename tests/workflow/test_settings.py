@@ -164,6 +164,8 @@ def test_identity_leaves_out_how_a_run_is_carried_out():
     assert study.identity(other, SCHEMA) == one
     short = study.identity(main(resources={"precision": "bf16"}), SCHEMA)
     assert short == one | {"precision": "bf16"} and "precision" not in one, "older results keep their config"
+    assert "prior" not in one
+    assert study.identity(main(prior="posteriors"), SCHEMA) == one | {"prior": "posteriors"}
     assert study.identity(main(seed=2), SCHEMA) != one
     assert "engine" not in json.dumps(one)
     assert study.compact(one) == json.dumps(one, sort_keys=True, separators=(",", ":"))
