@@ -1,8 +1,10 @@
 """One finished pipeline on config/spoken_small.yaml, and a way to call snakemake in a folder of the test's own."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,26 @@ class Workspace:
         return subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, cwd=self.folder
         )
+
+    def kill_at(self, pattern, delay, *arguments, **keywords):
+        """Start snakemake and kill -9 it and its children once a result of this pattern is `delay` seconds old."""
+        log = self.folder / "killed.log"
+        with log.open("a") as output:
+            process = subprocess.Popen(
+                self.command(*arguments, **keywords), stdout=output, stderr=output, cwd=self.folder,
+                start_new_session=True,
+            )  # fmt: skip
+            deadline = time.monotonic() + 240
+            while next(self.results.glob(pattern), None) is None:
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.02)
+            time.sleep(delay)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def unlock(self):
+        """Take the lock away that a killed snakemake leaves behind."""
+        assert self.run("--unlock").returncode == 0
 
     def config(self, name, text):
         """Write a config file and return its path."""

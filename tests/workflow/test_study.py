@@ -1,4 +1,4 @@
-"""A small study through the workflow, on a finished pipeline: what it decodes, what it writes, that it repeats."""
+"""A small study through the workflow, killed and taken up again: what it decodes, what it writes, that it repeats."""
 
 import csv
 import json
@@ -30,10 +30,16 @@ def test_study(copied):
     page.parent.mkdir(parents=True)
     page.write_text("by hand\n")
     both = [*copied.command()[-1:], mine]
+    copied.kill_at("benchmarks/train/small.*.finish.tsv", 1.5, "study", config=both)
+    finals = {path.stat().st_mtime_ns: path for path in copied.results.glob("runs/small.*/final.safetensors")}
+    assert 1 <= len(finals) < 4, "it was killed between two runs"
+    written, first = min(finals.items())
+    copied.unlock()
     process = copied.run("study", config=both)
     assert process.returncode == 0, process.stdout[-6000:]
     for stage in ("Corpus:", "HMM:", "Features for", "Report", "GMM"):
         assert stage not in process.stdout, "only what a study needs, and nothing twice"
+    assert first.stat().st_mtime_ns == written, "a finished run stays"
     runs = copied.results / "runs"
     assert sorted(path.parent.name for path in runs.glob("*/decode/*/tune.json")) == ["ema", "last"]
     assert page.read_text() == "by hand\n"
