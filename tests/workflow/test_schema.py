@@ -62,7 +62,7 @@ def test_whole_sections_reach_their_commands():
     for section in ("name", "corpora_dir", "data", "study"):
         assert f'"{section}"' in text or f"['{section}']" in text or f"['{section}']" in text
     assert set(study.IDENTITY) | {"name", "corpora_dir", "corpus", "features", "speed_perturbation", "hmm", "lm",
-                                  "decode", "report", "resources", "runs", "study",
+                                  "prior", "decode", "report", "resources", "runs", "study",
                                   } == set(SCHEMA["properties"])  # fmt: skip
 
 
