@@ -1,7 +1,5 @@
 """The prior p(pdf) that decoding divides by: of the training alignment, or the network's own (mathematics.md 4.3)."""
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -9,13 +7,12 @@ from torch import Tensor
 
 from unisono.data.frames import FramesStore, spliced
 from unisono.data.order import Piece
+from unisono.engines.evaluate import BATCH
+from unisono.engines.run import Prior
 from unisono.nn.dnn import Dnn
-
-Prior = Literal["alignment", "posteriors"]
 
 SMOOTHING = 0.01  # of the mean count, as in Kaldi's nnet2
 FRAMES = 200_000  # whole utterances until there are so many; Kaldi takes 20,000 chunks of 8
-BATCH = 512  # frames; a result depends on it, so it is no option
 _DRAW = 3  # purpose in the generator's key
 
 

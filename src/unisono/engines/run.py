@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from unisono.core.products import Precision
 from unisono.data.frames import FramesStore
 from unisono.data.loader import Loader
 from unisono.engines.place import CPU, Place
-from unisono.engines.prior import Prior
 from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.grid import keeps_best
@@ -23,6 +22,8 @@ from unisono.rates import ScheduleOptions
 from unisono.schedule import ParallelOptions, Plan, deal, worker_range
 from unisono.sense import check, parallel_options
 from unisono.study import LATER
+
+Prior = Literal["alignment", "posteriors"]  # of decoding: engines/prior.py
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
