@@ -11,6 +11,7 @@ import torch
 from benchmarks.ours import NG, SGD_FULL, Ours
 from benchmarks.setting import Size, write_store
 from benchmarks.timing import Results, put, spread
+from unisono.core import flat
 from unisono.core.products import Precision
 from unisono.engines.place import place_for
 
@@ -56,13 +57,16 @@ def steps(store: Path, size: Size, layers: int, optimiser: dict[str, Any], preci
 def products(
     layers: int, width: int, pdfs: int, rows: int, device: torch.device
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return factors in bfloat16 of the products that a step needs: forward, data and weight gradients."""
+    """Return factors in bfloat16 of the products that a step needs: forward, data and weight gradients.
+
+    Padded as the step's are, since products on other lengths fall back to slower kernels.
+    """
 
     def factors(n: int, k: int, m: int) -> tuple[torch.Tensor, torch.Tensor]:
         short = partial(torch.randn, device=device, dtype=torch.bfloat16)
         return short(n, k), short(k, m)
 
-    widths = [440, *[width] * layers, pdfs]
+    widths = [flat.padded(440), *[flat.padded(width)] * layers, flat.padded(pdfs)]
     found = []
     for index, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
         found += [factors(rows, inputs, outputs), factors(outputs, rows, inputs)]
