@@ -1,6 +1,7 @@
 """The plan covers each epoch exactly once, and its rates are the published ones."""
 
 import dataclasses
+import math
 
 import pytest
 from hypothesis import given
@@ -194,6 +195,13 @@ def test_newbob_halves_and_stops():
         (0.002, False, True),  # worse: the best returns; a gain of 0 while halving ends the run
         (0.001, True, True),
     ]
+
+
+def test_newbob_never_takes_an_objective_that_is_not_finite_for_the_best():
+    state, accepted, stop = newbob_step(NewbobOptions(start=0.01, stop=0.001, factor=0.5), newbob_start(0.008), -math.inf)
+    assert (state["best"], accepted, stop) == (None, False, False)
+    state, accepted, _ = newbob_step(NewbobOptions(start=0.01, stop=0.001, factor=0.5), state, -3.0)
+    assert (state["best"], accepted) == (-3.0, True)
 
 
 def test_scaling_by_workers_follows_the_rule():

@@ -8,7 +8,6 @@ such a line also to the terminal, so that it is seen where nobody opens the log.
 import argparse
 import ast
 import difflib
-import errno
 import importlib
 import logging
 import os
@@ -20,15 +19,13 @@ from typing import NoReturn
 
 from unisono import __version__
 from unisono.cli import console
-from unisono.errors import UserError
+from unisono.errors import MACHINE, UserError
 
 # Numeric libraries read these once, when they are first imported.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 COMMANDS = Path(__file__).parent / "cli"
 # What a user types; all others are called by the workflow.
 TYPED = ("corpus", "transcribe", "export", "compare")
-# Errors of the machine that a user can mend; any other OSError is shown with its traceback.
-MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENAMETOOLONG)
 
 
 def commands() -> dict[str, str]:
@@ -126,8 +123,8 @@ def _run(name: str, arguments: list[str]) -> int:
     except MemoryError:
         return _fail(name, "out of memory: use fewer --processes, or a machine with more", 2)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in MENDABLE:
-            return _fail(name, f"{error.filename or 'a file'}: {error.strerror}: free space or change rights", 2)
+        if isinstance(error, OSError) and error.errno in MACHINE:
+            return _fail(name, f"{error.filename or 'a file'}: {error.strerror}: {MACHINE[error.errno]}", 2)
         traceback.print_exc()
         return _fail(name, f"{type(error).__name__}: {error} (a defect of unisono: its traceback is above)", 1)
 

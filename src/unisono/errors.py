@@ -1,4 +1,19 @@
-"""The one error that a user can mend."""
+"""The one error of ours that a user can mend, and those of the machine."""
+
+import errno
+
+# What a user can do about errors of the machine; any other OSError is shown with its traceback.
+MACHINE = {
+    errno.ENOSPC: "free space or change rights",
+    errno.EDQUOT: "free space or change rights",
+    errno.EACCES: "free space or change rights",
+    errno.EPERM: "free space or change rights",
+    errno.EROFS: "free space or change rights",
+    errno.ENAMETOOLONG: "choose shorter names",
+    errno.EMFILE: "allow more open files (ulimit -n 8192) or lower corpus.shards",
+    errno.ENFILE: "the machine has too many open files: close some",
+    errno.EIO: "the disk or its network failed: look at dmesg, then start again",
+}
 
 
 class UserError(Exception):

@@ -5,6 +5,7 @@ combine rule wants it (a mean of N models takes an N-fold rate, block momentum d
 the scale that back-off leaves behind. `progress` is the fraction of the run's frames that lie before an iteration.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -111,7 +112,7 @@ def newbob_step(options: NewbobOptions, state: dict[str, Any], objective: float)
     Returns the new state, whether the epoch is accepted (else the best model so far returns) and whether to stop.
     """
     best = state["best"]
-    accepted = best is None or objective > best
+    accepted = math.isfinite(objective) and (best is None or objective > best)
     gain = 1.0 if best is None else max(0.0, (objective - best) / abs(best)) if best else 0.0
     stop = bool(state["halving"]) and gain < options.stop
     halving = bool(state["halving"]) or gain < options.start

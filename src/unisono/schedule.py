@@ -197,8 +197,9 @@ def _workers_of_epoch(
     initial, final = worker_range(parallel.workers)
     fewest = min(-(-own // minibatch) for own in owned)  # minibatches that bound the number of slices
     if len(owned) == 1 and fewest < (initial if initial == final else final):
+        has = "what is left of the epoch has" if done else "an epoch has"  # whole epochs are all alike
         raise UserError(
-            f"parallel.workers: {final} workers, but an epoch has only {fewest} minibatches of {minibatch} frames:"
+            f"parallel.workers: {final} workers, but {has} only {fewest} minibatches of {minibatch} frames:"
             " lower parallel.workers or optimiser.minibatch"
         )
     period = parallel.period_frames

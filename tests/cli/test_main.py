@@ -32,6 +32,8 @@ def run(args: argparse.Namespace) -> None:
     if args.do == "talk":
         print("from python")
         os.write(2, b"from a library\\n")
+    if args.do == "letters":
+        print("Łódź")
     if args.do == "threads":
         print(os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"])
     if args.do == "many":
@@ -142,6 +144,12 @@ def test_ranks_share_a_log(program, tmp_path, monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
     program("do-it", "--do", "talk", "--log", log)
     assert "old" in log.read_text(), "only rank 0 empties the log"
+
+
+def test_letters_that_a_terminal_lacks_are_escaped(program, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    done = program("do-it", "--do", "letters", encoding="latin-1")
+    assert done.returncode == 0 and done.stdout == "\\u0141ód\\u017a\n"
 
 
 def test_threads_are_set_before_the_command_is_imported(program):

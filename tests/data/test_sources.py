@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -38,6 +39,27 @@ def test_strings_are_gaps_of_noise_and_recordings(corpus) -> None:
     assert rate == 8000
     np.testing.assert_array_equal(samples, want)
     assert (row.utterance_id, row.speaker_id, row.split, row.transcript) == ("s1", "anna", "train", "ONE TWO TWO")
+
+
+def test_made_again_no_recording_is_gone_for_a_moment_and_old_ones_are(corpus) -> None:
+    """A command that was left behind makes its files again while a newer workflow reads the same ones."""
+    rows = [f"s{n}\tanna\ttrain\t2\tu1 u2\t30 45 12\tONE TWO TWO" for n in range(40)]
+    first = [row.path for row in _strings(corpus, *rows)]
+    gone: set[Path] = set()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            gone.update(path for path in first[:-1] if not path.exists())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    _strings(corpus, *rows)
+    ended.set()
+    watcher.join()
+    assert not gone
+    _strings(corpus, *rows[:-1])
+    assert not first[-1].exists() and all(path.exists() for path in first[:-1])
 
 
 @pytest.mark.parametrize(

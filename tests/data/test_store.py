@@ -1,6 +1,9 @@
 """The Sequences format: what goes in comes out, the same bytes each time; damaged files are refused."""
 
+import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -106,6 +109,28 @@ def test_truncated_missing_and_other_files(tmp_path: Path) -> None:
         Sequences(path)
     with pytest.raises(UserError, match="no such file"):
         Sequences(tmp_path / "absent.h5")
+
+
+def test_a_whole_file_is_not_called_damaged_where_no_more_files_may_be_opened(tmp_path: Path) -> None:
+    """In a process of its own, whose limit of open files is used up."""
+    write_sequences(tmp_path / "x.h5", _items(), kind="demo", attrs={})
+    code = """if True:
+        import resource, sys
+        from unisono.data.store import Sequences
+        held = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+        try:
+            while True:
+                held.append(open("/dev/null"))
+        except OSError:
+            pass
+        try:
+            Sequences(sys.argv[1])
+        except OSError as error:
+            print(error.errno, error.filename)
+    """
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "x.h5"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(errno.EMFILE), str(tmp_path / "x.h5")]
 
 
 def test_zero_frames_of_h5py_default(tmp_path: Path) -> None:

@@ -128,6 +128,20 @@ def test_a_flipped_byte_anywhere_is_detected_and_the_one_before_is_used(task, wa
     assert task.finish() == wanted
 
 
+def test_a_damaged_one_is_set_aside_and_two_sound_ones_are_kept(task, wanted):
+    with pytest.raises(Stopped):
+        task.block(checkpoint_s=0, interrupted=Interrupted(60))
+    newest = max(task.folder.glob("state/*/ckpt-*"))
+    (newest / "manifest.json").write_text("{}")
+    with pytest.raises(Stopped):
+        task.block(checkpoint_s=0, interrupted=Interrupted(4))
+    kept = sorted(task.folder.glob("state/*/ckpt-*"))
+    assert len(kept) == checkpoint.KEPT and [checkpoint.damage(folder)[0] for folder in kept] == ["", ""]
+    assert newest.with_name(f"damaged-{newest.name}").is_dir()
+    task.block()
+    assert task.finish() == wanted
+
+
 def test_with_every_checkpoint_damaged_the_block_starts_from_its_files(task, wanted):
     with pytest.raises(Stopped):
         task.block(checkpoint_s=0, interrupted=Interrupted(60))

@@ -44,6 +44,11 @@ def ckpts(task):
     return len(list(task.folder.glob("state/*/ckpt-*")))
 
 
+def ckpt_iteration(task):
+    """The last iteration that is in the newest checkpoint."""
+    return json.loads((max(task.folder.glob("state/*/ckpt-*")) / "manifest.json").read_text())["iteration"]
+
+
 def planned(folder, workers, other_workers="redeal", **changes):
     """The same run with other workers, as the command `plan` plans it; the command's exit code."""
     task = Task(folder, config(**SETTINGS | {"parallel__workers": workers} | changes))
@@ -142,6 +147,30 @@ def test_it_is_refused_by_name_unless_it_is_asked_for(tmp_path, capfd):
     assert "set it to 2" in line and "resources.redeal: true" in line and "delete" in line
     _, code = planned(tmp_path, {"initial": 1, "final": 3})
     assert code == 2 and "not a ramp" in capfd.readouterr().err
+
+
+def test_another_config_tried_in_between_changes_nothing(tmp_path, capfd):
+    stopped(tmp_path, 60)
+    task, _ = planned(tmp_path, 3)
+    plan = task.plan
+    with pytest.raises(Stopped):
+        task.block(interrupted=Interrupted(40))
+    other, _ = planned(tmp_path, 3, "refuse", optimiser__learning_rate=0.002)
+    other.initialise()
+    other.block()
+    again, code = planned(tmp_path, 3, "refuse")
+    assert code == 0 and again.plan == plan != other.plan
+    _, code = planned(tmp_path, 4, "refuse")
+    assert code == 2 and "of 3 workers" in capfd.readouterr().err
+
+
+def test_more_workers_than_minibatches_are_left_is_said(tmp_path, capfd):
+    before = stopped(tmp_path, None, schedule__epochs=1)
+    left = before.train.frames - before.plan.iterations[ckpt_iteration(before)].slices[-1][1]
+    minibatches = -(-left // before.plan.minibatch)
+    _, code = planned(tmp_path, minibatches + 1, schedule__epochs=1)
+    line = capfd.readouterr().err
+    assert code == 2 and f"what is left of the epoch has only {minibatches} minibatches" in line
 
 
 def test_a_fixed_deal_goes_on_at_the_end_of_an_epoch_only(tmp_path, capfd):

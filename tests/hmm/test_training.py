@@ -134,6 +134,16 @@ def test_processes_do_not_matter_and_runs_repeat(lang, corpus, mono, tri, tmp_pa
     assert (tmp_path / "three.h5").read_bytes() == (tmp_path / "four.h5").read_bytes()
 
 
+def test_a_shard_in_which_nothing_is_aligned_changes_nothing(lang, corpus, mono, tri, tmp_path):
+    empty = Shard([], [], np.zeros((0, DIM), np.float32), np.zeros(1, np.int64))
+    parts, _ = align_corpus(mono.model, lang, [empty, *corpus[0]], options(), 1)
+    other = train_tri(lang, [empty, *corpus[0]], mono.model, [part.ids for part in parts], options(), 1)
+    assert len(parts[0].ids) == 0 and other.report["pdfs"] == tri.report["pdfs"]
+    save_model(tmp_path / "one.h5", tri.model)
+    save_model(tmp_path / "two.h5", other.model)
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
 def test_another_seed_gives_another_model(lang, corpus, mono):
     other = train_mono(lang, corpus[0], options(seed=2), {}, 1)
     assert not np.array_equal(other.model.gmms.means, mono.model.gmms.means)

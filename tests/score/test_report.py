@@ -224,6 +224,13 @@ def test_the_ledger_is_judged(root, change, verdict):
     assert f"200 × 2 = 400: {verdict}" in report.ledger_page(run)
 
 
+def test_the_objective_on_the_whole_of_dev_stands_in_where_no_subset_was_looked_at(root):
+    found = gather.gather(root, RESULTS, ["main"], [])
+    last = found.runs[0].combined[-1]
+    last |= {"objective_dev": None, "objective_dev_full": -1.25}
+    assert "dev objective -1.250" in summary.summary_text(found)
+
+
 def test_what_makes_each_split_smaller_or_harder_is_told(root):
     found = gather.gather(root, RESULTS, ["main"], [])
     lines = summary.summary_text(found).splitlines()

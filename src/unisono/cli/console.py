@@ -7,6 +7,7 @@ plain log lines. Nothing of this ever reaches a result.
 
 import contextlib
 import fcntl
+import io
 import logging
 import os
 import sys
@@ -38,7 +39,12 @@ def redirect(log: Path) -> None:
 
 
 def start_logging() -> None:
-    """Log the package at INFO (or UNISONO_LOG_LEVEL) as `time level message` lines on stderr."""
+    """Log the package at INFO (or UNISONO_LOG_LEVEL) as `time level message` lines on stderr.
+
+    Letters that the terminal's encoding does not have are shown as escapes, on stdout too.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("unisono")

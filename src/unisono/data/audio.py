@@ -2,6 +2,7 @@
 
 import os
 import struct
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -87,6 +88,18 @@ def write_flac(path: str | os.PathLike[str], samples: np.ndarray, rate: int) -> 
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     soundfile.write(temporary, np.ascontiguousarray(samples, dtype=np.int16), rate, format="FLAC", subtype="PCM_16")
     temporary.replace(target)
+
+
+def keep_only(folder: Path, paths: Iterable[Path]) -> None:
+    """Remove all FLAC files of a folder that are not among `paths`: what is left there of another corpus.
+
+    At the end, and not the whole folder at the beginning, because a command that a killed workflow left behind may be
+    making the same files that a newer one reads.
+    """
+    kept = {path.name for path in paths}
+    for path in folder.glob("*.flac"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

@@ -3,14 +3,13 @@
 import dataclasses
 import itertools
 import multiprocessing
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from unisono.data.audio import AudioInfo, UnusableAudio, write_flac
+from unisono.data.audio import AudioInfo, UnusableAudio, keep_only, write_flac
 from unisono.data.sources import SourceRow
 
 _OVERSHOOT_S = 0.5  # as Kaldi's extract-segments: an end so little beyond the recording is cut back to its end
@@ -26,8 +25,7 @@ def cut_segments(
     """
     if all(row.segment is None for row, _ in looked):
         return list(looked)
-    shutil.rmtree(audio_dir, ignore_errors=True)
-    audio_dir.mkdir(parents=True)
+    audio_dir.mkdir(parents=True, exist_ok=True)
     todo = [row for row, found in looked if row.segment is not None and not isinstance(found, str)]
     todo.sort(key=lambda row: (row.path, row.utterance_id))
     groups = [(list(group), audio_dir) for _, group in itertools.groupby(todo, key=lambda row: row.path)]
@@ -37,6 +35,7 @@ def cut_segments(
         with multiprocessing.get_context("fork").Pool(min(processes, len(groups))) as pool:
             parts = pool.starmap(_cut, groups, chunksize=1)
     cut = {row.utterance_id: (row, found) for part in parts for row, found in part}
+    keep_only(audio_dir, (row.path for row, found in cut.values() if not isinstance(found, str)))
     return [cut.get(row.utterance_id, (row, found)) for row, found in looked]
 
 

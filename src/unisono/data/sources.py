@@ -6,13 +6,12 @@ its folder.
 
 import dataclasses
 import functools
-import shutil
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from unisono.data.audio import UnusableAudio, inspect, read_audio, write_flac
+from unisono.data.audio import UnusableAudio, inspect, keep_only, read_audio, write_flac
 from unisono.data.text import Row, check_id, read_rows
 from unisono.errors import UserError
 
@@ -80,9 +79,10 @@ def join_strings(strings: Path, recordings: Path, audio_dir: Path) -> list[Sourc
         for _, values in read_rows(recordings, ("utterance_id", "path"))
     }
     rows = read_rows(strings, ("string_id", "speaker_id", "split", "utterance_ids", "gaps_ms", "transcript"))
-    shutil.rmtree(audio_dir, ignore_errors=True)
-    audio_dir.mkdir(parents=True)
-    return [_string(row, f"{strings}: line {row.line}", parts, audio_dir) for row in rows]
+    audio_dir.mkdir(parents=True, exist_ok=True)
+    joined = [_string(row, f"{strings}: line {row.line}", parts, audio_dir) for row in rows]
+    keep_only(audio_dir, (row.path for row in joined if not row.fault))
+    return joined
 
 
 def _string(row: Row, where: str, parts: dict[str, Path], audio_dir: Path) -> SourceRow:

@@ -9,7 +9,6 @@ import dataclasses
 import fractions
 import json
 import multiprocessing.pool
-import shutil
 import struct
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import numpy as np
 from scipy.signal import lfilter, resample_poly
 
 from unisono.data import spoken_grammar, spoken_voice
-from unisono.data.audio import write_flac
+from unisono.data.audio import keep_only, write_flac
 from unisono.data.lexicon import write_lexicon
 from unisono.data.sources import Source, SourceRow
 from unisono.errors import UserError
@@ -107,8 +106,7 @@ def speak(options: SpokenOptions, seed: int, out_dir: Path, processes: int) -> S
     library, data = _espeak()
     tasks, text = plan(options, seed)
     audio_dir = (out_dir / "audio").resolve()
-    shutil.rmtree(audio_dir, ignore_errors=True)
-    audio_dir.mkdir(parents=True)
+    audio_dir.mkdir(parents=True, exist_ok=True)
 
     def work(task: tuple[str, Voice, list[str]]) -> list[SourceRow]:
         split, voice, texts = task
@@ -116,6 +114,7 @@ def speak(options: SpokenOptions, seed: int, out_dir: Path, processes: int) -> S
 
     with multiprocessing.pool.ThreadPool(max(1, processes)) as pool:
         rows = [row for part in pool.imap(work, tasks) for row in part]
+    keep_only(audio_dir, (row.path for row in rows))
     own = out_dir / "spoken"
     lexicon: dict[str, list[tuple[str, ...]]] = {}
     for word, phones in spoken_grammar.pronunciations():

@@ -38,7 +38,7 @@ from unisono.data.store_write import (
     SequenceWriter,
     write_sequences,
 )
-from unisono.errors import UserError
+from unisono.errors import MACHINE, UserError
 
 __all__ = ["FORMAT", "FRAMES", "SequenceWriter", "Sequences", "write_sequences"]
 
@@ -65,6 +65,8 @@ class Sequences:
         except FileNotFoundError:
             raise UserError(f"{self.path}: no such file: run the stage that makes it") from None
         except (OSError, RuntimeError, KeyError) as error:
+            if isinstance(error, OSError) and error.errno in MACHINE:  # the file may well be whole
+                raise OSError(error.errno, os.strerror(error.errno), str(self.path)) from None
             reason = str(error).splitlines()[0]
             raise self._refused(f"not readable as HDF5 ({reason})") from None
         if kind is not None and self.attrs.get("kind") != kind:

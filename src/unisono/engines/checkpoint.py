@@ -68,8 +68,17 @@ class Store:
         return published(self.folder)
 
     def latest_sound(self) -> tuple[Path, dict[str, Any]] | None:
-        """Return the newest checkpoint that is whole, and its manifest; damaged ones are named in the log."""
-        return newest_sound(self.folder)
+        """Return the newest checkpoint that is whole, and its manifest.
+
+        Damaged ones are named in the log and set aside as `damaged-ckpt-<number>`, so they do not count among those kept.
+        """
+        found = newest_sound(self.folder)
+        for path in published(self.folder) if found else []:
+            if path > found[0]:
+                aside = path.with_name(f"damaged-{path.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+        return found
 
     def prepare(self) -> Path:
         """Return an empty folder to write the files of the next checkpoint into."""
@@ -165,15 +174,22 @@ def _body_digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _meet_other(state_dir: Path, identity: Mapping[str, Any], other_workers: bool) -> None:
-    """Say in one line what differs from the state that was used last, or refuse to leave it."""
-    others = sorted(state_dir.glob("*/identity.json"), key=lambda path: path.stat().st_mtime)
+    """Say in one line what differs from the state that was used last, or refuse to leave one for other workers alone."""
+    others = identities(state_dir)
     if not others:
         return
-    folder, other = others[-1].parent, read_json(others[-1])
     if not other_workers:
-        check_workers(folder, other, identity)
+        for folder, other in others:
+            check_workers(folder, other, identity)
+    folder, other = others[0]
     differences = "; ".join(differences_of(other, identity))
     logger.warning("the state in %s is of another run and set aside; what differs: %s", folder, differences)
+
+
+def identities(state_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the folders of a run's states and what each stands for, the last used first."""
+    files = sorted(state_dir.glob("*/identity.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [(file.parent, read_json(file)) for file in files]
 
 
 def check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from unisono.engines import checkpoint
 from unisono.errors import UserError
-from unisono.files import read_json
 from unisono.schedule import Iteration, Plan, last_redealt, read_plan
 
 PLAN = "plan.json"
@@ -20,19 +19,18 @@ PLAN = "plan.json"
 def plan_for(
     state_dir: Path, config: dict[str, Any], frames: str, redeal: bool
 ) -> tuple[Plan | None, tuple[Iteration, ...]]:
-    """Return a plan to keep, or the iterations that stay, from what was trained last in a run's folder of states.
+    """Return a plan to keep, or the iterations that stay, from what this run trained last in its folder of states.
 
     config: the run's, with the number of workers that is wanted now. frames: digest of the training frames. A plan
     that was dealt anew for this number is kept. Iterations stay where that run is unfinished and differs in its number
     of workers alone. Raises UserError there unless `redeal` says to go on, or where the rest cannot be dealt anew.
     """
-    newest = sorted(state_dir.glob("*/identity.json"), key=lambda path: path.stat().st_mtime)
-    if not newest or not (newest[-1].parent / PLAN).exists():
-        return None, ()
-    folder, other = newest[-1].parent, read_json(newest[-1])
-    identity = other | {"config": config, "frames": other["frames"] | {"train": frames}}
-    (before, same), (now, wanted) = checkpoint.apart_from_workers(other), checkpoint.apart_from_workers(identity)
-    if same != wanted:
+    for folder, other in checkpoint.identities(state_dir):
+        identity = other | {"config": config, "frames": other["frames"] | {"train": frames}}
+        (before, same), (now, wanted) = checkpoint.apart_from_workers(other), checkpoint.apart_from_workers(identity)
+        if same == wanted and (folder / PLAN).exists():
+            break
+    else:
         return None, ()
     plan = read_plan(str(folder / PLAN))
     if before == now:

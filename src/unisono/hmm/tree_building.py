@@ -37,7 +37,9 @@ class Questions(NamedTuple):
 
 
 def collect(events: NDArray[np.integer], frames: NDArray[np.floating]) -> TreeStats:
-    """Sum the frames [T, D] by their events [T, 4]."""
+    """Sum the frames [T, D] by their events [T, 4]; T may be 0, as in a shard in which nothing was aligned."""
+    if not len(events):
+        return TreeStats(np.zeros((0, 4), np.int32), np.zeros((0, 1 + 2 * frames.shape[1])))
     distinct, where = np.unique(events, axis=0, return_inverse=True)
     where = where.reshape(-1)
     order = np.argsort(where, kind="stable")

@@ -136,6 +136,8 @@ def _corpus_lines(corpus: Mapping[str, Any]) -> list[str]:
 
 def _run(run: Run) -> dict[str, Any]:
     last = run.combined[-1] if run.combined else {}
+    if last.get("objective_dev") is None:  # diagnostics.frames: 0
+        last = last | {"objective_dev": last.get("objective_dev_full")}
     return {
         "iterations": len(run.combined),
         "frames": last.get("frames_seen", 0),
