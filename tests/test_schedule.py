@@ -198,7 +198,9 @@ def test_newbob_halves_and_stops():
 
 
 def test_newbob_never_takes_an_objective_that_is_not_finite_for_the_best():
-    state, accepted, stop = newbob_step(NewbobOptions(start=0.01, stop=0.001, factor=0.5), newbob_start(0.008), -math.inf)
+    state, accepted, stop = newbob_step(
+        NewbobOptions(start=0.01, stop=0.001, factor=0.5), newbob_start(0.008), -math.inf
+    )
     assert (state["best"], accepted, stop) == (None, False, False)
     state, accepted, _ = newbob_step(NewbobOptions(start=0.01, stop=0.001, factor=0.5), state, -3.0)
     assert (state["best"], accepted) == (-3.0, True)

@@ -10,7 +10,9 @@ import xml.dom.minidom
 from html.parser import HTMLParser
 
 import pytest
+import yaml
 
+from unisono import study
 from unisono.cli.speaker_classes import read_classes
 from unisono.errors import UserError
 from unisono.score import gather, pages, plots, report, summary
@@ -229,6 +231,18 @@ def test_the_objective_on_the_whole_of_dev_stands_in_where_no_subset_was_looked_
     last = found.runs[0].combined[-1]
     last |= {"objective_dev": None, "objective_dev_full": -1.25}
     assert "dev objective -1.250" in summary.summary_text(found)
+
+
+def test_settings_that_contradict_the_custom_are_told(finished, tmp_path, pytestconfig):
+    schema = yaml.safe_load((pytestconfig.rootpath / "workflow/schemas/config.schema.yaml").read_text())
+    asked = {"name": "x", "parallel": {"scale_rate_with_workers": False}}
+    results = shutil.copytree(finished, tmp_path / "results")
+    config = study.identity(study.resolve(asked, schema).runs["main"], schema)
+    (results / "runs" / "main" / "config.json").write_text(json.dumps(config))
+    found = gather.gather(results, RESULTS, ["main"], [])
+    line = "parallel.scale_rate_with_workers: False contradicts the custom for mean (auto: True)"
+    assert f"run main: {line}" in summary.summary_text(found).splitlines()
+    assert line in report.iterations_page(found.runs[0])
 
 
 def test_what_makes_each_split_smaller_or_harder_is_told(root):

@@ -70,7 +70,7 @@ class Store:
     def latest_sound(self) -> tuple[Path, dict[str, Any]] | None:
         """Return the newest checkpoint that is whole, and its manifest.
 
-        Damaged ones are named in the log and set aside as `damaged-ckpt-<number>`, so they do not count among those kept.
+        Damaged ones are named in the log and set aside as `damaged-ckpt-<number>`: they do not count among those kept.
         """
         found = newest_sound(self.folder)
         for path in published(self.folder) if found else []:
@@ -174,7 +174,7 @@ def _body_digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _meet_other(state_dir: Path, identity: Mapping[str, Any], other_workers: bool) -> None:
-    """Say in one line what differs from the state that was used last, or refuse to leave one for other workers alone."""
+    """Say in one line what differs from the state that was used last, or refuse to leave one."""
     others = identities(state_dir)
     if not others:
         return

@@ -7,10 +7,11 @@ Snakemake writes beside the jobs, ledgers and the course of the HMM training are
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unisono import sense
 from unisono.errors import UserError
 from unisono.files import read_json
 
@@ -50,12 +51,16 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run: the rows of metrics.jsonl for the combined model and for the workers, and its ledger."""
+    """One training run: the rows of metrics.jsonl for the combined model and for the workers, its ledger, warnings.
+
+    warnings: a line for each of its settings that contradicts the custom.
+    """
 
     name: str
     combined: Rows
     workers: Rows
     ledger: dict[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ def gather(
     return Gathered(
         root=root,
         results=[_result(root, folder) for folder in results],
-        runs=[read_training(root / "runs" / name) for name in runs],
+        runs=[_run(root / "runs" / name) for name in runs],
         corpus=corpus,
         alignments={name: _alignments(root / "hmm" / name, aligned) for name in systems},
         courses={name: _optional(root / "hmm" / name / "train.json").get("iterations", []) for name in systems},
@@ -110,6 +115,11 @@ def read_metrics(path: str | Path) -> Rows:
             raise UserError(f"{path}:{number}: {missing[0]} is missing: run the training again")
         rows.append(row)
     return rows
+
+
+def _run(folder: Path) -> Run:
+    config = _optional(folder / "config.json")
+    return replace(read_training(folder), warnings=tuple(sense.warnings(config)) if config else ())
 
 
 def _result(root: Path, folder: str) -> Result:

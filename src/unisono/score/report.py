@@ -137,6 +137,7 @@ def iterations_page(run: Run) -> str:
         f"Training run {run.name}",
         paragraph("Objective: mean log-probability of a frame in nats, higher is better. Frames: seen by all workers."),
         table(("iteration", "epoch", "frames", "rate", "train", "dev", "whole dev", "accuracy %"), combined),
+        *([heading("Settings that contradict the custom"), *map(paragraph, run.warnings)] if run.warnings else []),
         heading("Rejected workers"),
         _list_of(rejected, ("iteration", "worker", "reason")),
         heading("Workers"),

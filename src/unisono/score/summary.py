@@ -105,6 +105,7 @@ def summary_text(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> str
         dev = "unknown" if facts["objective_dev"] is None else f"{facts['objective_dev']:.3f}"
         seen = f"{facts['iterations']} iterations, {facts['frames']:,} frames"
         lines.append(f"run {run.name}: {seen}, dev objective {dev}{rejected}")
+        lines += [f"run {run.name}: {line}" for line in run.warnings]
     lines += _corpus_lines(gathered.corpus)
     lines.append(f"plots and tables: {gathered.root / 'report'}")
     return "\n".join(lines) + "\n"
