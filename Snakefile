@@ -49,6 +49,10 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/study.smk"
 
 
+onstart:
+    hold_results()
+
+
 rule all:
     default_target: True
     input:

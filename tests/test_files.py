@@ -1,5 +1,6 @@
 """Files are whole or absent; JSON is byte-repeatable; damage is named."""
 
+import errno
 import hashlib
 import math
 import os
@@ -107,3 +108,12 @@ def test_missing_json_is_named(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"x" * 300_000)
     assert files.sha256(tmp_path / "a") == hashlib.sha256(b"x" * 300_000).hexdigest()
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError) as caught, files.atomic_path(tmp_path / "x.json") as temporary:
+        temporary.write_text("{}")
+        with open("/dev/full", "w") as full:
+            full.write("x")
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / "x.json")
+    assert list(tmp_path.iterdir()) == []

@@ -31,6 +31,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
         _sync(target.parent)
+    except OSError as error:
+        if error.filename is None:  # a write knows its descriptor only
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -36,6 +36,16 @@ def check(config: Mapping[str, Any]) -> None:
     _check_models(config)
 
 
+def check_given(config: Mapping[str, Any]) -> None:
+    """Refuse a config, as it is written, that names a corpus but not its kind: it would train on the demo's."""
+    corpus = config.get("corpus")
+    if isinstance(corpus, Mapping) and corpus.get("dir") and "kind" not in corpus:
+        raise UserError(
+            "corpus.kind: missing, and spoken, the default, does not use corpus.dir: say table, kaldi, librispeech or"
+            " strings"
+        )
+
+
 def check_shared(shared: Mapping[str, Any]) -> None:
     """Refuse settings before training that do not fit together; those of a run are checked by `check`.
 

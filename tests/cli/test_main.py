@@ -138,6 +138,12 @@ def test_log_takes_everything_and_the_terminal_the_mistake(program, tmp_path):
     assert (process.returncode, process.stderr, log.read_text()) == (2, line, line)
 
 
+def test_a_log_that_cannot_be_written_hides_no_mistake(program):
+    done = program("do-it", "--do", "mistake", "--log", "/dev/full")
+    assert done.returncode == 2
+    assert done.stderr == "unisono do-it: error: corpus.tsv: line 3: no transcript: add one\n"
+
+
 def test_ranks_share_a_log(program, tmp_path, monkeypatch):
     log = tmp_path / "x.log"
     log.write_text("old\n")

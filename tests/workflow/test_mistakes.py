@@ -1,8 +1,20 @@
 """A user's mistake is one line on the terminal and a return code that is not 0."""
 
+import contextlib
+import fcntl
+
 import numpy as np
 import pytest
 import soundfile
+
+
+@contextlib.contextmanager
+def holding(path):
+    """Hold a lock as another process would; one of this process counts, as it is the open file that holds it."""
+    path.parent.mkdir(parents=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def lines_with(text, output):
@@ -17,6 +29,7 @@ def lines_with(text, output):
         ("runs: {a: {parallel: {combine: ring, workers: {initial: 1, final: 4}}, sed: 1}}", "runs.a.sed: unknown key"),
         ("runs: {a: {parallel: {combine: butterfly, workers: 3}}}", "runs.a.parallel.combine: butterfly needs"),
         ("schedule: {epochs: null}", "schedule"),
+        ("corpus: {dir: mine}", "corpus.kind: missing, and spoken, the default, does not use corpus.dir"),
         ("hmm: {align_with: {name: wrong}}", "hmm.align_with.name: wrong: this config itself"),
         ("hmm: {align_with: {run: main}}", "hmm.align_with.name: missing: give one: Name of that config"),
         ("final_model: ema", "final_model: ema needs observers.ema"),
@@ -43,6 +56,23 @@ def test_wrong_config(workspace, config, line):
 def test_study_without_one(workspace):
     process = workspace.run("study", "--dry-run", config=workspace.config("mine.yaml", "name: mine\n"))
     assert process.returncode == 1 and len(lines_with("config: study: missing: this config has", process.stdout)) == 1
+
+
+def test_results_that_cannot_be_written(workspace):
+    config = workspace.config("mine.yaml", "name: mine\n")
+    (workspace.folder / "results").mkdir(exist_ok=True)
+    (workspace.folder / "results" / "mine").write_text("a file")
+    process = workspace.run("--dry-run", config=config)
+    assert process.returncode == 1 and "Traceback" not in process.stdout
+    assert len(lines_with("config: name: results/mine: cannot be written: results/mine is no", process.stdout)) == 1
+
+
+def test_two_at_a_time_are_one_too_many(workspace):
+    config = workspace.config("mine.yaml", "name: mine\n")
+    with holding(workspace.folder / "results" / "mine" / ".lock"):
+        process = workspace.run("results/mine/data/corpus.json", config=config)
+    assert process.returncode == 1 and not (workspace.folder / "results" / "mine" / "data").exists()
+    assert len(lines_with("results/mine: another snakemake is making these results: wait", process.stdout)) == 1
 
 
 def test_missing_name(workspace):

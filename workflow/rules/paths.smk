@@ -38,7 +38,10 @@ def corpus_files(wildcards):
         for split in SPLITS:
             parts = [os.path.join(corpus["kaldi"][split], part) for part in KALDI_FILES]
             names += parts[:3] + [part for part in parts[3:] if os.path.exists(os.path.join(folder, part))]
-    remedy = "say where the corpora lie with --config corpora_dir=FOLDER, or correct corpus.dir"
+    if os.path.isdir(folder):
+        remedy = f"correct the key below corpus that names it, or corpus.dir; {folder} is there"
+    else:
+        remedy = "say where the corpora lie with --config corpora_dir=FOLDER, or correct corpus.dir"
     return [present("corpus", os.path.join(folder, name), remedy) for name in names]
 
 

@@ -5,6 +5,7 @@ wildcards. Of our own code only floor 0 is imported, and no file is read but the
 this for every job on a cluster.
 """
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -13,7 +14,7 @@ import jsonschema
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from unisono import grid, sense, study
+from unisono import grid, lock, sense, study
 from unisono.errors import UserError
 from unisono.recipe import RECIPE
 
@@ -39,10 +40,20 @@ def check_keys(path):
         nodes += [value for value in below if value not in nodes]
 
 
+def check_writable(folder):
+    """Refuse a folder of results that cannot be made or written to; Snakemake would end with a traceback."""
+    place = Path(folder)
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        raise UserError(f"name: {folder}: cannot be written: {place} is no folder, or one that you may not write to")
+
+
 def settings():
     """Return the shared settings and those of each run. Raises UserError where the config is wrong."""
     for path in workflow.configfiles:
         check_keys(path)
+    sense.check_given(config)
     shared, runs, notes = study.resolve(config, SCHEMA)
     validator = jsonschema.Draft202012Validator(SCHEMA)
     places = {name: study.place(config, name) for name in runs}
@@ -60,6 +71,7 @@ def settings():
         grid.check(shared["study"], runs)
     for note in dict.fromkeys(notes):
         logger.warning(f"config: {note}")
+    check_writable(f"results/{shared['name']}")
     return shared, runs
 
 
@@ -106,6 +118,14 @@ wildcard_constraints:
 def results(path):
     """Return where `path` of this config's results lies, below the working directory."""
     return f"results/{SHARED['name']}/{path}"
+
+
+def hold_results():
+    """Keep other snakemakes from making the same results at the same time, until this one ends."""
+    try:
+        lock.hold(results(".lock"))
+    except (UserError, OSError) as error:
+        raise WorkflowError(str(error)) from None
 
 
 def runs_with(*engines):

@@ -54,8 +54,9 @@ def start_logging() -> None:
 
 
 def report_error(line: str) -> None:
-    """Print `line` on stderr, and on the terminal as well where stderr is a log file."""
-    print(line, file=sys.stderr, flush=True)
+    """Print `line` on stderr, and on the terminal as well where stderr is a log file, which may lie on a full disk."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
     if _terminal != 2:
         with contextlib.suppress(OSError):
             os.write(_terminal, f"{line}\n".encode())

@@ -73,8 +73,8 @@ class Store:
         Damaged ones are named in the log and set aside as `damaged-ckpt-<number>`: they do not count among those kept.
         """
         found = newest_sound(self.folder)
-        for path in published(self.folder) if found else []:
-            if path > found[0]:
+        for path in published(self.folder):
+            if found and path > found[0]:
                 aside = path.with_name(f"damaged-{path.name}")
                 shutil.rmtree(aside, ignore_errors=True)
                 path.rename(aside)

@@ -13,6 +13,10 @@ from unisono.score.wer import Counts
 PHASES = ("start", "load", "compute", "wait", "average", "write")
 ORDER = ("train", "perturbed", "dev", "test")
 MOST_CONFUSIONS = 40
+UNKNOWN_WORDS = (
+    " Not in the lexicon: such words cannot be recognised; training reads them as corpus.unknown_word;"
+    " data/missing_words.txt lists them."
+)
 
 
 def wer_page(results: Sequence[Result], counts: Mapping[str, Mapping[str, Counts]]) -> str:
@@ -79,8 +83,8 @@ def corpus_page(corpus: Mapping[str, Any]) -> str:
     parts = [
         table(("split", "utterances", "left out", "speakers", "words", "not in the lexicon", "minutes"), rows),
         paragraph(
-            "Left out: further utterances, listed below. Not in the lexicon: such words cannot be recognised; training "
-            "reads them as corpus.unknown_word; data/missing_words.txt lists them."
+            "Left out: further utterances, listed below."
+            + (UNKNOWN_WORDS if any(unknown.get(split) for split in ORDER) else "")
         ),
         paragraph(f"Sampling rate: {corpus.get('sampling_rate', 'unknown')} Hz."),
         heading("Utterances left out"),
