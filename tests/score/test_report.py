@@ -233,6 +233,25 @@ def test_the_objective_on_the_whole_of_dev_stands_in_where_no_subset_was_looked_
     assert "dev objective -1.250" in summary.summary_text(found)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "tried", "note"),
+    [
+        (0.2, [(0.1, 9), (0.2, 7), (0.2, 8)], "the largest acoustic scale tried, 0.2, was the best on dev: add more"),
+        (0.1, [(0.1, 7), (0.2, 9)], "the smallest acoustic scale tried, 0.1, was"),
+        (0.2, [(0.1, 7), (0.2, 7)], ""),  # as good as its neighbour
+        (0.2, [(0.1, 9), (0.2, 7), (0.3, 8)], ""),
+        (0.2, [(0.2, 7)], ""),
+    ],
+)
+def test_a_setting_at_the_edge_of_its_grid_is_told(root, chosen, tried, note):
+    settings = [{"acoustic_scale": scale, "errors": errors} for scale, errors in tried]
+    tuned = {"system": "gmm", "acoustic_scale": chosen, "tried": settings}
+    (root / "gmm" / "tri" / "tune.json").write_text(json.dumps(tuned))
+    text = summary.summary_text(gather.gather(root, RESULTS, ["main"], []))
+    assert (f"tri GMM: {note}" in text) if note else ("acoustic scale tried" not in text)
+    assert not note or "decode.gmm_acoustic_scales" in text
+
+
 def test_settings_that_contradict_the_custom_are_told(finished, tmp_path, pytestconfig):
     schema = yaml.safe_load((pytestconfig.rootpath / "workflow/schemas/config.schema.yaml").read_text())
     asked = {"name": "x", "parallel": {"scale_rate_with_workers": False}}

@@ -7,7 +7,7 @@ Snakemake writes beside the jobs, ledgers and the course of the HMM training are
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,13 +32,17 @@ class StageTime(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One scored system: its folder below the root, wer.json, the rows of its tables; `chosen`: its run's result."""
+    """One scored system: its folder below the root, wer.json, the rows of its tables, tune.json.
+
+    chosen: whether it is its run's result. tuned: empty where another system's setting was taken.
+    """
 
     folder: str
     numbers: dict[str, Any]
     speakers: Rows
     confusions: Rows
     chosen: bool
+    tuned: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -128,7 +132,7 @@ def _result(root: Path, folder: str) -> Result:
     copy = root / parts[0] / parts[1] / "wer.json" if len(parts) == 4 else None
     chosen = copy is not None and copy.exists() and read_json(copy) == numbers
     speakers, confusions = (read_tsv(root / folder / name) for name in ("per_speaker.tsv", "confusions.tsv"))
-    return Result(folder, numbers, speakers, confusions, chosen)
+    return Result(folder, numbers, speakers, confusions, chosen, _optional(root / folder / "tune.json"))
 
 
 def read_training(folder: Path) -> Run:

@@ -99,6 +99,7 @@ def summary_text(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> str
     if any(result.chosen for result in gathered.results):
         lines.append("* the final model of its run")
     lines += [f"interval: {method}" for method in interval_methods(gathered.results)]
+    lines += [f"{result.name}: {note}" for result in gathered.results if (note := edge_of_grid(result.tuned))]
     for run in gathered.runs:
         facts = _run(run)
         rejected = f", workers rejected: {facts['rejected']}" if facts["rejected"] else ""
@@ -109,6 +110,19 @@ def summary_text(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> str
     lines += _corpus_lines(gathered.corpus)
     lines.append(f"plots and tables: {gathered.root / 'report'}")
     return "\n".join(lines) + "\n"
+
+
+def edge_of_grid(tuned: Mapping[str, Any]) -> str:
+    """Say so where the outermost acoustic scale tried was the best on dev: a better one may lie beyond."""
+    chosen, fewest = tuned.get("acoustic_scale"), dict[float, int]()
+    for setting in tuned.get("tried", []):
+        scale = setting["acoustic_scale"]
+        fewest[scale] = min(setting["errors"], fewest.get(scale, setting["errors"]))
+    others = [errors for scale, errors in fewest.items() if scale != chosen]
+    if not others or chosen not in (min(fewest), max(fewest)) or min(others) <= fewest[chosen]:
+        return ""
+    which, key = "smallest" if chosen == min(fewest) else "largest", "gmm_" if tuned["system"] == "gmm" else ""
+    return f"the {which} acoustic scale tried, {chosen:g}, was the best on dev: add more to decode.{key}acoustic_scales"
 
 
 def interval_methods(results: Sequence[Result]) -> list[str]:
