@@ -164,6 +164,18 @@ def test_another_config_tried_in_between_changes_nothing(tmp_path, capfd):
     assert code == 2 and "of 3 workers" in capfd.readouterr().err
 
 
+def test_a_run_that_was_dealt_anew_and_is_done_stands_in_nobodys_way(tmp_path):
+    """The state of two workers, from which three went on, is still there, unfinished: it counts no more."""
+    stopped(tmp_path, 60)
+    task, _ = planned(tmp_path, 3)
+    task.block()
+    again, code = planned(tmp_path, 4)
+    again.initialise()
+    again.block()
+    again.finish()
+    assert code == 0 and counted(again) == 3 and [i.workers for i in again.plan.iterations[:1]] == [4]
+
+
 def test_more_workers_than_minibatches_are_left_is_said(tmp_path, capfd):
     before = stopped(tmp_path, None, schedule__epochs=1)
     left = before.train.frames - before.plan.iterations[ckpt_iteration(before)].slices[-1][1]

@@ -178,9 +178,10 @@ def _meet_other(state_dir: Path, identity: Mapping[str, Any], other_workers: boo
     others = identities(state_dir)
     if not others:
         return
-    if not other_workers:
-        for folder, other in others:
-            check_workers(folder, other, identity)
+    _, wanted = apart_from_workers(identity)
+    alike = next(((folder, other) for folder, other in others if apart_from_workers(other)[1] == wanted), None)
+    if alike and not other_workers:
+        check_workers(*alike, identity)
     folder, other = others[0]
     differences = "; ".join(differences_of(other, identity))
     logger.warning("the state in %s is of another run and set aside; what differs: %s", folder, differences)
