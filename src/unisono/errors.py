@@ -4,11 +4,11 @@ import errno
 
 # What a user can do about errors of the machine; any other OSError is shown with its traceback.
 MACHINE = {
-    errno.ENOSPC: "free space or change rights",
-    errno.EDQUOT: "free space or change rights",
-    errno.EACCES: "free space or change rights",
-    errno.EPERM: "free space or change rights",
-    errno.EROFS: "free space or change rights",
+    errno.ENOSPC: "free space, then start again",
+    errno.EDQUOT: "free space, then start again",
+    errno.EACCES: "change its rights or choose another place",
+    errno.EPERM: "change its rights or choose another place",
+    errno.EROFS: "change its rights or choose another place",
     errno.ENAMETOOLONG: "choose shorter names",
     errno.EMFILE: "allow more open files (ulimit -n 8192) or lower corpus.shards",
     errno.ENFILE: "the machine has too many open files: close some",

@@ -109,6 +109,7 @@ def newbob_step(options: NewbobOptions, state: dict[str, Any], objective: float)
 
     With loss = -objective: rel = (best - loss) / best, 0 after a rejection; below `start` halving begins, once it
     is on a gain below `stop` ends the run; while it is on the rate is multiplied by `factor` after each epoch.
+    An objective that is not finite is never accepted.
     Returns the new state, whether the epoch is accepted (else the best model so far returns) and whether to stop.
     """
     best = state["best"]

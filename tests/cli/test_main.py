@@ -112,7 +112,7 @@ def test_misspelt_command(program, name, remedy):
     [
         (["--do", "mistake"], 2, "unisono do-it: error: corpus.tsv: line 3: no transcript: add one"),
         (["--do", "interrupt"], 130, "unisono do-it: error: interrupted"),
-        (["--do", "full"], 2, "unisono do-it: error: x.h5: No space left on device: free space or change rights"),
+        (["--do", "full"], 2, "unisono do-it: error: x.h5: No space left on device: free space, then start again"),
         (["--wrong"], 2, "unisono do-it: error: unrecognized arguments: --wrong (see --help)"),
         (["--threads", "0"], 2, "unisono do-it: error: --threads: 0: give at least 1"),
     ],

@@ -54,9 +54,11 @@ def test_made_again_no_recording_is_gone_for_a_moment_and_old_ones_are(corpus) -
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    _strings(corpus, *rows)
-    ended.set()
-    watcher.join()
+    try:
+        _strings(corpus, *rows)
+    finally:
+        ended.set()
+        watcher.join()
     assert not gone
     _strings(corpus, *rows[:-1])
     assert not first[-1].exists() and all(path.exists() for path in first[:-1])

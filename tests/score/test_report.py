@@ -252,13 +252,12 @@ def test_a_setting_at_the_edge_of_its_grid_is_told(root, chosen, tried, note):
     assert not note or "decode.gmm_acoustic_scales" in text
 
 
-def test_settings_that_contradict_the_custom_are_told(finished, tmp_path, pytestconfig):
+def test_settings_that_contradict_the_custom_are_told(root, pytestconfig):
     schema = yaml.safe_load((pytestconfig.rootpath / "workflow/schemas/config.schema.yaml").read_text())
     asked = {"name": "x", "parallel": {"scale_rate_with_workers": False}}
-    results = shutil.copytree(finished, tmp_path / "results")
     config = study.identity(study.resolve(asked, schema).runs["main"], schema)
-    (results / "runs" / "main" / "config.json").write_text(json.dumps(config))
-    found = gather.gather(results, RESULTS, ["main"], [])
+    (root / "runs" / "main" / "config.json").write_text(json.dumps(config))
+    found = gather.gather(root, RESULTS, ["main"], [])
     line = "parallel.scale_rate_with_workers: False contradicts the custom for mean (auto: True)"
     assert f"run main: {line}" in summary.summary_text(found).splitlines()
     assert line in report.iterations_page(found.runs[0])

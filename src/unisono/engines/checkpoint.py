@@ -10,7 +10,7 @@
 
 The digest covers config, frames, plan and initial model, so a changed run never meets an old state; changed back, it
 goes on from it. An unfinished run is not left for another number of workers alone: that is refused by name. The last
-two checkpoints are kept: a damaged one is named, and the one before is used.
+two checkpoints are kept: a damaged one is named and set aside as damaged-ckpt-<number>, and the one before is used.
 """
 
 import hashlib
