@@ -7,11 +7,17 @@ import torch
 from small_training import NG, batches, deferred_rate, training
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unisono.core import flat, number
+from unisono.core import bfloat16_unit, flat, number
 from unisono.core.natural_gradient import estimator_for
 from unisono.core.ng_updates import settle
 from unisono.core.products import Products, allow_tf32
 from unisono.nn import dnn, loss
+
+
+@pytest.fixture(autouse=True)
+def no_unit(monkeypatch):
+    """Steps in bf16 go by copies, as on a GPU, also where the CPU has a unit for them (test_bfloat16_unit.py)."""
+    monkeypatch.setattr(bfloat16_unit, "takes", lambda *matrices: False)
 
 
 class NoReading(TorchDispatchMode):

@@ -223,8 +223,10 @@ def test_a_run_in_bf16_is_another_run_near_the_same_end_and_says_where_it_comput
     assert objectives[1] == pytest.approx(objectives[0], abs=0.02)
 
 
-def test_bf16_is_the_same_in_every_engine(tmp_path):
-    settings = config(optimiser__kind="ng_online") | {"precision": "bf16"}
+@pytest.mark.parametrize("hidden", [[16], [96, 80]])
+def test_bf16_is_the_same_in_every_engine(tmp_path, hidden):
+    """Also where layers are wide enough for a CPU's own unit."""
+    settings = config(optimiser__kind="ng_online", network__hidden=hidden) | {"precision": "bf16"}
     assert Task(tmp_path / "a", settings).virtual() == Task(tmp_path / "b", settings).jobs()
 
 

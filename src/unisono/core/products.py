@@ -3,19 +3,21 @@
 `float32` and `tf32` are products as the library makes them; for `tf32` CUDA is told that its tensor cores may round
 float32 factors to 10 bits of fraction (`allow_tf32`), which no CPU does. `bf16`: both factors are rounded to bfloat16
 (7 bits of fraction) and multiplied with sums in float32. In each, weights, gradients, momentum and the statistics of
-natural gradient stay float32: rounded is only what enters a product.
+natural gradient stay float32: rounded is only what enters a product. On a CPU its unit for bfloat16 rounds as it reads
+(`core.bfloat16_unit`), if it has one; without, rounded copies are multiplied as float32, for the numbers' sake.
 
 Tensor cores want rows, and the length of what is summed over, in multiples of 16 bytes. So on a GPU matrices are
 multiplied with the zeros that pad their rows (`flat.whole`) where that is where they meet, and copies in bfloat16 are
 padded, those of weights in both directions.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from unisono.core import flat, number
+from unisono.core import bfloat16_unit, flat, number
 from unisono.core.number import Number
 
 Precision = Literal["float32", "tf32", "bf16"]
@@ -31,7 +33,8 @@ class Products:
     """The three products of an affine layer y = W [x; 1].
 
     x: [N, in + 1] with a column of ones; weight, target: [out, in + 1]; error, and `out` of `forward`: [N, out]. In
-    bf16 the rounded copy of a factor is made at its first use and serves until `begin` or `changed` says it is stale.
+    bf16 the rounded copy of a factor, where one is needed, is made at its first use and serves until `begin` or
+    `changed` says it is stale.
     Its place is kept for as long as this object lives, so a network makes a new one where it makes new buffers.
     """
 
@@ -50,20 +53,16 @@ class Products:
 
     def forward(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
         """Write x W^T into `out`; what pads its rows is used up."""
-        if self._is_short:
+        if not self._made(_forward, out, x, weight):
             weight, out = self._short(weight, rows=flat.padded(len(weight))), flat.whole(out)
             columns = min(len(weight), out.shape[1])
             _multiply(self._short(x), weight[:columns].t(), out[:, :columns])
-        else:
-            torch.mm(flat.whole(x), flat.whole(weight).t(), out=out)
 
     def backward(self, error: Tensor, weight: Tensor, out: Tensor) -> None:
         """Write error W, without the column of the bias, into `out` [N, in]."""
-        if self._is_short:
+        if not self._made(_backward, out, error, weight):
             error, rows = self._short(error), flat.padded(len(weight))
             _multiply(error, self._short(weight, rows)[:, : out.shape[1]], out)
-        else:
-            torch.mm(error, weight[:, :-1], out=out)
 
     def add_step_(self, target: Tensor, x: Tensor, error: Tensor, rate: Number, keep: bool = True) -> None:
         """Add -rate error^T x to `target`, in place: a step of gradient descent for a loss with derivative `error`.
@@ -72,19 +71,27 @@ class Products:
         there is overwritten. The gradient is summed over the N rows, never divided by N, so a rate means the same as
         in Kaldi. A deferred rate may be multiplied into `error`.
         """
-        target = flat.whole(target)
-        if self._is_short:
+        target, product = flat.whole(target), _add_gradient if keep else _set_gradient
+        if isinstance(rate, Tensor) and not self._is_short:
+            product(target, x, error.mul_(rate), -1.0)
+        elif isinstance(rate, Tensor) or not self._made(product, target, x, error, -rate):
             # Not addmm: with another type of result it asks for other types of `target` from version to version.
             found = _multiply(self._short(error).t(), self._short(x))[: target.shape[0], : target.shape[1]]
             if keep:
                 number.add_(target, found, -rate)
             else:
                 torch.mul(found, -rate, out=target)
-            return
-        if isinstance(rate, Tensor):
-            error.mul_(rate)
-            rate = 1.0
-        target.addmm_(error.t(), flat.whole(x), beta=1 if keep else 0, alpha=-rate)
+
+    def _made(self, product: Callable[..., object], out: Tensor, a: Tensor, b: Tensor, *scale: float) -> bool:
+        """Make a product of the factors as they are, in float32 or where the CPU's unit rounds them; else say False."""
+        if not self._is_short:
+            product(out, a, b, *scale)
+            return True
+        if not bfloat16_unit.takes(product, out, a, b):
+            return False
+        with bfloat16_unit.rounding():
+            product(out, a, b, *scale)
+        return True
 
     def _short(self, factor: Tensor, rows: int = 0) -> Tensor:
         """Return a factor rounded to bfloat16, its columns padded with zeros to a multiple of 16, a weight's rows too.
@@ -108,6 +115,22 @@ class Products:
 def multiplies_bfloat16(factor: Tensor) -> bool:
     """Say whether bfloat16 factors can be multiplied with sums and result in float32 where this one lies."""
     return factor.is_cuda
+
+
+def _forward(out: Tensor, x: Tensor, weight: Tensor) -> None:
+    torch.mm(flat.whole(x), flat.whole(weight).t(), out=out)
+
+
+def _backward(out: Tensor, error: Tensor, weight: Tensor) -> None:
+    torch.mm(error, weight[:, :-1], out=out)
+
+
+def _add_gradient(target: Tensor, x: Tensor, error: Tensor, scale: float = -0.5) -> None:
+    target.addmm_(error.t(), flat.whole(x), alpha=scale)
+
+
+def _set_gradient(target: Tensor, x: Tensor, error: Tensor, scale: float = -0.5) -> None:
+    target.addmm_(error.t(), flat.whole(x), beta=0, alpha=scale)
 
 
 def _key(factor: Tensor) -> _Key:
