@@ -1,4 +1,4 @@
-"""The training step: plain, full and natural-gradient SGD against the machine's limit and against PyTorch."""
+"""The training step: plain, full and natural-gradient SGD against the machine's limit, PyTorch, and bf16."""
 
 import statistics
 from collections.abc import Callable
@@ -12,9 +12,14 @@ from benchmarks.peers import peer
 from benchmarks.setting import Size, write_store
 from benchmarks.timing import Results, paired, pinned, put, ratio
 
+STEPS = {"sgd": SGD, "full": SGD_FULL, "ng": NG}
+
 
 def measure(folder: Path, size: Size) -> Results:
-    """Return sgd_gemm_fraction, sgd_full_gemm_fraction, ng_over_sgd, ng_gemm_fraction, sgd_over_eager, ...compiled."""
+    """Return sgd_gemm_fraction, sgd_full_gemm_fraction, ng_over_sgd, ng_gemm_fraction, sgd_over_eager, ...compiled.
+
+    And <sgd, full, ng>_bf16_over_float32: the same step with products in bf16.
+    """
     torch.set_num_threads(1)
     with pinned():
         return _measure(folder, size)
@@ -24,7 +29,9 @@ def _measure(folder: Path, size: Size) -> Results:
     results: Results = {}
     store = folder / "steps.h5"
     write_store(store, frames_needed(size), size.pdfs)
-    ours = {name: Ours(store, size, options) for name, options in (("sgd", SGD), ("full", SGD_FULL), ("ng", NG))}
+    ours = {name: Ours(store, size, options) for name, options in STEPS.items()}
+    short = {"precision": "bf16"}
+    ours |= {f"{name}_bf16": Ours(store, size, options, resources=short) for name, options in STEPS.items()}
     trainers: dict[str, Callable[[int], None]] = {name: one.train for name, one in ours.items()}
     trainers["eager"] = peer(size, compiled=False)
     if size.compiled:
@@ -49,9 +56,11 @@ def _measure(folder: Path, size: Size) -> Results:
         if name in seconds:
             put(results, f"sgd_over_{name}", ratio(seconds["sgd"], seconds[name]))
             put(results, f"{name}_gemm_fraction", ratio(seconds["gemm"], seconds[name]))
+    for name in STEPS:
+        put(results, f"{name}_bf16_over_float32", ratio(seconds[f"{name}_bf16"], seconds[name]))
     frames = size.steps * size.minibatch
     results["gemm_gflops"] = round(1e-9 * operations * size.steps / statistics.median(seconds["gemm"]), 1)
-    for name in ("sgd", "ng"):
+    for name in ours:
         results[f"{name}_frames_per_s"] = round(frames / statistics.median(seconds[name]), 1)
     results["blocks"] = size.blocks
     return results

@@ -22,6 +22,7 @@ from benchmarks.timing import Spread, paired, put, ratio  # noqa: E402
 from unisono.engines.place import Place  # noqa: E402
 
 RATIOS = {"sgd_gemm_fraction", "sgd_full_gemm_fraction", "ng_gemm_fraction", "ng_over_sgd", "sgd_over_eager"}
+RATIOS |= {"sgd_bf16_over_float32", "full_bf16_over_float32", "ng_bf16_over_float32"}
 
 
 @pytest.fixture(autouse=True)
