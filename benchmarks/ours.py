@@ -71,12 +71,11 @@ def gemm_limit(network: Dnn, rows: int) -> tuple[Callable[[], None], float]:
     training is not disturbed. Bias columns are part of the products, as they are in the step.
     """
     room, weights = network._room(rows), network._weights
-    inputs: list[Tensor] = [x[:rows] for x in room.x]
-    errors: list[Tensor] = [error[:rows] for error in room.errors]
-    outputs = [x[:, :-1] for x in inputs[1:]] + [room.logits[:rows]]
+    inputs: list[Tensor] = room.x
+    errors: list[Tensor] = room.errors
 
     def products() -> None:
-        for weight, x, output in zip(weights, inputs, outputs, strict=True):
+        for weight, x, output in zip(weights, inputs, room.outputs, strict=True):
             torch.mm(x, weight.t(), out=output)
         for index in reversed(range(len(weights))):
             if index > 0:

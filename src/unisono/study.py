@@ -35,8 +35,9 @@ IDENTITY = (
 )
 # Keys that came later are named only where they are not this, so that a run of before is still the same run.
 LATER = {"precision": "float32", "prior": "alignment"}
-# What a run may override: everything before training is shared by the runs of a config.
+# What a run may override: everything before training is shared by the runs of a config, and so is the machine.
 RUN_SECTIONS = (*(key for key in IDENTITY if key not in ("quirks", "diagnostics", "data")), "prior")
+RUN_KEYS = {"resources": "precision"}  # of these sections this key alone
 
 
 class Study(NamedTuple):
@@ -91,9 +92,11 @@ def _override(override: Any, schema: Config, where: str) -> Config:
     override = {} if override is None else override
     if not isinstance(override, Mapping):
         raise UserError(f"{where}: expected a mapping of settings, found {override!r}")
-    for key in override:
-        if key in schema["properties"] and key not in RUN_SECTIONS:
-            raise UserError(f"{where}.{key}: shared by all runs: a run may change only {', '.join(RUN_SECTIONS)}")
+    allowed = [*RUN_SECTIONS, *(f"{section}.{key}" for section, key in RUN_KEYS.items())]
+    for key, value in override.items():
+        only = key in RUN_KEYS and isinstance(value, Mapping) and set(value) <= {RUN_KEYS[key]}
+        if key in schema["properties"] and key not in RUN_SECTIONS and not only:
+            raise UserError(f"{where}.{key}: shared by all runs: a run may change only {', '.join(allowed)}")
     return expand(override, schema, schema, where)
 
 

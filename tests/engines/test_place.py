@@ -172,11 +172,16 @@ def test_replayed_steps_are_the_eager_ones(tmp_path, case, monkeypatch):
     assert states[0].keys() == states[1].keys() and all(torch.equal(states[1][k], t) for k, t in states[0].items())
 
 
+@pytest.mark.parametrize("where", [DEFERRED, CPU], ids=["deferred", "cpu-bf16"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_deferred_worker_resumes_to_the_bit(tmp_path, case):
-    task = Task(tmp_path, config(**CASES[case]))
+def test_a_worker_resumes_to_the_bit(tmp_path, case, where):
+    """Deferred, and with layers wide enough for a CPU's unit for bfloat16."""
+    settings = config(**CASES[case])
+    if where is CPU:
+        settings |= {"precision": "bf16", "network": settings["network"] | {"hidden": [96, 80]}}
+    task = Task(tmp_path, settings)
     with make_loader(task.run, task.train, task.plan) as loader:
-        whole, broken, other = (worker_for(task, DEFERRED) for _ in range(3))
+        whole, broken, other = (worker_for(task, where) for _ in range(3))
         wanted = whole.run(WORK, loader)
         assert not broken.run(WORK, loader, Interrupted(6)).complete
         other.params.fill_(7.0)

@@ -94,6 +94,9 @@ def test_number_without_a_point_is_read():
         ({"runs": {"a": {"sed": 1}}}, "runs.a.sed: unknown key: did you mean seed?"),
         ({"runs": {"a": {"hmm": {}}}}, "runs.a.hmm: shared by all runs"),
         ({"runs": {"a": {"data": {}}}}, "runs.a.data: shared by all runs"),
+        ({"runs": {"a": {"resources": {"device": "cpu"}}}}, "runs.a.resources: shared by all runs: a run may change only network, "),
+        ({"runs": {"a": {"resources": {"precision": "bf16", "redeal": True}}}}, "runs.a.resources: shared by all"),
+        ({"runs": {"a": {"resources": "bf16"}}}, "runs.a.resources: shared by all runs"),
         ({"runs": [1]}, "runs: expected a mapping"),
         ({"runs": {"a": 3}}, "runs.a: expected a mapping"),
     ],
@@ -169,6 +172,14 @@ def test_identity_leaves_out_how_a_run_is_carried_out():
     assert study.identity(main(seed=2), SCHEMA) != one
     assert "engine" not in json.dumps(one)
     assert study.compact(one) == json.dumps(one, sort_keys=True, separators=(",", ":"))
+
+
+def test_runs_may_differ_in_precision_and_in_nothing_else_of_the_machine():
+    config = {"name": "x", "resources": {"device": "cpu"}, "runs": {"a": {}, "b": {"resources": {"precision": "bf16"}}}}
+    found = study.resolve(config, SCHEMA)
+    one, other = (study.identity(found.runs[name], SCHEMA) for name in "ab")
+    assert other == one | {"precision": "bf16"}
+    assert found.runs["b"]["resources"]["device"] == "cpu" and found.shared["resources"]["precision"] == "float32"
 
 
 def test_inputs_are_not_changed():

@@ -136,15 +136,12 @@ def turn_for(
     return Turn(left, keep / a * p, new_d, new_rho, sqrt_e, repair)
 
 
-def turned(w: Tensor, j: Tensor, left: Tensor, scale: Tensor, turn: Turn, form: Form) -> Tensor:
-    """Return the new W [R, dim]. left, scale: those of `turn` with the type and on the device of `w`. Uses up `j`."""
-    rank, dim = w.shape
+def turn_(w: Tensor, j: Tensor, left: Tensor, scale: Tensor, turn: Turn, form: Form) -> None:
+    """Turn W [R, dim] in place. left, scale: those of `turn` with the type and on the device of `w`. Uses up `j`."""
     j.addcmul_(scale[:, None], w)  # B = J + (1 - eta)/a P W
-    new_w = flat.matrix(rank, dim, w)
-    torch.mm(left, j, out=new_w)
+    torch.mm(left, j, out=w)
     if turn.repair:
-        _repair_(new_w, turn.sqrt_e, form)
-    return new_w
+        _repair_(w, turn.sqrt_e, form)
 
 
 def gram(m: Tensor) -> Tensor:

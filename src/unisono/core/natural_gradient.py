@@ -206,9 +206,9 @@ class OnlineEstimator:
     def take(self, turn: Turn, left: Tensor, scale: Tensor) -> None:
         """Make a turn that `solve` gave; left and scale with the type of the estimate's matrix, and where it lies."""
         assert self.factor is not None and self._j is not None
-        w = fisher.turned(self.factor.w, self._j, left, scale, turn, self.form)
-        # Into the same storage, which a captured step goes on reading.
-        self.factor = Factor(self.factor.w.copy_(w), turn.d, turn.rho)
+        # In place: a captured step goes on reading the same storage.
+        fisher.turn_(self.factor.w, self._j, left, scale, turn, self.form)
+        self.factor = self.factor._replace(d=turn.d, rho=turn.rho)
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of w, d, rho [1] and the counter t [1]; nothing before the first minibatch."""

@@ -59,6 +59,34 @@ class _Buffers:
         self.outputs = [flat.matrix(rows, outputs, like) for outputs in hidden]
         self.masks = [flat.matrix(rows, outputs, like) for outputs in hidden]
         self.scales = [like.new_empty(rows, 1) for _ in shapes[:-1]]
+        self._first: _Rows | None = None
+
+    def first(self, n: int) -> "_Rows":
+        """Return the first `n` rows of everything; the same object while `n` stays."""
+        if self._first is None or self._first.n != n:
+            self._first = _Rows(self, n)
+        return self._first
+
+
+class _Rows:
+    """Views of the first `n` rows of buffers: made once, as a step would otherwise spend a hundredth on making them.
+
+    x: inputs of each layer with their column of ones, which `ones` is; `padding` is what pads x. outputs: where each
+    layer writes, the last one its logits. kept: outputs before dropout, where there is dropout.
+    """
+
+    def __init__(self, room: _Buffers, n: int) -> None:
+        self.n = n
+        self.ids = room.ids[:n]
+        self.x = [x[:n] for x in room.x]
+        self.ones = [x[:, -1] for x in self.x]
+        self.padding = [flat.whole(x)[:, x.shape[1] :] for x in self.x]
+        self.logits = room.logits[:n]
+        self.outputs = [*(x[:, :-1] for x in self.x[1:]), self.logits]
+        self.errors = [error[:n] for error in room.errors]
+        self.kept = [kept[:n] for kept in room.outputs]
+        self.masks = [mask[:n] for mask in room.masks]
+        self.scales = [scale[:n] for scale in room.scales]
 
 
 class Dnn:
@@ -120,11 +148,11 @@ class Dnn:
 
         A step may overwrite it.
         """
-        return self._room(n).x[0][:n, :-1]
+        return self._room(n).x[0][:, :-1]
 
     def buffers(self, n: int) -> tuple[Tensor, Tensor]:
         """Return `input_buffer(n)` and one for the ids, int64 [n], on the same device."""
-        return self.input_buffer(n), self._room(n).ids[:n]
+        return self.input_buffer(n), self._room(n).ids
 
     def step_(
         self, batch: Batch, optimiser: Optimiser, rate: Number, generator: torch.Generator | None = None
@@ -137,23 +165,23 @@ class Dnn:
         """
         if self.options.dropout > 0.0 and generator is None:
             raise ValueError("dropout needs a generator")
-        room, n = self._room(batch.x.shape[0]), batch.x.shape[0]
+        room = self._room(batch.x.shape[0])
         drawn = generator if self.options.dropout > 0.0 else None
         self._products.begin()
         logits = self._forward(batch.x[:, 0], room, self._products, drawn)
         ids, mask = batch.ids[:, 0], None if batch.mask is None else batch.mask[:, 0].to(logits.dtype)
-        error = room.errors[-1][:n]
+        error = room.errors[-1]
         rows = flat.whole(error)
         stats = loss.posteriors_and_stats(flat.whole(logits), ids, mask, rows, deferred=isinstance(rate, Tensor))
         loss.to_error_(rows, ids, mask)
         assert self._params is not None
         optimiser.begin(self._params, rate, self._products)
         for index in reversed(range(len(self._weights))):
-            x, weight = room.x[index][:n], self._weights[index]
+            x, weight = room.x[index], self._weights[index]
             if index > 0:
-                below = room.errors[index - 1][:n]
+                below = room.errors[index - 1]
                 self._products.backward(error, weight, below)
-                self._backward(below, x[:, :-1], room, index - 1)
+                self._backward(below, room, index - 1)
                 optimiser.layer_(index, x, error)
                 error = below
             else:
@@ -163,53 +191,48 @@ class Dnn:
 
     def evaluate(self, batch: Batch) -> StepStats:
         """Return objective and accuracy of a minibatch, without dropout and without an update."""
-        n = batch.x.shape[0]
-        room = self._room(n)
+        room = self._room(batch.x.shape[0])
         logits = self._forward(batch.x[:, 0], room, self._plain)
         mask = None if batch.mask is None else batch.mask[:, 0]
-        return loss.posteriors_and_stats(flat.whole(logits), batch.ids[:, 0], mask, flat.whole(room.errors[-1][:n]))
+        return loss.posteriors_and_stats(flat.whole(logits), batch.ids[:, 0], mask, flat.whole(room.errors[-1]))
 
     def log_posteriors(self, x: Tensor) -> Tensor:
         """Return log p(pdf | frame) [N, num_pdfs] for spliced frames x [N, input_dim]; a new tensor."""
         return torch.log_softmax(self._forward(x, self._room(x.shape[0]), self._plain), dim=1)
 
     def _forward(
-        self, x: Tensor, room: _Buffers, products: Products, generator: torch.Generator | None = None
+        self, x: Tensor, room: _Rows, products: Products, generator: torch.Generator | None = None
     ) -> Tensor:
-        n = x.shape[0]
-        first = room.x[0][:n, :-1]
+        first = room.x[0][:, :-1]
         if x.data_ptr() != first.data_ptr():
             first.copy_(x)
         last = len(self._weights) - 1
-        for index, weight in enumerate(self._weights):
-            inputs = room.x[index][:n]
-            inputs[:, -1].fill_(1.0)  # natural gradient overwrites the ones
-            flat.whole(inputs)[:, inputs.shape[1] :].zero_()  # what is not finite must not stay where nothing is
-            outputs = room.logits[:n] if index == last else room.x[index + 1][:n, :-1]
-            products.forward(inputs, weight, outputs)
+        for index, (weight, outputs) in enumerate(zip(self._weights, room.outputs, strict=True)):
+            room.ones[index].fill_(1.0)  # natural gradient overwrites the ones
+            room.padding[index].zero_()  # what is not finite must not stay where nothing is
+            products.forward(room.x[index], weight, outputs)
             if index < last:
-                activation.forward_(self.options.nonlinearity, outputs, room.scales[index][:n])
+                activation.forward_(self.options.nonlinearity, outputs, room.scales[index])
                 if generator is not None:
-                    mask = room.masks[index][:n]
+                    mask = room.masks[index]
                     activation.dropout_mask_(mask, self.options.dropout, generator)
-                    room.outputs[index][:n].copy_(outputs)
+                    room.kept[index].copy_(outputs)
                     outputs.mul_(mask)
-        logits = room.logits[:n]
-        flat.whole(logits)[:, self.num_pdfs :].fill_(-torch.inf)  # what pads the pdfs on a GPU has probability 0
-        return logits
+        flat.whole(room.logits)[:, self.num_pdfs :].fill_(-torch.inf)  # what pads the pdfs on a GPU has probability 0
+        return room.logits
 
-    def _backward(self, derivative: Tensor, output: Tensor, room: _Buffers, index: int) -> None:
+    def _backward(self, derivative: Tensor, room: _Rows, index: int) -> None:
         """Take the derivative at hidden layer `index`'s output, in place, back through dropout and nonlinearity."""
-        n = derivative.shape[0]
+        output = room.outputs[index]
         if self.options.dropout > 0.0:
-            derivative.mul_(room.masks[index][:n])
-            output = room.outputs[index][:n]
-        activation.backward_(self.options.nonlinearity, derivative, output, room.scales[index][:n])
+            derivative.mul_(room.masks[index])
+            output = room.kept[index]
+        activation.backward_(self.options.nonlinearity, derivative, output, room.scales[index])
 
-    def _room(self, rows: int) -> _Buffers:
+    def _room(self, rows: int) -> _Rows:
         if self._params is None:
             raise ValueError("bind a parameter vector first")
         if self._buffers is None or self._buffers.rows < rows:
             self._buffers = _Buffers(self.layout.shapes, rows, self._params, self.options.dropout > 0.0)
             self._products = Products(self._precision)
-        return self._buffers
+        return self._buffers.first(rows)
