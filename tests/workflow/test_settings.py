@@ -94,7 +94,10 @@ def test_number_without_a_point_is_read():
         ({"runs": {"a": {"sed": 1}}}, "runs.a.sed: unknown key: did you mean seed?"),
         ({"runs": {"a": {"hmm": {}}}}, "runs.a.hmm: shared by all runs"),
         ({"runs": {"a": {"data": {}}}}, "runs.a.data: shared by all runs"),
-        ({"runs": {"a": {"resources": {"device": "cpu"}}}}, "runs.a.resources: shared by all runs: a run may change only network, "),
+        (
+            {"runs": {"a": {"resources": {"device": "cpu"}}}},
+            "runs.a.resources: shared by all runs: a run may change only network, ",
+        ),
         ({"runs": {"a": {"resources": {"precision": "bf16", "redeal": True}}}}, "runs.a.resources: shared by all"),
         ({"runs": {"a": {"resources": "bf16"}}}, "runs.a.resources: shared by all runs"),
         ({"runs": [1]}, "runs: expected a mapping"),

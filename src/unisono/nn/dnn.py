@@ -200,9 +200,7 @@ class Dnn:
         """Return log p(pdf | frame) [N, num_pdfs] for spliced frames x [N, input_dim]; a new tensor."""
         return torch.log_softmax(self._forward(x, self._room(x.shape[0]), self._plain), dim=1)
 
-    def _forward(
-        self, x: Tensor, room: _Rows, products: Products, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def _forward(self, x: Tensor, room: _Rows, products: Products, generator: torch.Generator | None = None) -> Tensor:
         first = room.x[0][:, :-1]
         if x.data_ptr() != first.data_ptr():
             first.copy_(x)
