@@ -168,7 +168,7 @@ def test_dropout_is_inverted_and_its_gradient_is_right():
     net.step_(data, spy, 0.01, torch.Generator().manual_seed(5))
     dropped = float((seen[1][0][:, :-1] == 0).double().mean())
     assert dropped == pytest.approx(0.3, abs=0.02)
-    masks = [(seen[index][0][:, :-1] != 0).double() / 0.7 for index in (1, 2)]
+    masks = [(seen[index][0][:, :-1] != 0).double() * (65536 / 45875) for index in (1, 2)]  # 0.7, of 65536
     # The same network by autograd, with those masks.
     leaf = params.clone().requires_grad_()
     values = data.x[:, 0]
@@ -183,6 +183,42 @@ def test_dropout_is_inverted_and_its_gradient_is_right():
     assert net.evaluate(data) == net.evaluate(data)
     with pytest.raises(ValueError, match="generator"):
         net.step_(data, spy, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("probability", "keep"), [(0.2, 52429), (0.5, 32768), (0.999, 66), (1e-6, 65536), (1.0 - 1e-9, 1)]
+)
+@pytest.mark.parametrize("width", [512, 33])
+def test_masks_drop_their_share_and_keep_the_mean(probability, keep, width):
+    """keep: of 65536, so many are kept."""
+    rows, generator = 1000, torch.Generator().manual_seed(7)
+    draws = torch.empty(activation.room_for_draws(rows, width) + 5, dtype=torch.int64)
+    masks = []
+    for _ in range(2):
+        mask = flat.matrix(rows, width, torch.empty(0))
+        activation.dropout_mask_(mask, draws, probability, generator)
+        masks.append(mask.double())
+    kept, share = torch.stack(masks) > 0.0, keep / 65536
+    assert torch.equal(torch.stack(masks), kept * torch.tensor(1.0 / share, dtype=torch.float32).double())
+    deviation = (share * (1.0 - share)) ** 0.5
+    assert abs(float(kept.double().mean()) - share) <= 5.0 * deviation / kept.numel() ** 0.5
+    # Neither neighbours, which share a draw, nor rows, nor masks hang together.
+    centred = kept.double() - share
+    pairs = [(centred[:, :, step:], centred[:, :, :-step]) for step in (1, 2, 3, 4)]
+    pairs += [(centred[:, 1:], centred[:, :-1]), (centred[0], centred[1])]
+    for one, other in pairs:
+        assert abs(float((one * other).mean())) <= 5.0 * deviation**2 / one.numel() ** 0.5 + 1e-12
+
+
+def test_masks_of_each_place_are_unbiased():
+    """No column or quarter of a draw is favoured."""
+    generator, total = torch.Generator().manual_seed(8), torch.zeros(4, 8, dtype=torch.float64)
+    draws = torch.empty(activation.room_for_draws(4, 8), dtype=torch.int64)
+    mask = torch.empty(4, 8)
+    for _ in range(4000):
+        activation.dropout_mask_(mask, draws, 0.3, generator)
+        total += mask > 0.0
+    assert float((total / 4000 - 0.7).abs().max()) < 4.5 * (0.21 / 4000) ** 0.5
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])

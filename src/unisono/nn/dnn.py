@@ -58,6 +58,7 @@ class _Buffers:
         self.errors = [flat.matrix(rows, outputs, like) for outputs, _ in shapes]
         self.outputs = [flat.matrix(rows, outputs, like) for outputs in hidden]
         self.masks = [flat.matrix(rows, outputs, like) for outputs in hidden]
+        self.draws = like.new_empty(activation.room_for_draws(rows, max(hidden, default=0)), dtype=torch.int64)
         self.scales = [like.new_empty(rows, 1) for _ in shapes[:-1]]
         self._first: _Rows | None = None
 
@@ -86,6 +87,7 @@ class _Rows:
         self.errors = [error[:n] for error in room.errors]
         self.kept = [kept[:n] for kept in room.outputs]
         self.masks = [mask[:n] for mask in room.masks]
+        self.draws = room.draws
         self.scales = [scale[:n] for scale in room.scales]
 
 
@@ -213,7 +215,7 @@ class Dnn:
                 activation.forward_(self.options.nonlinearity, outputs, room.scales[index])
                 if generator is not None:
                     mask = room.masks[index]
-                    activation.dropout_mask_(mask, self.options.dropout, generator)
+                    activation.dropout_mask_(mask, room.draws, self.options.dropout, generator)
                     room.kept[index].copy_(outputs)
                     outputs.mul_(mask)
         flat.whole(room.logits)[:, self.num_pdfs :].fill_(-torch.inf)  # what pads the pdfs on a GPU has probability 0
