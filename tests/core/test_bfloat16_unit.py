@@ -61,10 +61,16 @@ def test_what_the_unit_makes_is_what_copies_give(unit, monkeypatch, keep):
         torch.testing.assert_close(found, same, rtol=1e-5, atol=1e-4)
 
 
-def test_a_deferred_rate_goes_by_copies(monkeypatch):
-    """It belongs to a GPU, and stays a tensor."""
-    ends = [three_products(Products("bf16"), LARGE, True, rate) for rate in (0.5, deferred_rate(0.5))]
-    torch.testing.assert_close(ends[0][2], ends[1][2], rtol=1e-5, atol=1e-4)
+def test_a_step_with_a_deferred_rate_goes_by_copies(monkeypatch):
+    """It belongs to a GPU, and stays a tensor; addmm would read it."""
+    wanted = three_products(Products("bf16"), LARGE, True, 0.5)[2]
+
+    def refuse(*args):
+        raise AssertionError("the rate was read")
+
+    monkeypatch.setattr(products, "_add_gradient", refuse)
+    found = three_products(Products("bf16"), LARGE, True, deferred_rate(0.5))[2]
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-4)
 
 
 def test_products_in_float32_stay_what_they_are_before_and_after(unit):
@@ -78,14 +84,24 @@ def test_products_in_float32_stay_what_they_are_before_and_after(unit):
     assert torch.backends.mkldnn.matmul.fp32_precision == setting
 
 
-def test_a_library_that_does_not_round_is_found_out(monkeypatch):
-    bfloat16_unit._tried.cache_clear()
+def truncated(value):
+    return (value.view(torch.int32) & -65536).view(torch.float32)
+
+
+@pytest.mark.parametrize("as_it_comes_in", [lambda value: value, truncated], ids=["not at all", "truncated"])
+def test_a_library_that_does_not_round_to_nearest_is_found_out(monkeypatch, as_it_comes_in):
+    monkeypatch.setattr(bfloat16_unit, "_tried", bfloat16_unit._tried.__wrapped__)  # no answers of before, none kept
     monkeypatch.setattr(bfloat16_unit, "rounding", contextlib.nullcontext)
+
+    def multiply(out, x, weight):
+        torch.mm(as_it_comes_in(x), as_it_comes_in(weight).t(), out=out)
+
     x, weight, error, out, below, target = factors(*LARGE)
-    assert not bfloat16_unit.takes(products._forward, out, x, weight)
+    assert not bfloat16_unit.takes(multiply, out, x, weight)
     assert not bfloat16_unit.takes(products._backward, below[:, :-1], error, weight)
     assert not bfloat16_unit.takes(products._add_gradient, target, x, error)
-    bfloat16_unit._tried.cache_clear()
+    assert bfloat16_unit.takes(lambda out, a, b: torch.mm(a.bfloat16().float(), b.bfloat16().float().t(), out=out),
+                               out, x, weight)  # fmt: skip
 
 
 def test_float64_and_an_older_torch_have_no_unit(monkeypatch):

@@ -210,6 +210,15 @@ def test_masks_drop_their_share_and_keep_the_mean(probability, keep, width):
         assert abs(float((one * other).mean())) <= 5.0 * deviation**2 / one.numel() ** 0.5 + 1e-12
 
 
+def test_an_empty_minibatch_passes_dropout():
+    net = network("relu", (13, 9), dropout=0.2)
+    net.bind(initial(net))
+    empty = batch(net, 3)
+    empty = empty._replace(x=empty.x[:0], ids=empty.ids[:0])
+    stats = net.step_(empty, Optimiser(sgd_options(), net.layout), 0.01, torch.Generator())
+    assert (stats.objective_sum, stats.correct, stats.frames) == (0.0, 0, 0)
+
+
 def test_masks_of_each_place_are_unbiased():
     """No column or quarter of a draw is favoured."""
     generator, total = torch.Generator().manual_seed(8), torch.zeros(4, 8, dtype=torch.float64)

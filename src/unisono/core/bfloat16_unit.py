@@ -15,7 +15,8 @@ from torch import Tensor
 
 _Form = tuple[tuple[int, ...], tuple[int, ...]]  # shape and strides
 
-_BETWEEN = 1.0 + 2.0**-9  # bfloat16 has no such number; the nearest is 1
+_BETWEEN = 1.0 + 2.0**-9, 1.0 + 3.0 * 2.0**-9  # bfloat16 has no such numbers
+_NEAREST = 1.0, 1.0 + 2.0**-7
 _SETTING: Any = getattr(torch.backends.mkldnn, "matmul", None)  # since torch 2.9
 
 
@@ -44,9 +45,9 @@ def takes(product: Callable[..., object], *matrices: Tensor) -> bool:
 @functools.cache
 def _tried(product: Callable[..., object], forms: tuple[_Form, ...]) -> bool:
     found = []
-    for value in (1.0, _BETWEEN):
-        result, a, b = (torch.empty_strided(*form).fill_(value) for form in forms)
+    for values in (_BETWEEN, _NEAREST):
+        result, a, b = (torch.empty_strided(*form, dtype=torch.float32, device="cpu") for form in forms)
         with rounding():
-            product(result.zero_(), a, b)
+            product(result.zero_(), a.fill_(values[0]), b.fill_(values[1]))
         found.append(result)
     return torch.equal(*found)

@@ -76,8 +76,8 @@ def dropout_mask_(mask: Tensor, draws: Tensor, probability: float, generator: to
         return
     rows, width = mask.shape
     keep = max(1, round((1.0 - probability) * 65536))
-    draws = draws[: room_for_draws(rows, width)].random_(-(2**63), None, generator=generator)
-    torch.le(draws.view(torch.int16).view(rows, -1)[:, :width], keep - 1 - 32768, out=mask).mul_(65536 / keep)
+    bits = draws[: room_for_draws(rows, width)].random_(-(2**63), None, generator=generator).view(torch.int16)
+    torch.le(bits.view(rows, 4 * -(-width // 4))[:, :width], keep - 1 - 32768, out=mask).mul_(65536 / keep)
 
 
 def room_for_draws(rows: int, width: int) -> int:
