@@ -89,14 +89,17 @@ class Window:
     def __init__(self, rows: Tensor, starts: Tensor, ids: Tensor, width: int) -> None:
         self._rows, self._starts, self._ids, self._width = rows, starts, ids, width
         self._spliced = self._view()
+        self._taken: Tensor | None = None  # a minibatch before its conversion; kept, as new memory costs page faults
 
     def gather(self, begin: int, end: int, x: Tensor, ids: Tensor) -> None:
         """Write positions begin to end: x float32 [end - begin, D (left + 1 + right)], ids int64 [end - begin]."""
         if self._ids.device != ids.device:
             moved = [part.to(ids.device, non_blocking=True) for part in (self._rows, self._starts, self._ids)]
             self._rows, self._starts, self._ids = moved
-            self._spliced = self._view()
-        x.copy_(self._spliced.index_select(0, self._starts[begin:end]))
+            self._spliced, self._taken = self._view(), None
+        if self._taken is None or len(self._taken) < end - begin:
+            self._taken = self._spliced.new_empty(end - begin, self._spliced.shape[1])
+        x.copy_(torch.index_select(self._spliced, 0, self._starts[begin:end], out=self._taken[: end - begin]))
         ids.copy_(self._ids[begin:end])
 
     def pinned(self) -> "Window":
