@@ -1,5 +1,6 @@
 """The data path: every frame of an epoch once, slices independent, edges repeated, bounded memory."""
 
+import os
 import subprocess
 import sys
 
@@ -125,6 +126,39 @@ def test_spliced_reads_chosen_frames(tmp_path):
     wanted = [literal_splice(frames, u, t, 2, 1) for u, t in [(1, 3), (0, 0), (0, 1)]]
     np.testing.assert_array_equal(x.numpy(), wanted)
     assert y.tolist() == [ids[1][3], ids[0][0], ids[0][1]]
+
+
+@pytest.mark.parametrize("most", [2**31, 7])
+def test_thousands_of_short_utterances_are_read_as_the_literal_twin(tmp_path, monkeypatch, most):
+    """More neighbours than one read may fill; and a file system that gives a few bytes at a time."""
+    lengths = [(7 * i) % 3 for i in range(4000 if most > 7 else 60)]
+    frames, ids = make_store(tmp_path / "train.h5", lengths)
+    read = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, parts, place: read(file, few(parts, most), place))
+    units = [(u, t) for u, n in enumerate(lengths) for t in range(n)]
+    with FramesStore(tmp_path / "train.h5") as store:
+        x, y = spliced(store, [Piece(u, 0, n) for u, n in enumerate(lengths)], (1, 2))
+    np.testing.assert_array_equal(x.numpy(), [literal_splice(frames, u, t, 1, 2) for u, t in units])
+    assert y.tolist() == [ids[u][t] for u, t in units]
+
+
+def few(parts, most):
+    """The first parts, cut to `most` bytes in all."""
+    kept = []
+    for part in parts:
+        kept.append(part[:most])
+        most -= len(kept[-1])
+        if not most:
+            break
+    return kept
+
+
+def test_a_store_that_was_cut_short_is_refused(tmp_path):
+    make_store(tmp_path / "train.h5", [40, 90])
+    with FramesStore(tmp_path / "train.h5") as store:
+        os.truncate(tmp_path / "train.h5", 1000)
+        with pytest.raises(UserError, match="shorter than it was when it was opened: run the frames stage anew"):
+            spliced(store, [Piece(0, 0, 40), Piece(1, 0, 90)], (2, 1))
 
 
 def test_the_digest_follows_content_not_name(tmp_path):

@@ -6,7 +6,9 @@ what training sees). It knows no network's context: splicing repeats the edge fr
 Files are read with plain reads, not through a map, so resident memory is bounded by the windows that are held.
 """
 
+import itertools
 import os
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -20,6 +22,8 @@ from unisono.data.store import FRAMES, Sequences
 from unisono.errors import UserError
 
 KIND = "frames"
+
+_MOST_PARTS = 1024  # that one read may fill; the least that Linux takes (IOV_MAX)
 
 
 class FramesStore:
@@ -61,22 +65,47 @@ class FramesStore:
     def read(self, begin: int, end: int) -> np.ndarray:
         """Return frames begin to end, [end - begin, D], in the store's type."""
         rows = np.empty((end - begin, self.dim), self.dtype)
-        self._read_into(rows, self._places[0] + begin * rows.itemsize * self.dim)
+        self._fill([_bytes(rows)], self._places[0] + begin * rows.itemsize * self.dim)
         return rows
 
     def read_ids(self, begin: int, end: int) -> np.ndarray:
         """Return pdf_ids int32 [end - begin]."""
         ids = np.empty(end - begin, np.int32)
-        self._read_into(ids, self._places[1] + begin * 4)
+        self._fill([_bytes(ids)], self._places[1] + begin * ids.itemsize)
         return ids
 
-    def _read_into(self, array: np.ndarray, place: int) -> None:
-        view = memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-        while len(view):
-            count = os.preadv(self._file, [view], place)
+    def read_stretches(
+        self, rows: np.ndarray, ids: np.ndarray, places: np.ndarray, begins: np.ndarray, ends: np.ndarray
+    ) -> None:
+        """Read frames begins[k] to ends[k] and their ids into `rows` [R, D] and `ids` [R] from row places[k] on.
+
+        What is next to each other in the file is read at once. rows, ids: contiguous, of the store's types.
+        """
+        bounds = [0, *(np.flatnonzero(begins[1:] != ends[:-1]) + 1).tolist(), len(begins)]
+        for array, origin in zip((rows, ids), self._places, strict=True):
+            view, size = _bytes(array), array.strides[0]
+            first, last = (places * size).tolist(), ((places + ends - begins) * size).tolist()
+            parts = [view[a:b] for a, b in zip(first, last, strict=True)]
+            for a, b in zip(bounds, bounds[1:], strict=False):
+                if a < b:
+                    self._fill(parts[a:b], origin + int(begins[a]) * size)
+
+    def _fill(self, parts: list[memoryview], place: int) -> None:
+        """Fill `parts` one after the other with what the file has from `place` on."""
+        waiting = deque(part for part in parts if len(part))
+        while waiting:
+            count = os.preadv(self._file, list(itertools.islice(waiting, _MOST_PARTS)), place)
             if count <= 0:
                 raise UserError(f"{self.path}: shorter than it was when it was opened: run the frames stage anew")
-            view, place = view[count:], place + count
+            place += count
+            while waiting and count >= len(waiting[0]):
+                count -= len(waiting.popleft())
+            if count:
+                waiting[0] = waiting[0][count:]
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
 class Window:
@@ -139,42 +168,36 @@ def load_pieces(
 
     Frame t of an utterance stands at the middle of rows t - left .. t + right, clipped to the utterance: edges repeat.
     """
-    utterance = np.array([p.utterance for p in pieces], np.int64)
-    begin = np.array([p.begin for p in pieces], np.int64)
-    end = np.array([p.end for p in pieces], np.int64)
+    utterance, begin, end = np.array(pieces, np.int64).reshape(-1, 3).T
     length, offset = store.lengths[utterance], store.offsets[utterance]
     source_begin = np.maximum(begin - left, 0)
     source_end = np.minimum(end + right, length)
-    raw, raw_ids = _read_runs(store, offset + source_begin, offset + source_end)
-    raw_start = np.cumsum(source_end - source_begin) - (source_end - source_begin)
-
     units, pad = end - begin, left + right
-    number, within = _enumerate(units + pad)
-    frame = np.clip(begin[number] - left + within, 0, length[number] - 1)
-    padded = raw[raw_start[number] + frame - source_begin[number]]
-    unit_number, unit_within = _enumerate(units)
-    starts = np.arange(len(unit_number)) + pad * unit_number
-    ids = raw_ids[raw_start[unit_number] + begin[unit_number] + unit_within - source_begin[unit_number]]
-    return padded, starts, ids
+    first = np.cumsum(units + pad) - (units + pad)  # row of each piece
+    read = first + source_begin - (begin - left)  # row from which on it is what the file has
+    rest = read + source_end - source_begin
+
+    padded = np.empty((int((units + pad).sum()), store.dim), store.dtype)
+    ids = np.empty(len(padded), np.int32)
+    store.read_stretches(padded, ids, read, offset + source_begin, offset + source_end)
+    _repeat(padded, np.minimum(read, len(padded) - 1), first, read)
+    _repeat(padded, rest - 1, rest, first + units + pad)
+
+    number, within = _enumerate(units)
+    starts = first[number] + within
+    return padded, starts, ids[starts + left]
+
+
+def _repeat(rows: np.ndarray, source: np.ndarray, begin: np.ndarray, end: np.ndarray) -> None:
+    """Write row source[k] over rows begin[k] to end[k]."""
+    number, within = _enumerate(end - begin)
+    rows[begin[number] + within] = rows[source[number]]
 
 
 def _enumerate(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return for counts [c0, c1, ...] the group of each element and its place in the group."""
     group = np.repeat(np.arange(len(counts)), counts)
     return group, np.arange(len(group)) - (np.cumsum(counts) - counts)[group]
-
-
-def _read_runs(store: FramesStore, begins: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Read row ranges end to end; neighbours in the file are read at once."""
-    rows, ids, index = [], [], 0
-    while index < len(begins):
-        last = index
-        while last + 1 < len(begins) and begins[last + 1] == ends[last]:
-            last += 1
-        rows.append(store.read(int(begins[index]), int(ends[last])))
-        ids.append(store.read_ids(int(begins[index]), int(ends[last])))
-        index = last + 1
-    return np.concatenate(rows), np.concatenate(ids)
 
 
 def load_window(store: FramesStore, order: Order, window: int, context: tuple[int, int]) -> Window:
