@@ -19,6 +19,14 @@ from unisono.nn.batch import Batch
 torch.set_num_threads(1)
 
 
+def one_by_one(values):
+    """Their sum, rounded after each; since Python 3.12 `sum` of floats is more exact than that."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
+
+
 def literal_sgd(task):
     """Plain SGD in the plainest way: the epoch's order as a list, each minibatch spliced frame by frame.
 
@@ -57,7 +65,7 @@ def literal_sgd(task):
             steps.append(network.step_(Batch(x[:, None], y[:, None], None), optimiser, rate, dropout))
         done += end - begin
         records.append(
-            (sum(s.objective_sum for s in steps) / (end - begin), sum(s.correct for s in steps) / (end - begin))
+            (one_by_one(s.objective_sum for s in steps) / (end - begin), sum(s.correct for s in steps) / (end - begin))
         )
     return params, records
 

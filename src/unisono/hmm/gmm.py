@@ -6,6 +6,7 @@ splitting comes from our own generator, so that training repeats to the byte.
 """
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -143,7 +144,7 @@ def add(parts: Sequence[Stats]) -> Stats:
         occupancy += part.occupancy
         first += part.first
         second += part.second
-    log_likelihood = float(sum(part.log_likelihood for part in parts))
+    log_likelihood = math.fsum(part.log_likelihood for part in parts)
     return Stats(occupancy, first, second, log_likelihood, sum(part.frames for part in parts))
 
 

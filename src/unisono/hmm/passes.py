@@ -1,5 +1,6 @@
 """One pass over a corpus in memory: align every utterance, in a pool of processes over the fixed shards."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -108,7 +109,7 @@ class Corpus:
             "aligned": count - len(failed),
             "retried": sum(part.retried for part in parts),
             "frames": frames,
-            "log_likelihood_per_frame": sum(part.log_likelihood for part in parts) / frames,
+            "log_likelihood_per_frame": math.fsum(part.log_likelihood for part in parts) / frames,
             "failed": failed,
         }
 
