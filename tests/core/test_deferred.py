@@ -86,8 +86,10 @@ def test_steps_on_whole_rows_are_those_on_views(monkeypatch, kind, limit, precis
             padded = matrix.as_strided((len(matrix), matrix.stride(0)), (matrix.stride(0), 1))
             assert not padded[:, matrix.shape[1] :].any(), name
     (views, objectives, correct), (rows, others, same) = ends
-    torch.testing.assert_close(rows, views, rtol=2e-5, atol=2e-6)
-    assert others == pytest.approx(objectives, rel=1e-5) and correct == same
+    # A sum made in another order may round to the next bfloat16, a 256th away.
+    relative, absolute, frames = (2e-5, 2e-6, 0) if precision == "float32" else (1e-3, 2e-4, 1)
+    torch.testing.assert_close(rows, views, rtol=relative, atol=absolute)
+    assert others == pytest.approx(objectives, rel=relative) and same == pytest.approx(correct, abs=frames)
 
 
 @pytest.mark.parametrize("hidden", [(24, 17), (20, 21)])
