@@ -207,7 +207,8 @@ def study_files(wildcards):
     """Return the results of the study. Raises WorkflowError where the config has none."""
     if not STUDY:
         raise WorkflowError("config: study: missing: this config has no section `study`: see config/studies/")
-    return [f"docs/results/{STUDY['name']}/{name}" for name in STUDY_FILES]
+    # The last one lies where the runs do: without it, as in a clone, what is in docs/results/ is of somebody else's runs.
+    return [*(f"docs/results/{STUDY['name']}/{name}" for name in STUDY_FILES), results(f"study/{STUDY['name']}.done")]
 
 
 def run_files(*names):

@@ -1,7 +1,8 @@
 """Study: what the runs of a grid found, as numbers and pictures.
 
 Requires: runs/{run}/ of each cell and seed; runs/{run}/decode/{candidate}/wer.json of those named in study.decode.
-Provides: docs/results/{study}/ below the working directory, beside a page written by hand, which is left alone.
+Provides: docs/results/{study}/ below the working directory, beside a page written by hand, which is left alone;
+study/{study}.done says that these are the results of the runs beside it.
 """
 
 import json
@@ -15,6 +16,7 @@ rule study_results:
         table=results("data/test.tsv"),
     output:
         expand("docs/results/{{study}}/{name}", name=STUDY_FILES),
+        done=touch(results("study/{study}.done")),
     log:
         results("logs/study/{study}.log"),
     wildcard_constraints:
