@@ -79,7 +79,8 @@ class FramesStore:
     ) -> None:
         """Read frames begins[k] to ends[k] and their ids into `rows` [R, D] and `ids` [R] from row places[k] on.
 
-        What is next to each other in the file is read at once. rows, ids: contiguous, of the store's types.
+        What is next to each other in the file is read at once. rows, ids: contiguous, of the store's types. places,
+        begins, ends: int64. Raises UserError where the file has become shorter.
         """
         bounds = [0, *(np.flatnonzero(begins[1:] != ends[:-1]) + 1).tolist(), len(begins)]
         for array, origin in zip((rows, ids), self._places, strict=True):
