@@ -8,6 +8,7 @@ import pytest
 import torch
 from miniature import Task, config
 
+from unisono.engines import evaluate
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.judge import decide
@@ -259,3 +260,25 @@ def test_a_model_is_looked_at_on_the_same_frames_whatever_the_seed(tmp_path):
         evaluator = Evaluator(task.run, task.network, task.train, task.dev, Alone())
         found.append(evaluator.evaluate(params, whole_dev=False))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_batches_may_be_looked_at_side_by_side(tmp_path, monkeypatch, threads):
+    monkeypatch.setattr(evaluate, "BATCH", 7)  # many batches, a short one at the end
+    task = Task(tmp_path, config(diagnostics__frames=50))
+    params = torch.linspace(-1, 1, task.network.layout.size)
+    alone, crowd = (
+        Evaluator(task.run, task.network, task.train, task.dev, Alone(), threads=number) for number in (1, threads)
+    )
+    found = alone.evaluate(params, whole_dev=True)
+    assert None not in found.values() and crowd.evaluate(params, whole_dev=True) == found
+    other = params.flip(0)  # the frames are kept, the model is not
+    assert crowd.evaluate(other, whole_dev=True) == alone.evaluate(other, whole_dev=True) != found
+
+
+def test_an_error_in_a_thread_is_seen(tmp_path):
+    task = Task(tmp_path, config(diagnostics__frames=50))
+    evaluator = Evaluator(task.run, task.network, task.train, task.dev, Alone(), threads=2)
+    task.dev.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        evaluator.evaluate(torch.zeros(task.network.layout.size), whole_dev=True)

@@ -76,7 +76,7 @@ def test_studies_share_what_lies_before_training():
     paths = [path for path in CONFIGS if path.parent.name == "studies"]
     before = ("name", "corpus", "features", "hmm", "lm")
     configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
-    assert len(paths) == 4
+    assert len(paths) == 6
     assert all({key: config[key] for key in before} == {key: configs[0][key] for key in before} for config in configs)
 
 
@@ -115,6 +115,25 @@ def test_settings_decide_the_jobs(workspace, lines, jobs):
         assert "train_tri" not in found
     assert ("train_lda_mllt" in found) == ("lda_mllt" in lines)
     assert ("perturb" in found) == ("speed_perturbation" in lines)
+
+
+@pytest.mark.parametrize(
+    ("lines", "cores"),
+    [
+        ("", {3}),
+        ("resources: {threads_per_worker: 2}", {6}),
+        ("runs: {one: {}, two: {}}", {1}),
+        ("parallel: {workers: 12}", {8}),
+    ],
+)
+def test_a_combination_uses_the_cores_of_its_workers(workspace, lines, cores):
+    common = "name: small\nschedule: {iterations: 2, epochs: null}\n"
+    workers = "" if "workers: " in lines else "parallel: {workers: 3}\n"
+    mine = workspace.config("mine.yaml", f"{common}{workers}{lines}\n")
+    process = workspace.run("--dry-run", "--printshellcmds", config=mine, cores=16)
+    assert process.returncode == 0, process.stdout[-3000:]
+    commands = [line for line in process.stdout.splitlines() if "unisono combine " in line]
+    assert {int(line.split("--cores ")[1].split()[0]) for line in commands} == cores
 
 
 def test_alignment_by_another_config(workspace):

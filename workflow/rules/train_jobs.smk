@@ -66,7 +66,7 @@ rule combine:
         run=runs_with("jobs"),
     conda:
         "../../envs/base.yaml"
-    threads: THREADS
+    threads: cores_of_combination
     resources:
         worker_threads=THREADS,
         device=DEVICE,
@@ -79,7 +79,7 @@ rule combine:
         " --frames-dev {input.dev:q} --iteration {wildcards.iter:q} --combined {input.combined:q}"
         " --state {input.state:q} --models {input.models:q} --worker-states {input.worker_states:q}"
         " --stats {input.stats:q} --out {output.combined:q} --out-state {output.state:q} --device {resources.device}"
-        " --threads {resources.worker_threads} --log {log:q}"
+        " --threads {resources.worker_threads} --cores {threads} --log {log:q}"
 
 
 rule finish:

@@ -13,6 +13,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", required=True, nargs="+", metavar="FILE", help="the workers' models, in order")
     parser.add_argument("--worker-states", required=True, nargs="+", metavar="FILE", help="their optimiser states")
     parser.add_argument("--stats", required=True, nargs="+", metavar="FILE", help="what they did, JSON")
+    words = "cores for looking at frames, --threads for each batch; no result depends on their number"
+    parser.add_argument("--cores", type=int, default=1, metavar="N", help=words)
     parser.add_argument("--out", required=True, metavar="FILE", help="combine.safetensors of this iteration")
     parser.add_argument("--out-state", required=True, metavar="FILE", help="state.json of this iteration")
 
@@ -48,4 +50,5 @@ def run(args: argparse.Namespace) -> None:
             out=args.out,
             out_state=args.out_state,
             place=place_for(args.device, 0, settings.precision),  # for looking at the result
+            evaluators=max(1, args.cores // args.threads),
         )

@@ -1,6 +1,7 @@
 """Diagnostics: a model's objective on fixed frames, summed in float64 in a fixed order, by one process or many."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from unisono.data.frames import FramesStore, spliced
 from unisono.data.order import Piece
 from unisono.engines.comm import Comm
 from unisono.engines.place import CPU
-from unisono.engines.run import Run
+from unisono.engines.run import Run, make_network
 from unisono.nn.batch import Batch
 from unisono.nn.dnn import Dnn
 
@@ -21,7 +22,8 @@ _SUBSET = 2  # purpose in the generator's key
 class Evaluator:
     """Evaluates parameter vectors on fixed subsets of train and dev frames, and on the whole of dev.
 
-    Batch k is computed by rank k mod size; the sums run over batches in order, so they do not depend on the size.
+    Batch k is computed by rank k mod size, and by one of its threads; the sums run over batches in order, so they
+    depend on neither number.
     """
 
     def __init__(
@@ -32,8 +34,11 @@ class Evaluator:
         dev: FramesStore,
         comm: Comm,
         device: torch.device = CPU.device,
+        threads: int = 1,
     ) -> None:
+        """Choose the frames. threads: how many batches are computed side by side, each with buffers of its own."""
         self.network, self._comm, self._dev, self._device = network, comm, dev, device
+        self._networks = [network, *(make_network(run, train) for _ in range(threads - 1))]
         self.frames = run.diagnostics.frames
         self._train_batches = self._own(_subset(train, 0, self.frames))
         self._dev_batches = self._own(_subset(dev, 1, self.frames))
@@ -46,7 +51,9 @@ class Evaluator:
         every rank calls it and gets the same.
         """
         found: dict[str, float | None] = dict.fromkeys(("objective_train", "objective_dev", "frame_accuracy"))
-        self.network.bind(params.to(self._device))
+        params = params.to(self._device)
+        for network in self._networks:
+            network.bind(params)
         if self.frames:
             found["objective_train"], _ = self._mean(self._train, self._train_batches, keep="train")
             found["objective_dev"], found["frame_accuracy"] = self._mean(self._dev, self._dev_batches, keep="dev")
@@ -62,8 +69,17 @@ class Evaluator:
         rank, size = self._comm.rank, self._comm.size
         rows = -(-len(batches) // size)
         sums = np.zeros((rows, 3))
-        for row, number in enumerate(range(rank, len(batches), size)):
-            sums[row] = self._batch(store, batches[number], (keep, number))
+        own = list(enumerate(range(rank, len(batches), size)))
+
+        def share(thread: int) -> None:
+            for row, number in own[thread :: len(self._networks)]:
+                sums[row] = self._batch(self._networks[thread], store, batches[number], (keep, number))
+
+        if len(self._networks) == 1:
+            share(0)
+        else:
+            with ThreadPoolExecutor(len(self._networks)) as pool:
+                list(pool.map(share, range(len(self._networks))))  # to see their errors
         everyone = self._comm.gather_records(sums.reshape(-1)).reshape(size, rows, 3)
         objective = correct = frames = 0.0
         for number in range(len(batches)):
@@ -72,17 +88,19 @@ class Evaluator:
         mean = objective / frames
         return (float(mean), float(correct / frames)) if np.isfinite(mean) else (None, None)
 
-    def _batch(self, store: FramesStore, frames: np.ndarray, key: tuple[str, int]) -> tuple[float, int, int]:
+    def _batch(
+        self, network: Dnn, store: FramesStore, frames: np.ndarray, key: tuple[str, int]
+    ) -> tuple[float, int, int]:
         if key not in self._cache:
-            loaded = spliced(store, _pieces(store, frames), self.network.context)
+            loaded = spliced(store, _pieces(store, frames), network.context)
             if key[0]:
                 self._cache[key] = loaded
         else:
             loaded = self._cache[key]
         x, ids = loaded
-        buffer = self.network.input_buffer(len(ids))
+        buffer = network.input_buffer(len(ids))
         buffer.copy_(x)
-        found = self.network.evaluate(Batch(buffer.unsqueeze(1), ids.to(self._device).unsqueeze(1), None))
+        found = network.evaluate(Batch(buffer.unsqueeze(1), ids.to(self._device).unsqueeze(1), None))
         return float(found.objective_sum), int(found.correct), found.frames
 
 

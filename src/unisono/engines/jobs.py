@@ -150,8 +150,9 @@ def combine_job(
     out: PathLike,
     out_state: PathLike,
     place: Place = CPU,
+    evaluators: int = 1,
 ) -> None:
-    """Combine the workers of one iteration, from files to files."""
+    """Combine the workers of one iteration, from files to files. evaluators: see `Evaluator`'s threads."""
     network = make_network(run, train)
     layout = network.layout
     state = _state_before(state_path, iteration)
@@ -169,7 +170,7 @@ def combine_job(
         if (item.worker, item.iteration) != (number, iteration):
             raise UserError(f"{files.stats}: of worker {item.worker}, iteration {item.iteration}: give {number}'s")
     models = FileModels([files.model for files in workers], [files.state for files in workers], layout)
-    evaluator = Evaluator(run, network, train, dev, Alone(), place.device)
+    evaluator = Evaluator(run, network, train, dev, Alone(), place.device, 1 if place.is_gpu else evaluators)
     combined, after = advance(run, plan, previous, state, stats, models, evaluator)
     save_combined(out, combined, iteration, layout)
     write_state(out_state, after)
