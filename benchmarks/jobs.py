@@ -38,7 +38,7 @@ def measure(folder: Path, size: Size) -> Results:
     results: Results = {}
     frames = folder / "jobs" / "results" / "bench" / "frames"
     frames.mkdir(parents=True)
-    write_store(frames / "train.h5", WORKERS * size.period * (size.iterations // 2 + 2), size.pdfs)
+    write_store(frames / "train.h5", WORKERS * size.period * (size.iterations + 2), size.pdfs)
     write_store(frames / "dev.h5", DIAGNOSTICS if size.compiled else size.period, size.pdfs, seed=2)
     _snakemake(folder / "jobs", size)
     iterations = frames.parent / "runs" / "main" / "iterations"
@@ -49,7 +49,9 @@ def measure(folder: Path, size: Size) -> Results:
     put(results, "iteration_overhead_s", spread([sum(part) - part.steps for part in parts]))
     for name in Parts._fields:
         put(results, f"iteration_{name}_s", spread([getattr(part, name) for part in parts]))
-    put(results, "torch_import_s", spread([_seconds("import torch") - _seconds("pass") for _ in range(3)]))
+    put(
+        results, "torch_import_s", spread([_seconds("import torch") - _seconds("pass") for _ in range(size.iterations)])
+    )
     return results
 
 

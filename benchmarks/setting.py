@@ -26,6 +26,7 @@ SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text
 class Size(NamedTuple):
     """How large everything is. period: frames between combinations. widths: wide and narrow layers for the memory.
 
+    iterations: of `sync` and `jobs` that count; the first and the last of a run are left out.
     steps: minibatches of one variant in one block, a multiple of natural gradient's update period.
     """
 
@@ -42,7 +43,7 @@ class Size(NamedTuple):
     compiled: bool
 
 
-FULL = Size(1024, 2000, 512, 21, 4, 12, 262_144, 10_000, 12, (6144, 256), True)
+FULL = Size(1024, 2000, 512, 21, 4, 12, 262_144, 10_000, 16, (6144, 256), True)
 QUICK = Size(32, 20, 32, 3, 4, 12, 4_096, 500, 2, (768, 32), False)
 
 
