@@ -9,7 +9,7 @@ import pytest
 from unisono.engines.rules import vectors_sent
 from unisono.errors import UserError
 from unisono.schedule import CombineOptions
-from unisono.score import study, study_plots, study_tables
+from unisono.score import plots, study, study_plots, study_tables
 from unisono.score.statistics import mean_interval
 
 SECTION = {
@@ -158,7 +158,9 @@ def test_pictures_repeat(root, tmp_path):
     cells, results = found(root)
     drawn = []
     for _ in range(2):
-        study_plots.curves(tmp_path / "curves.svg", cells, {cell.name: study.curve(cell) for cell in cells})
+        study_plots.curves(
+            tmp_path / "curves.svg", ["workers"], cells, {cell.name: study.curve(cell) for cell in cells}
+        )
         study_plots.final(tmp_path / "final.svg", results)
         drawn.append([(tmp_path / name).read_bytes() for name in ("curves.svg", "final.svg")])
     assert drawn[0] == drawn[1] and all(b"<svg" in picture for picture in drawn[0])
@@ -175,6 +177,32 @@ def test_a_cell_that_failed_stands_at_the_edge(root, tmp_path):
     assert drawn[0] == drawn[1] and "\u25c0 -7.50" in drawn[0] and "93.0 \u25b6" in drawn[0]
     study_plots.final(tmp_path / "without.svg", {"cells": several})
     assert "\u25c0" not in (tmp_path / "without.svg").read_text()
+
+
+def test_a_curve_that_fell_is_named_but_not_drawn(root, tmp_path):
+    cells, _ = found(root)
+    courses = {cell.name: study.curve(cell) for cell in cells}
+    drawn = []
+    for start, end in ((-3.0, -70_000.4), (-4.0, -70_000.4), (-3.0, -9.0)):
+        fell = [{**row, "objective_dev": start, "objective_dev_min": start, "objective_dev_max": start}
+                for row in courses["odd"]]  # fmt: skip
+        fell[-1] |= {"objective_dev": end, "objective_dev_min": end, "objective_dev_max": end}
+        study_plots.curves(tmp_path / "curves.svg", ["workers"], cells, courses | {"odd": fell})
+        drawn.append((tmp_path / "curves.svg").read_text())
+    assert drawn[0] == drawn[1] and "(not shown: ends at -70,000)" in drawn[0]
+    assert "(not shown: ends at -9.00)" in drawn[2]
+
+
+@pytest.mark.parametrize("labels", [["n1", "n4", "n16"], ["ng-k1-constant", "ng-k10-constant", "k"], ["x" * 40, "y"]])
+def test_a_legend_is_no_wider_than_its_panel(tmp_path, labels):
+    with plots.figure(tmp_path / "drawn.png", 13.6, 4.6, panels=3) as drawn:
+        for axes in drawn:
+            for label in labels:
+                axes.plot([0, 1], [0, 1], marker="o", label=label)
+            plots.legend_below(axes, "period")
+        drawn[0].figure.draw_without_rendering()
+        for axes in drawn:
+            assert axes.get_legend().get_window_extent().width <= axes.get_window_extent().width
 
 
 def ends(objective, wer, spread=0.1):
@@ -196,7 +224,7 @@ def test_backoffs_and_rates_are_told(root):
     assert cell["worker_rate_mean"] == pytest.approx([0.1, (100 * 0.1 + 80 * 0.05) / 180])
     row = study_tables.cells(results)[0]
     assert row["backoffs"] == 2 and row["worker_rate_mean"] == pytest.approx((0.1 + 14 / 180) / 2)
-    study_plots.curves(root / "curves.svg", cells, {cell.name: study.curve(cell) for cell in cells})
+    study_plots.curves(root / "curves.svg", ["workers"], cells, {cell.name: study.curve(cell) for cell in cells})
     assert "(back-offs: 2)" in (root / "curves.svg").read_text()
 
 

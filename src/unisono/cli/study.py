@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     write_text(out_dir / "pairs.csv", study_tables.text(study_tables.pairs(found)))
     write_text(out_dir / "curves.csv", study_tables.text([row for rows in courses.values() for row in rows]))
     write_text(out_dir / "cost.csv", study_tables.text(study_tables.cost(root / "benchmarks", cells)))
-    study_plots.curves(out_dir / "curves.svg", cells, courses)
+    study_plots.curves(out_dir / "curves.svg", list(section["axes"]), cells, courses)
     study_plots.final(out_dir / "final.svg", found)
     write_json(out_dir / "results.json", found)
 

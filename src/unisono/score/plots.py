@@ -209,14 +209,17 @@ def legend(axes: Axes) -> None:
         axes.legend(loc="lower right")
 
 
-def legend_below(axes: Axes) -> None:
-    """Name what is drawn under the axis's label; long names one below the other."""
+def legend_below(axes: Axes, title: str = "") -> None:
+    """Name what is drawn under the axis's label, in up to three columns, as many as are no wider than the axes."""
     handles, labels = axes.get_legend_handles_labels()
     drawn = axes.figure
     if handles and drawn is not None:
-        height = axes.get_window_extent().height / drawn.dpi
-        columns = 3 if max(map(len, labels)) <= 16 else 1
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / height), ncols=columns)  # 0.6 inches for the label
+        room = axes.get_window_extent()
+        width, height = room.width / drawn.dpi, room.height / drawn.dpi
+        letters = max(len(line) for label in labels for line in label.splitlines())
+        columns = int(width / (0.6 + 0.08 * letters))  # inches of a sign and of a letter
+        place = (0.5, -0.6 / height)  # 0.6 inches for the axis's label
+        axes.legend(loc="upper center", bbox_to_anchor=place, ncols=max(1, min(3, columns)), title=title or None)
 
 
 def _note_if_empty(axes: Axes, content: Any, note: str) -> None:

@@ -16,16 +16,16 @@ COLORS = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
 LINES = ("-", "--", "-.", ":")
 CANDIDATES = {"last": (BLUE, "o"), "best": (ORANGE, "^"), "ema": (RED, "s"), "polyak": (GREEN, "D")}
 FURTHER = "further cells"
-FAR = {"objective_dev": 0.7, "wer": 0.15}  # what is far from the best cell at least: nats per frame, a fraction
-EARLY, LATE = 0.15, 2 / 3  # of a course: from where on it should be seen, and from where on it is in any case
+FAR = {"objective_dev": 0.7, "wer": 0.3}  # what is far from the best cell at least: nats per frame, a fraction
+EARLY, LATE = 0.15, 0.4  # of a course: from where on it should be seen, and from where on it is in any case
 Placed = tuple[float, Mapping[str, Any]]  # height in the picture, and numbers of `study.over_seeds`
 
 
-def curves(path: str | Path, cells: Sequence[Cell], courses: Mapping[str, Rows]) -> None:
+def curves(path: str | Path, axes: Sequence[str], cells: Sequence[Cell], courses: Mapping[str, Rows]) -> None:
     """Dev objective against the frames of all workers: mean over seeds, band from the worst to the best seed.
 
     With two axes or more a panel for each value of the first, all on one scale, and one for cells outside of the grid.
-    courses: rows of `study.curve` by cell.
+    axes: their names. courses: rows of `study.curve` by cell.
     """
     panels: dict[str, list[tuple[str, Rows]]] = {}
     for cell in cells:
@@ -33,18 +33,18 @@ def curves(path: str | Path, cells: Sequence[Cell], courses: Mapping[str, Rows])
         panel = cell.values[0] if several else "" if cell.values else FURTHER
         label = "-".join(cell.values[1:]) if several else cell.name
         if halved := sum(map(backoffs, cell.runs)):
-            label += f" (back-offs: {halved})"
+            label += f"\n(back-offs: {halved})"
         panels.setdefault(panel, []).append((label, courses[cell.name]))
     if set(panels) == {FURTHER}:
         panels = {"": panels[FURTHER]}
     bottom, top = _range(courses)
     with figure(path, max(7, 4.2 * len(panels) + 1), 4.6, panels=len(panels), sharey=True) as drawn:
-        for axes, (title, lines) in zip(drawn, panels.items(), strict=True):
+        for panel, (title, lines) in zip(drawn, panels.items(), strict=True):
             for index, (label, rows) in enumerate(lines):
-                _course(axes, rows, index, label, bottom)
-            axes.set_title(title, loc="left")
-            frames_axis(axes)
-            legend_below(axes)
+                _course(panel, rows, index, label, bottom)
+            panel.set_title(title, loc="left")
+            frames_axis(panel)
+            legend_below(panel, "-".join(axes[1:]) if title != FURTHER else "")
         drawn[0].set_ylabel("dev objective: mean log-probability\nof a frame (nats, higher is better)")
         drawn[0].set_ylim(bottom, top)
 
@@ -86,17 +86,20 @@ def _placed(cells: Mapping[str, Any], name: str, field: str) -> list[Placed]:
 
 def _course(axes: Axes, rows: Rows, index: int, label: str, bottom: float) -> None:
     known = [row for row in rows if row["objective_dev"] is not None]
-    if len(known) < len(rows):
-        label += " (not finite)"
-    elif known and known[-1]["objective_dev"] < bottom:
-        label += f" (ends at {known[-1]['objective_dev']:.2f})"
-    color, style = COLORS[index % len(COLORS)], LINES[index % len(LINES)]
     x, y = [row["frames"] for row in known], [row["objective_dev"] for row in known]
+    fell = bool(known) and y[-1] < bottom
+    if len(known) < len(rows):
+        label += "\n(not finite)"
+    elif fell:
+        label += f"\n(not shown: ends at {y[-1]:,.{2 if y[-1] > -100 else 0}f})"
+    if fell:  # not even its first steps, which would say nothing
+        axes.plot([], [], " ", label=label)
+        return
+    color, style = COLORS[index % len(COLORS)], LINES[index % len(LINES)]
     marker = "os^D"[index % 4] if len(known) < 40 else ""
     axes.plot(x, y, color=color, linestyle=style, marker=marker, markersize=4, label=label)
-    if known and known[-1]["objective_dev"] >= bottom:  # the band of a cell that fell apart would hide the others
-        low, high = ([row[key] for row in known] for key in ("objective_dev_min", "objective_dev_max"))
-        axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+    low, high = ([row[key] for row in known] for key in ("objective_dev_min", "objective_dev_max"))
+    axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
 
 
 def _dots(axes: Axes, found: Sequence[Placed], scale: float, name: str) -> None:
