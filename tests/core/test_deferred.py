@@ -45,11 +45,12 @@ def test_a_tensor_as_rate_gives_the_same_steps(kind, limit, nonlinearity, moment
         net, optimiser, params = training(kind, limit, nonlinearity, momentum, l2)
         before = params.clone()
         sums = [net.step_(batch, optimiser, rate) for batch in batches(net, 14)]
-        ends.append((params, [float(s.objective_sum) for s in sums], [int(s.correct) for s in sums]))
+        counts = [(int(s.correct), int(s.limited)) for s in sums]
+        ends.append((params, [float(s.objective_sum) for s in sums], counts))
         assert not torch.equal(params, before)
-    (eager, objectives, correct), (deferred, others, same) = ends
+    (eager, objectives, counts), (deferred, others, same) = ends
     torch.testing.assert_close(deferred, eager, rtol=2e-5, atol=2e-6)
-    assert others == pytest.approx(objectives, rel=1e-5) and correct == same
+    assert others == pytest.approx(objectives, rel=1e-5) and counts == same
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])

@@ -63,18 +63,21 @@ def start(dtype=torch.float64):
     return params
 
 
-def run(optimiser, data, params, rate=0.1):
+def run(optimiser, data, params, rate=0.1, limited=None):
     for layers in data:
         optimiser.begin(params, rate)
         for index in (1, 0):
             x, error = (flat.matrix(*a.shape, params).copy_(torch.from_numpy(a)) for a in layers[index])
             optimiser.layer_(index, x, error)
-        optimiser.finish_()
+        was_limited = optimiser.finish_()
+        if limited is not None:
+            limited.append(was_limited)
     return params
 
 
 def twin(data, opts, rate=0.1, limit_scale=1.0):
-    """The same rules, literally, layer by layer in numpy. Returns weights after the minibatches."""
+    """The same rules, literally, layer by layer in numpy. Returns the weights, and which minibatches it limited."""
+    limited = []
     weights = [matrix.numpy().copy() for matrix in flat.views(LAYOUT, start()).values()]
     deltas = [np.zeros_like(w) for w in weights]
     mc, m = opts.max_change, opts.momentum
@@ -82,6 +85,7 @@ def twin(data, opts, rate=0.1, limit_scale=1.0):
     if opts.kind == "ng_simple":
         sides = [[SimpleEstimator(4.0), SimpleEstimator(4.0)] for _ in LAYOUT.shapes]
     for layers in data:
+        factors = []
         for index, (x, error) in enumerate(layers):
             gamma = 1.0
             if opts.kind != "sgd":
@@ -92,9 +96,11 @@ def twin(data, opts, rate=0.1, limit_scale=1.0):
             bound = sum(np.linalg.norm(r) * np.linalg.norm(e) for e, r in zip(error, x, strict=True)) * gamma
             limit = mc.per_sample * len(x) * limit_scale
             if mc.kind == "nnet2":
-                step *= min(1.0, limit / (rate * bound))
+                factors.append(min(1.0, limit / (rate * bound)))
             elif mc.kind == "su_chen":
-                step *= min(1.0, limit / bound)
+                factors.append(min(1.0, limit / bound))
+            if factors:
+                step *= factors[-1]
             decay = opts.l2 * len(x) * rate * weights[index]
             decay[:, -1] = 0.0
             deltas[index] += step - decay
@@ -111,7 +117,8 @@ def twin(data, opts, rate=0.1, limit_scale=1.0):
         for w, d, k in zip(weights, deltas, scales, strict=True):
             w += (1 - m) * k * d
             d *= m
-    return weights
+        limited.append(int(min(factors + scales) < 1.0))
+    return weights, limited
 
 
 CASES = {
@@ -139,11 +146,12 @@ def test_steps_equal_the_literal_rules(case, limit_scale):
     data, opts = minibatches(14), CASES[case]
     optimiser = Optimiser(opts, LAYOUT)
     optimiser.max_change_scale = limit_scale
-    params = run(optimiser, data, start())
-    for matrix, expected in zip(
-        flat.views(LAYOUT, params).values(), twin(data, opts, limit_scale=limit_scale), strict=True
-    ):
-        np.testing.assert_allclose(matrix, expected, rtol=1e-9, atol=1e-10)
+    limited = []
+    params = run(optimiser, data, start(), limited=limited)
+    weights, expected = twin(data, opts, limit_scale=limit_scale)
+    for matrix, weight in zip(flat.views(LAYOUT, params).values(), weights, strict=True):
+        np.testing.assert_allclose(matrix, weight, rtol=1e-9, atol=1e-10)
+    assert limited == expected
     single = run(Optimiser(opts, LAYOUT), data, start(torch.float32))
     double = run(Optimiser(opts, LAYOUT), data, start())
     assert float((single - double).norm() / (double - start()).norm()) < 1e-4

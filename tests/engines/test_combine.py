@@ -48,6 +48,20 @@ def models(task, i):
 RULES = ["mean", "bmuf", "butterfly"]
 
 
+def test_limited_steps_are_told_of_each_worker_and_of_all(tmp_path):
+    limit = {"kind": "nnet3", "per_layer": 0.1, "global": 0.15, "per_sample": 0.075}
+    task = Task(tmp_path, config(optimiser__max_change=limit, parallel__period_frames=333))
+    task.virtual()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for i in range(task.last + 1):
+        records = task.read_state(i).workers
+        *workers, combined = [row["limited"] for row in rows if row["iteration"] == i]
+        assert workers == [record["limited"] for record in records]
+        steps = [record["minibatches"] for record in records]
+        assert combined == sum(map(math.prod, zip(steps, workers, strict=True))) / sum(steps)
+    assert any(0.0 < row["limited"] < 1.0 for row in rows)
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("kind", ["nan", "low"])
 def test_a_spoilt_worker_is_left_out_in_every_engine(tmp_path, spoil, rule, kind):
@@ -122,7 +136,7 @@ def test_a_wild_rate_backs_off_without_help(tmp_path):
 
 
 def stats(objectives, minibatches=20, finite=True):
-    return [Stats(j, 1, 100, minibatches, o * 100, 50, finite, True) for j, o in enumerate(objectives)]
+    return [Stats(j, 1, 100, minibatches, o * 100, 50, finite=finite, complete=True) for j, o in enumerate(objectives)]
 
 
 def test_decisions(tmp_path):

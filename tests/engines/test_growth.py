@@ -44,7 +44,7 @@ class Models:
 
 
 def stats(iteration):
-    return [Stats(worker, iteration, 100, 10, -100.0, 50, True, True) for worker in range(2)]
+    return [Stats(worker, iteration, 100, 10, -100.0, 50, finite=True, complete=True) for worker in range(2)]
 
 
 def test_a_vector_is_carried_over_where_both_layouts_have_the_matrix():

@@ -126,7 +126,8 @@ def test_a_deferred_worker_agrees_with_an_eager_one(tmp_path, case):
     torch.testing.assert_close(deferred.params, eager.params, rtol=1e-5, atol=1e-6)
     assert isinstance(found.objective_sum, float) and isinstance(found.correct, int) and found.device == "cpu"
     assert found.objective_sum == pytest.approx(wanted.objective_sum, rel=1e-6)
-    assert (found.frames, found.minibatches, found.complete) == (wanted.frames, wanted.minibatches, True)
+    counts = found.frames, found.minibatches, found.limited, found.complete
+    assert counts == (wanted.frames, wanted.minibatches, wanted.limited, True)
 
 
 class Recorded:
@@ -138,7 +139,8 @@ class Recorded:
         Recorded.made += 1
         self._step, self._sides = step, [side for pair in optimiser._sides if pair for side in pair]
         self._counts = [side.count for side in self._sides]
-        self.stats = StepStats(torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64), 0)
+        count = torch.zeros(2, dtype=torch.int64)
+        self.stats = StepStats(torch.zeros((), dtype=torch.float64), count[0], 0, count[1])
         optimiser.skip()  # Python runs once while a step is captured
 
     def replay(self):
@@ -148,6 +150,7 @@ class Recorded:
         self._count(now)
         self.stats.objective_sum.copy_(done.objective_sum)
         self.stats.correct.copy_(done.correct)
+        self.stats.limited.copy_(torch.as_tensor(done.limited))
         self.stats = self.stats._replace(frames=done.frames)
 
     def _count(self, counts):

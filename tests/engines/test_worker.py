@@ -17,6 +17,7 @@ from unisono.engines.worker import Worker
 from unisono.nn.batch import Batch
 
 torch.set_num_threads(1)
+LIMIT = {"kind": "nnet3", "per_layer": 0.2, "global": 0.0, "per_sample": 0.075}  # some steps are within it
 
 
 def one_by_one(values):
@@ -30,7 +31,8 @@ def one_by_one(values):
 def literal_sgd(task):
     """Plain SGD in the plainest way: the epoch's order as a list, each minibatch spliced frame by frame.
 
-    Returns the parameters, and for each iteration the mean log-probability of its frames and their accuracy.
+    Returns the parameters, and for each iteration the mean log-probability of its frames, their accuracy, and the part
+    of the steps that max-change limited.
     """
     store, run = task.train, task.run
     left, right = run.network.context
@@ -64,9 +66,9 @@ def literal_sgd(task):
             x, y = torch.from_numpy(np.stack(rows)), torch.tensor([int(ids[u][t]) for u, t in part])
             steps.append(network.step_(Batch(x[:, None], y[:, None], None), optimiser, rate, dropout))
         done += end - begin
-        records.append(
-            (one_by_one(s.objective_sum for s in steps) / (end - begin), sum(s.correct for s in steps) / (end - begin))
-        )
+        objective = one_by_one(s.objective_sum for s in steps)
+        correct, limited = (sum(getattr(s, name) for s in steps) for name in ("correct", "limited"))
+        records.append((objective / (end - begin), correct / (end - begin), limited / len(steps)))
     return params, records
 
 
@@ -92,16 +94,18 @@ def test_one_worker_is_plain_sgd_to_the_bit(tmp_path, combine, optimiser):
     found = load_combined(task.combined(task.last), task.read_state(task.last), (), task.network.layout)
     params, records = literal_sgd(task)
     assert found.model.numpy().tobytes() == params.numpy().tobytes()
-    for number, (objective, accuracy) in enumerate(records):
+    for number, record in enumerate(records):
         (said,) = task.read_state(number).workers
-        assert said["objective"] == objective and said["frame_accuracy"] == accuracy
+        assert (said["objective"], said["frame_accuracy"], said["limited"]) == record
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimiser__kind": "ng_online"}, {"network__dropout": 0.3}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimiser__kind": "ng_online"}, {"network__dropout": 0.3}, {"optimiser__max_change": LIMIT}]
+)
 def test_a_worker_stopped_saved_and_restored_anywhere_ends_at_the_same_bits(tmp_path, changes):
     task = Task(tmp_path, config(**changes))
     work = Work(2, Slice(1, -1, 64, 400), 32, 0.01, 1.0)
-    layout = task.network.layout
+    layout, limit = task.network.layout, "optimiser__max_change" in changes
 
     def worker():
         made = Worker(1, task.network, make_optimiser(task.run, task.network), 3)
@@ -122,6 +126,7 @@ def test_a_worker_stopped_saved_and_restored_anywhere_ends_at_the_same_bits(tmp_
             stats = other.run(work, loader)
             assert stats.complete and other.params.numpy().tobytes() == whole.params.numpy().tobytes()
             assert (stats.objective_sum, stats.correct) == (wanted.objective_sum, wanted.correct)
+            assert stats.limited == wanted.limited and (0 < stats.limited < stats.minibatches) == bool(limit)
             same = other.optimiser.state(), whole.optimiser.state()
             assert all(torch.equal(same[0][name], same[1][name]) for name in same[1])
 

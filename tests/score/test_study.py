@@ -30,6 +30,7 @@ def metrics(first, second):
         json.dumps({
             "iteration": i, "worker": worker, "frames": frames, "objective_train": objective,
             "objective_dev": objective, "frame_accuracy": 0.5, "learning_rate": 0.1, "rejected": False,
+            "limited": 0.25 * i,
         }) + "\n"
         for i, worker, frames, objective in rows
     )  # fmt: skip
@@ -130,6 +131,7 @@ def test_curve_is_mean_and_range_at_the_frames_of_all_workers(root):
     rows = study.curve(cells[0])
     assert [(row["frames"], row["objective_dev"]) for row in rows] == [(100, -4.5), (180, -2.5)]
     assert (rows[0]["objective_dev_min"], rows[0]["objective_dev_max"]) == (-5.0, -4.0)
+    assert [row["limited"] for row in rows] == [0.0, 0.25]
 
 
 def test_tables(root):
@@ -139,6 +141,7 @@ def test_tables(root):
         ("n2", "last"), ("n1", "last"), ("n1", "ema"), ("odd", "last")
     ]  # fmt: skip
     assert (rows[0]["objective_dev"], rows[0]["wer"], rows[3]["objective_dev"]) == ("-2.5", "0.5", "")
+    assert results["cells"]["n2"]["limited"] == [0.25 * 80 / 180] * 2 and float(rows[0]["limited"]) == 0.25 * 80 / 180
     assert len(study_tables.text(study_tables.pairs(results)).splitlines()) == 1 + 4
     folder = root / "benchmarks" / "train"
     folder.mkdir(parents=True)
@@ -177,6 +180,15 @@ def test_a_cell_that_failed_stands_at_the_edge(root, tmp_path):
     assert drawn[0] == drawn[1] and "\u25c0 -7.50" in drawn[0] and "93.0 \u25b6" in drawn[0]
     study_plots.final(tmp_path / "without.svg", {"cells": several})
     assert "\u25c0" not in (tmp_path / "without.svg").read_text()
+
+
+def test_runs_that_did_not_count_limited_steps_are_shown_without(root):
+    for path in root.glob("runs/*/metrics.jsonl"):
+        path.write_text("".join(line.replace('"limited"', '"other"') for line in path.open()))
+    cells, results = found(root)
+    assert results["cells"]["n2"]["limited"] == [None, None]
+    row = study_tables.cells(results)[0]
+    assert row["limited"] is None and study.curve(cells[0])[0]["limited"] is None
 
 
 def test_a_curve_that_fell_is_named_but_not_drawn(root, tmp_path):

@@ -36,6 +36,14 @@ def root_of_squares(values: Sequence[Number]) -> Number:
     return math.sqrt(math.fsum(value**2 for value in values))
 
 
+def any_below_one(values: Sequence[Number]) -> int | Tensor:
+    """Return 1 where one of the values is below 1, else 0; a tensor of int64 where one of them is a tensor."""
+    deferred = [value for value in values if isinstance(value, Tensor)]
+    if deferred:
+        return (torch.stack(deferred) < 1.0).any().to(torch.int64)
+    return int(any(value < 1.0 for value in values))
+
+
 def norm(vector: Tensor, deferred: bool) -> Number:
     """Return the Euclidean norm of a vector."""
     if deferred:

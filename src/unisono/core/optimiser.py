@@ -97,6 +97,7 @@ class Optimiser:
         self._params: Tensor | None = None
         self._delta: Tensor | None = None
         self._rate: Number = 0.0
+        self._scales: list[Number] = []  # of this minibatch, by max-change
         self.reset()
 
     def reset(self) -> None:
@@ -120,7 +121,7 @@ class Optimiser:
 
         products: those of the network, which know what is rounded already.
         """
-        self._rate, self._products = rate, products
+        self._rate, self._products, self._scales = rate, products, []
         if params is self._params:
             return
         self._params = params
@@ -149,6 +150,7 @@ class Optimiser:
             product = gamma * max_change.norm_product(x, error, deferred)
             scale = max_change.row_scale(options.max_change, product, self._rate, rows, self.max_change_scale)
             step = step * scale
+            self._scales.append(scale)
         target = weight if self._fused else self._deltas[index]
         decay = self._rate * rows * options.l2
         if options.l2 > 0.0 and self._fused:  # while the weights are still those of the gradient
@@ -158,23 +160,27 @@ class Optimiser:
         if options.l2 > 0.0 and not self._fused:
             sgd.add_decay_(target, weight, decay)
 
-    def finish_(self) -> None:
-        """End the minibatch: limit the whole step, move the weights, decay the momentum."""
+    def finish_(self) -> int | Tensor:
+        """End the minibatch: limit the whole step, move the weights, decay the momentum.
+
+        Returns 1 where max-change has shortened the step of a layer, else 0; a tensor where the rate is one.
+        """
         if isinstance(self._rate, Tensor):
             assert self._params is not None
             sides = [side for sides in self._sides if sides for side in sides]
             settle([side for side in sides if isinstance(side, OnlineEstimator)], self._params)
         if self._fused:
-            return
+            return number.any_below_one(self._scales)
         scales: list[Number] = [1.0] * len(self._weights)
         if self.options.max_change.whole_step():
             deferred = isinstance(self._rate, Tensor)
             norms = [number.norm(part, deferred) for part in self._delta_parts]
-            scales = max_change.step_scales(
+            scales = self._scales = max_change.step_scales(
                 self.options.max_change, norms, self.options.momentum, self.max_change_scale
             )
         for params, delta, scale in zip(self._param_parts, self._delta_parts, scales, strict=True):
             sgd.momentum_step_(params, delta, self.options.momentum, scale)
+        return number.any_below_one(self._scales)
 
     def state(self) -> dict[str, Tensor]:
         """Return, on the CPU, what the next minibatch depends on: momentum [P], natural-gradient factors.

@@ -18,7 +18,7 @@ from unisono.nn.dnn import Dnn
 from unisono.schedule import Plan, worker_range
 
 _FIELDS = (
-    "iteration", "frames", "minibatches", "objective_sum", "correct", "finite", "complete",
+    "iteration", "frames", "minibatches", "objective_sum", "correct", "limited", "finite", "complete",
     "seconds_load", "seconds_compute", "seconds_start", "seconds_wait", "seconds_write",
 )  # fmt: skip
 
@@ -134,7 +134,7 @@ class Crew:
 
 def _stats(worker: int, row: np.ndarray, device: str) -> Stats:
     values = dict(zip(_FIELDS, row.tolist(), strict=True))
-    for name in ("iteration", "frames", "minibatches", "correct"):
+    for name in ("iteration", "frames", "minibatches", "correct", "limited"):
         values[name] = int(values[name])
     for name in ("finite", "complete"):
         values[name] = bool(values[name])

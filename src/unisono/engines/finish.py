@@ -82,7 +82,8 @@ def metrics_rows(plan: Plan, states: Sequence[State]) -> list[dict[str, Any]]:
         common = {"iteration": iteration.iteration, "epoch": iteration.epoch}
         seconds = ("seconds_start", "seconds_load", "seconds_compute", "seconds_wait", "seconds_write")
         for record in state.workers:
-            row = {key: record[key] for key in ("worker", "frames", "frame_accuracy", "learning_rate", "rejected")}
+            taken = ("worker", "frames", "frame_accuracy", "limited", "learning_rate", "rejected")
+            row = {key: record[key] for key in taken}
             row |= {"objective_train": record["objective"], "objective_dev": None, "seconds_average": None}
             if record["reason"]:
                 row["reason"] = record["reason"]
@@ -94,6 +95,7 @@ def metrics_rows(plan: Plan, states: Sequence[State]) -> list[dict[str, Any]]:
             | {
                 "worker": None,
                 "frames": sum(record["frames"] for record in state.workers),
+                "limited": _limited(state.workers),
                 "learning_rate": state.workers[0]["learning_rate"],
                 "rejected": all(record["rejected"] for record in state.workers),
                 "seconds_average": state.seconds.get("average"),
@@ -101,6 +103,12 @@ def metrics_rows(plan: Plan, states: Sequence[State]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _limited(records: Sequence[dict[str, Any]]) -> float | None:
+    """Return which part of all workers' minibatches was limited; None where there were none."""
+    whole = sum(record["minibatches"] for record in records)
+    return sum(record["minibatches"] * (record["limited"] or 0.0) for record in records) / whole if whole else None
 
 
 def _candidates(run: Run, combined: Combined) -> dict[str, Tensor]:

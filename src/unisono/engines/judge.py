@@ -61,6 +61,7 @@ def records(decision: Decision, stats: Sequence[Stats], rate: float | None) -> t
             {
                 "worker": item.worker, "frames": item.frames, "minibatches": item.minibatches, "objective": objective,
                 "frame_accuracy": item.correct / item.frames if item.frames else None,
+                "limited": item.limited / item.minibatches if item.minibatches else None,
                 "learning_rate": rate, "rejected": not accepted, "reason": reason,
                 "discarded": 0 if counted else item.frames,
                 "seconds_start": item.seconds_start, "seconds_load": item.seconds_load,

@@ -38,8 +38,8 @@ class Stats:
     """What a worker says about a task. Everything but the seconds is a pure function of the task and the start.
 
     objective_sum: summed log-probability of the frames as it trained, float64, in order. complete: False if the run
-    was interrupted before the end of the slice. device: where it computed, the model of a GPU or `cpu`.
-    On a GPU the two sums are tensors until `Worker.run` returns.
+    was interrupted before the end of the slice. limited: minibatches whose step max-change has shortened. device: where
+    it computed, the model of a GPU or `cpu`. On a GPU the sums are tensors until `Worker.run` returns.
     """
 
     worker: int
@@ -48,6 +48,7 @@ class Stats:
     minibatches: int = 0
     objective_sum: Number = 0.0
     correct: int | Tensor = 0
+    limited: int | Tensor = 0
     finite: bool = True
     complete: bool = False
     seconds_load: float = 0.0
@@ -149,7 +150,8 @@ class Worker:
         """Bring parameters and numbers to the CPU, where they are not there already."""
         if self._trained is not self.params:
             self.params.copy_(self._trained)
-        stats.objective_sum, stats.correct = float(stats.objective_sum), int(stats.correct)
+        stats.objective_sum = float(stats.objective_sum)
+        stats.correct, stats.limited = int(stats.correct), int(stats.limited)
 
     def _step(self, x: Tensor, ids: Tensor, rate: Number, stats: Stats) -> None:
         batch = Batch(x.unsqueeze(1), ids.unsqueeze(1), None)
@@ -159,6 +161,7 @@ class Worker:
         stats.minibatches += 1
         stats.objective_sum += done.objective_sum
         stats.correct += done.correct
+        stats.limited += done.limited
 
     def _key(self, batch: Batch) -> Hashable:
         """Return what names a step that can be replayed: its work and where its tensors lie; None where it cannot."""
@@ -170,13 +173,13 @@ class Worker:
     def save(self) -> dict[str, Tensor]:
         """Return all that the rest of the task, and what follows, depends on: tensors for a checkpoint.
 
-        `params` [P]; `optimiser.*`; `generator` uint8; `cursor` int64 [4]: iteration (-1 before the first), frames
-        and minibatches done, frames classified correctly; `sums` float64 [3]: objective, seconds of loading and of
-        computing; `flags` int64 [2]: complete, finite.
+        `params` [P]; `optimiser.*`; `generator` uint8; `cursor` int64 [5]: iteration (-1 before the first), frames
+        and minibatches done, frames classified correctly, steps limited; `sums` float64 [3]: objective, seconds of
+        loading and of computing; `flags` int64 [2]: complete, finite.
         """
         stats = self._stats or Stats(self.number, -1, complete=True)
         tensors = {f"optimiser.{name}": tensor for name, tensor in self.optimiser.state().items()}
-        counters = [stats.iteration, stats.frames, stats.minibatches, stats.correct]
+        counters = [stats.iteration, stats.frames, stats.minibatches, stats.correct, stats.limited]
         sums = [stats.objective_sum, stats.seconds_load, stats.seconds_compute]
         return tensors | {
             "params": self.params,
@@ -194,11 +197,11 @@ class Worker:
         self.optimiser.load_state({name.removeprefix("optimiser."): tensors[name] for name in names})
         if tensors["generator"].shape == self._generator.get_state().shape:  # else it is of another kind of device
             self._generator.set_state(tensors["generator"])
-        iteration, frames, minibatches, correct = tensors["cursor"].tolist()
+        iteration, frames, minibatches, correct, limited = tensors["cursor"].tolist()
         objective, load, compute = tensors["sums"].tolist()
         complete, finite = map(bool, tensors["flags"].tolist())
         self._stats = Stats(
-            self.number, iteration, frames, minibatches, objective, correct, finite, complete, load, compute,
+            self.number, iteration, frames, minibatches, objective, correct, limited, finite, complete, load, compute,
             device=self._place.name,
         )  # fmt: skip
 

@@ -27,9 +27,11 @@ class StepStats(NamedTuple):
     objective_sum: sum of log p(pdf | frame), natural logarithm, float64.
     correct: frames whose pdf has the largest posterior (a tie counts as wrong).
     frames: number of counted frames.
-    The first two are tensors where the step is deferred (`core.number`).
+    limited: 1 where max-change has shortened the step, else 0; 0 where none was made.
+    All but `frames` are tensors where the step is deferred (`core.number`).
     """
 
     objective_sum: Number
     correct: int | Tensor
     frames: int
+    limited: int | Tensor = 0

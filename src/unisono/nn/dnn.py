@@ -188,8 +188,7 @@ class Dnn:
                 error = below
             else:
                 optimiser.layer_(index, x, error)
-        optimiser.finish_()
-        return stats
+        return stats._replace(limited=optimiser.finish_())
 
     def evaluate(self, batch: Batch) -> StepStats:
         """Return objective and accuracy of a minibatch, without dropout and without an update."""

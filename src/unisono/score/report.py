@@ -129,7 +129,8 @@ def iterations_page(run: Run) -> str:
     ]
     workers = [
         [row["iteration"], row["worker"], row["frames"], decimal(row["objective_train"], 4)]
-        + [_percent(row["frame_accuracy"]), *(decimal(row.get(f"seconds_{phase}")) for phase in PHASES)]
+        + [_percent(row["frame_accuracy"]), _percent(row.get("limited"))]
+        + [decimal(row.get(f"seconds_{phase}")) for phase in PHASES]
         for row in run.workers
     ]
     rejected = [
@@ -146,7 +147,8 @@ def iterations_page(run: Run) -> str:
         _list_of(rejected, ("iteration", "worker", "reason")),
         heading("Workers"),
         paragraph("Objective and accuracy on the worker's own slice as it trained; the times are in seconds."),
-        table(("iteration", "worker", "frames", "objective", "accuracy %", *PHASES), workers),
+        paragraph("Limited: minibatches whose step optimiser.max_change has shortened."),
+        table(("iteration", "worker", "frames", "objective", "accuracy %", "limited %", *PHASES), workers),
     )
 
 

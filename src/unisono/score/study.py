@@ -113,8 +113,8 @@ def results(study: grid.Section, cells: Sequence[Cell], sent: Mapping[str, Numbe
 def curve(cell: Cell) -> Rows:
     """Return a cell's course: frames seen by all workers together, objectives over its seeds on the fixed subsets.
 
-    Each row: iteration, frames, and mean, min and max of objective_dev, mean of objective_train; None where a seed's
-    is not finite. Points that not all seeds have are left out.
+    Each row: iteration, frames, and mean, min and max of objective_dev, means of objective_train and of the part of
+    minibatches that max-change limited; None where a seed has none. Points that not all seeds have are left out.
     """
     rows = []
     by_frames = [{row["frames_seen"]: row for row in run.combined} for run in cell.runs]
@@ -133,6 +133,7 @@ def curve(cell: Cell) -> Rows:
                 "objective_dev_min": min(dev) if known else None,
                 "objective_dev_max": max(dev) if known else None,
                 "objective_train": _mean(train),
+                "limited": _mean([row.get("limited") for row in same]),
             }
         )
     return rows
@@ -180,7 +181,8 @@ def _cell(cell: Cell, sent: Numbers, test: Test) -> Numbers:
         "frames": cell.runs[0].combined[-1]["frames_seen"],
         "iterations": [run.final["iterations"] for run in cell.runs],
         "worker_rate_first": cell.runs[0].combined[0]["learning_rate"],
-        "worker_rate_mean": [_mean_rate(run.combined) for run in cell.runs],
+        "worker_rate_mean": [_over_frames(run.combined, "learning_rate") for run in cell.runs],
+        "limited": [_over_frames(run.combined, "limited") for run in cell.runs],
         "rejected": [len(run.final["rejected"]) for run in cell.runs],
         "backoffs": [backoffs(run) for run in cell.runs],
         "parameters": cell.runs[0].final["parameters"],
@@ -189,9 +191,10 @@ def _cell(cell: Cell, sent: Numbers, test: Test) -> Numbers:
     }
 
 
-def _mean_rate(combined: Rows) -> float:
-    """Return the rate of a worker, averaged over frames: with few combinations a falling rate falls in few steps."""
-    return sum(row["frames"] * row["learning_rate"] for row in combined) / combined[-1]["frames_seen"]
+def _over_frames(combined: Rows, field: str) -> float | None:
+    """Return the mean over frames: with few combinations a falling rate falls in few steps, so the rate's is higher."""
+    known = [(row["frames"], row[field]) for row in combined if row.get(field) is not None]
+    return sum(frames * value for frames, value in known) / sum(frames for frames, _ in known) if known else None
 
 
 def _numbers(system: System, last: System, test: Test) -> Numbers:
