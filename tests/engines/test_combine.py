@@ -12,6 +12,7 @@ from unisono.engines import evaluate
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.judge import decide
+from unisono.engines.run import make_optimiser
 from unisono.engines.state import load_combined
 from unisono.engines.worker import Stats, Worker
 from unisono.errors import UserError
@@ -60,6 +61,23 @@ def test_limited_steps_are_told_of_each_worker_and_of_all(tmp_path):
         steps = [record["minibatches"] for record in records]
         assert combined == sum(map(math.prod, zip(steps, workers, strict=True))) / sum(steps)
     assert any(0.0 < row["limited"] < 1.0 for row in rows)
+
+
+def test_a_run_of_an_older_version_that_did_not_count_limited_steps_goes_on(tmp_path):
+    task = Task(tmp_path, config(parallel__workers=2, parallel__period_frames=333))
+    task.virtual()
+    path = task.iterations / "0.state.json"
+    state = json.loads(path.read_text())
+    for record in state["workers"]:
+        del record["limited"]
+    path.write_text(json.dumps(state))
+    task.finish()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["limited"] for row in rows if row["iteration"] < 2] == [None] * 3 + [0.0] * 3
+    worker = Worker(0, task.network, make_optimiser(task.run, task.network), 1)
+    saved = worker.save()
+    worker.restore(saved | {"cursor": saved["cursor"][:4]})
+    assert worker.stats is not None and worker.stats.limited == 0
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -82,8 +82,8 @@ def metrics_rows(plan: Plan, states: Sequence[State]) -> list[dict[str, Any]]:
         common = {"iteration": iteration.iteration, "epoch": iteration.epoch}
         seconds = ("seconds_start", "seconds_load", "seconds_compute", "seconds_wait", "seconds_write")
         for record in state.workers:
-            taken = ("worker", "frames", "frame_accuracy", "limited", "learning_rate", "rejected")
-            row = {key: record[key] for key in taken}
+            row = {key: record[key] for key in ("worker", "frames", "frame_accuracy", "learning_rate", "rejected")}
+            row["limited"] = record.get("limited")  # not counted in iterations of an older version
             row |= {"objective_train": record["objective"], "objective_dev": None, "seconds_average": None}
             if record["reason"]:
                 row["reason"] = record["reason"]
@@ -106,9 +106,12 @@ def metrics_rows(plan: Plan, states: Sequence[State]) -> list[dict[str, Any]]:
 
 
 def _limited(records: Sequence[dict[str, Any]]) -> float | None:
-    """Return which part of all workers' minibatches was limited; None where there were none."""
-    whole = sum(record["minibatches"] for record in records)
-    return sum(record["minibatches"] * (record["limited"] or 0.0) for record in records) / whole if whole else None
+    """Return which part of all workers' minibatches was limited; None where that is not known."""
+    counts = [(record["minibatches"], record.get("limited")) for record in records if record["minibatches"]]
+    known = [(steps, limited) for steps, limited in counts if limited is not None]
+    if len(known) < len(counts) or not known:
+        return None
+    return sum(steps * limited for steps, limited in known) / sum(steps for steps, _ in known)
 
 
 def _candidates(run: Run, combined: Combined) -> dict[str, Tensor]:

@@ -197,7 +197,8 @@ class Worker:
         self.optimiser.load_state({name.removeprefix("optimiser."): tensors[name] for name in names})
         if tensors["generator"].shape == self._generator.get_state().shape:  # else it is of another kind of device
             self._generator.set_state(tensors["generator"])
-        iteration, frames, minibatches, correct, limited = tensors["cursor"].tolist()
+        # The checkpoint of an older version has counted no limited steps.
+        iteration, frames, minibatches, correct, limited = [*tensors["cursor"].tolist(), 0][:5]
         objective, load, compute = tensors["sums"].tolist()
         complete, finite = map(bool, tensors["flags"].tolist())
         self._stats = Stats(
