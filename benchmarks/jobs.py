@@ -49,9 +49,7 @@ def measure(folder: Path, size: Size) -> Results:
     put(results, "iteration_overhead_s", spread([sum(part) - part.steps for part in parts]))
     for name in Parts._fields:
         put(results, f"iteration_{name}_s", spread([getattr(part, name) for part in parts]))
-    put(
-        results, "torch_import_s", spread([_seconds("import torch") - _seconds("pass") for _ in range(size.iterations)])
-    )
+    put(results, "torch_import_s", spread([_seconds("import torch") - _seconds("pass") for _ in range(size.blocks)]))
     return results
 
 

@@ -127,6 +127,7 @@ CASES = {
     "momentum": options(momentum=0.9),
     "momentum_l2": options(momentum=0.5, l2=0.01),
     "nnet3_layer": options(max_change=limits("nnet3", per_layer=0.2)),
+    "nnet3_some": options(max_change=limits("nnet3", per_layer=0.75)),
     "nnet3_both_momentum": options(momentum=0.9, max_change=limits("nnet3", 0.2, 0.15)),
     "nnet3_2017_both_momentum": options(momentum=0.9, max_change=limits("nnet3_2017", 0.2, 0.015)),
     "nnet3_inactive": options(max_change=limits("nnet3", 1e6, 1e6)),

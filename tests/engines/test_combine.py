@@ -8,6 +8,7 @@ import pytest
 import torch
 from miniature import Task, config
 
+from unisono.__main__ import main
 from unisono.engines import evaluate
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
@@ -314,3 +315,31 @@ def test_an_error_in_a_thread_is_seen(tmp_path):
     task.dev.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         evaluator.evaluate(torch.zeros(task.network.layout.size), whole_dev=True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "threads"), [([], 1), (["--cores", "3"], 3), (["--cores", "3", "--threads", "2"], 1)]
+)
+def test_cores_become_threads_of_the_evaluator(tmp_path, monkeypatch, flags, threads):
+    task = Task(tmp_path, config(diagnostics__frames=50))
+    task.jobs()
+    last, given, original = task.last, [], Evaluator.__init__
+    wanted = task.state(last).read_text(), task.combined(last).read_bytes()
+    workers = [task.worker(last, j) for j in range(task.plan.iterations[last].workers)]
+
+    def init(self, *arguments):
+        given.append(arguments[-1])
+        original(self, *arguments)
+
+    monkeypatch.setattr(Evaluator, "__init__", init)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)  # it would hold for other tests
+    command = ["combine", "--iteration", str(last), "--device", "cpu", *flags]
+    names = {"config": "config.json", "plan": "plan.json", "frames-train": "train.h5", "frames-dev": "dev.h5"}
+    command += [word for flag, name in names.items() for word in (f"--{flag}", str(tmp_path / name))]
+    for flag, field in (("--models", "model"), ("--worker-states", "state"), ("--stats", "stats")):
+        command += [flag, *(str(getattr(files, field)) for files in workers)]
+    command += ["--combined", str(task.combined(last - 1)), "--state", str(task.state(last - 1))]
+    assert main([*command, "--out", str(tmp_path / "out"), "--out-state", str(tmp_path / "out.json")]) == 0
+    assert given == [threads] and (tmp_path / "out").read_bytes() == wanted[1]
+    found, before = (json.loads(text) for text in ((tmp_path / "out.json").read_text(), wanted[0]))
+    assert found["diagnostics"] == before["diagnostics"]

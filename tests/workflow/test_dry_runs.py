@@ -117,23 +117,16 @@ def test_settings_decide_the_jobs(workspace, lines, jobs):
     assert ("perturb" in found) == ("speed_perturbation" in lines)
 
 
-@pytest.mark.parametrize(
-    ("lines", "cores"),
-    [
-        ("", {3}),
-        ("resources: {threads_per_worker: 2}", {6}),
-        ("runs: {one: {}, two: {}}", {1}),
-        ("parallel: {workers: 12}", {8}),
-    ],
-)
-def test_a_combination_uses_the_cores_of_its_workers(workspace, lines, cores):
-    common = "name: small\nschedule: {iterations: 2, epochs: null}\n"
-    workers = "" if "workers: " in lines else "parallel: {workers: 3}\n"
-    mine = workspace.config("mine.yaml", f"{common}{workers}{lines}\n")
-    process = workspace.run("--dry-run", "--printshellcmds", config=mine, cores=16)
+@pytest.mark.parametrize(("more", "cores"), [([], 2), (["--set-threads", "combine=6"], 6)])
+def test_a_combination_may_use_more_cores(workspace, more, cores):
+    lines = "name: small\nresources: {threads_per_worker: 2}\nschedule: {iterations: 2, epochs: null}\n"
+    mine = workspace.config("mine.yaml", lines)
+    process = workspace.run("--dry-run", "--printshellcmds", *more, config=mine, cores=16)
     assert process.returncode == 0, process.stdout[-3000:]
     commands = [line for line in process.stdout.splitlines() if "unisono combine " in line]
-    assert {int(line.split("--cores ")[1].split()[0]) for line in commands} == cores
+    assert {(line.split("--threads ")[1][0], line.split("--cores ")[1].split()[0]) for line in commands} == {
+        ("2", str(cores))
+    }
 
 
 def test_alignment_by_another_config(workspace):

@@ -64,15 +64,6 @@ def jobs_of(name):
     return files
 
 
-def cores_of_combination(wildcards):
-    """Return the cores that a combination may use: those of its workers (8 at most), which are idle meanwhile.
-
-    With several runs one worker's, as another run's workers may be busy.
-    """
-    side_by_side = 1 if len(RUNS) > 1 else min(8, workers(wildcards.run)[int(wildcards.iter)])
-    return side_by_side * THREADS
-
-
 def block_begin(wildcards):
     """Return the first iteration of the block that ends with this one.
 

@@ -66,7 +66,7 @@ rule combine:
         run=runs_with("jobs"),
     conda:
         "../../envs/base.yaml"
-    threads: cores_of_combination
+    threads: THREADS  # more (--set-threads combine=N) look at frames side by side; they would have to be free at once
     resources:
         worker_threads=THREADS,
         device=DEVICE,

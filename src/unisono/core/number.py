@@ -37,7 +37,10 @@ def root_of_squares(values: Sequence[Number]) -> Number:
 
 
 def any_below_one(values: Sequence[Number]) -> int | Tensor:
-    """Return 1 where one of the values is below 1, else 0; a tensor of int64 where one of them is a tensor."""
+    """Return 1 where one of the factors is below 1, else 0; int64 on the device where some are tensors.
+
+    Those beside tensors are numbers where there is no limit, so they are 1.
+    """
     deferred = [value for value in values if isinstance(value, Tensor)]
     if deferred:
         return (torch.stack(deferred) < 1.0).any().to(torch.int64)

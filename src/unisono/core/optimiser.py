@@ -163,7 +163,7 @@ class Optimiser:
     def finish_(self) -> int | Tensor:
         """End the minibatch: limit the whole step, move the weights, decay the momentum.
 
-        Returns 1 where max-change has shortened the step of a layer, else 0; a tensor where the rate is one.
+        Returns 1 where max-change has shortened the step of a layer, else 0; a tensor where its factors are tensors.
         """
         if isinstance(self._rate, Tensor):
             assert self._params is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import numpy as np
 import torch
@@ -69,17 +70,23 @@ class Evaluator:
         rank, size = self._comm.rank, self._comm.size
         rows = -(-len(batches) // size)
         sums = np.zeros((rows, 3))
-        own = list(enumerate(range(rank, len(batches), size)))
+        free = SimpleQueue[Dnn]()
+        for network in self._networks:
+            free.put(network)
 
-        def share(thread: int) -> None:
-            for row, number in own[thread :: len(self._networks)]:
-                sums[row] = self._batch(self._networks[thread], store, batches[number], (keep, number))
+        def look(row: int) -> None:
+            network, number = free.get(), rank + row * size
+            try:
+                sums[row] = self._batch(network, store, batches[number], (keep, number))
+            finally:
+                free.put(network)
 
+        own = range(len(range(rank, len(batches), size)))
         if len(self._networks) == 1:
-            share(0)
+            list(map(look, own))
         else:
             with ThreadPoolExecutor(len(self._networks)) as pool:
-                list(pool.map(share, range(len(self._networks))))  # to see their errors
+                list(pool.map(look, own))  # an error of one ends the others
         everyone = self._comm.gather_records(sums.reshape(-1)).reshape(size, rows, 3)
         objective = correct = frames = 0.0
         for number in range(len(batches)):

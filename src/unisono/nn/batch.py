@@ -28,7 +28,7 @@ class StepStats(NamedTuple):
     correct: frames whose pdf has the largest posterior (a tie counts as wrong).
     frames: number of counted frames.
     limited: 1 where max-change has shortened the step, else 0; 0 where none was made.
-    All but `frames` are tensors where the step is deferred (`core.number`).
+    Where the step is deferred (`core.number`) the first two are tensors, and `limited` where there is a limit.
     """
 
     objective_sum: Number

@@ -146,8 +146,10 @@ def iterations_page(run: Run) -> str:
         heading("Rejected workers"),
         _list_of(rejected, ("iteration", "worker", "reason")),
         heading("Workers"),
-        paragraph("Objective and accuracy on the worker's own slice as it trained; the times are in seconds."),
-        paragraph("Limited: minibatches whose step optimiser.max_change has shortened."),
+        paragraph(
+            "Objective and accuracy on the worker's own slice as it trained; limited: the part of its minibatches "
+            "whose step optimiser.max_change has shortened; the times are in seconds."
+        ),
         table(("iteration", "worker", "frames", "objective", "accuracy %", "limited %", *PHASES), workers),
     )
 

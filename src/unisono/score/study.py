@@ -129,11 +129,11 @@ def curve(cell: Cell) -> Rows:
                 "cell": cell.name,
                 "iteration": first["iteration"],
                 "frames": frames,
-                "objective_dev": _mean(dev),
+                "objective_dev": mean(dev),
                 "objective_dev_min": min(dev) if known else None,
                 "objective_dev_max": max(dev) if known else None,
-                "objective_train": _mean(train),
-                "limited": _mean([row.get("limited") for row in same]),
+                "objective_train": mean(train),
+                "limited": mean([row.get("limited") for row in same]),
             }
         )
     return rows
@@ -146,9 +146,9 @@ def backoffs(run: Run) -> int:
 
 def over_seeds(values: Sequence[float | None]) -> Numbers:
     """Return values, mean and ci95 (Student's t); both None where a value is, ci95 also for one seed."""
-    mean = _mean(values)
-    interval = None if mean is None else statistics.mean_interval([v for v in values if v is not None])
-    return {"values": list(values), "mean": mean, "ci95": None if interval is None else list(interval)}
+    average = mean(values)
+    interval = None if average is None else statistics.mean_interval([v for v in values if v is not None])
+    return {"values": list(values), "mean": average, "ci95": None if interval is None else list(interval)}
 
 
 def _run(folder: Path, seed: int) -> Run:
@@ -193,8 +193,9 @@ def _cell(cell: Cell, sent: Numbers, test: Test) -> Numbers:
 
 def _over_frames(combined: Rows, field: str) -> float | None:
     """Return the mean over frames: with few combinations a falling rate falls in few steps, so the rate's is higher."""
-    known = [(row["frames"], row[field]) for row in combined if row.get(field) is not None]
-    return sum(frames * value for frames, value in known) / sum(frames for frames, _ in known) if known else None
+    if any(row.get(field) is None for row in combined):
+        return None
+    return sum(row["frames"] * row[field] for row in combined) / combined[-1]["frames_seen"]
 
 
 def _numbers(system: System, last: System, test: Test) -> Numbers:
@@ -247,6 +248,7 @@ def _difference(a: Sequence[float | None], b: Sequence[float | None]) -> Numbers
     return over_seeds([None if one is None or other is None else one - other for one, other in pairs])
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean; None where one of the values is, or there are none."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None

@@ -21,11 +21,11 @@ EARLY, LATE = 0.15, 0.4  # of a course: from where on it should be seen, and fro
 Placed = tuple[float, Mapping[str, Any]]  # height in the picture, and numbers of `study.over_seeds`
 
 
-def curves(path: str | Path, axes: Sequence[str], cells: Sequence[Cell], courses: Mapping[str, Rows]) -> None:
+def curves(path: str | Path, axis_names: Sequence[str], cells: Sequence[Cell], courses: Mapping[str, Rows]) -> None:
     """Dev objective against the frames of all workers: mean over seeds, band from the worst to the best seed.
 
     With two axes or more a panel for each value of the first, all on one scale, and one for cells outside of the grid.
-    axes: their names. courses: rows of `study.curve` by cell.
+    axis_names: those of the grid. courses: rows of `study.curve` by cell.
     """
     panels: dict[str, list[tuple[str, Rows]]] = {}
     for cell in cells:
@@ -39,12 +39,12 @@ def curves(path: str | Path, axes: Sequence[str], cells: Sequence[Cell], courses
         panels = {"": panels[FURTHER]}
     bottom, top = _range(courses)
     with figure(path, max(7, 4.2 * len(panels) + 1), 4.6, panels=len(panels), sharey=True) as drawn:
-        for panel, (title, lines) in zip(drawn, panels.items(), strict=True):
+        for axes, (title, lines) in zip(drawn, panels.items(), strict=True):
             for index, (label, rows) in enumerate(lines):
-                _course(panel, rows, index, label, bottom)
-            panel.set_title(title, loc="left")
-            frames_axis(panel)
-            legend_below(panel, "-".join(axes[1:]) if title != FURTHER else "")
+                _course(axes, rows, index, label, bottom)
+            axes.set_title(title, loc="left")
+            frames_axis(axes)
+            legend_below(axes, "-".join(axis_names[1:]) if title != FURTHER else "")
         drawn[0].set_ylabel("dev objective: mean log-probability\nof a frame (nats, higher is better)")
         drawn[0].set_ylim(bottom, top)
 
@@ -87,13 +87,10 @@ def _placed(cells: Mapping[str, Any], name: str, field: str) -> list[Placed]:
 def _course(axes: Axes, rows: Rows, index: int, label: str, bottom: float) -> None:
     known = [row for row in rows if row["objective_dev"] is not None]
     x, y = [row["frames"] for row in known], [row["objective_dev"] for row in known]
-    fell = bool(known) and y[-1] < bottom
     if len(known) < len(rows):
         label += "\n(not finite)"
-    elif fell:
-        label += f"\n(not shown: ends at {y[-1]:,.{2 if y[-1] > -100 else 0}f})"
-    if fell:  # not even its first steps, which would say nothing
-        axes.plot([], [], " ", label=label)
+    if known and y[-1] < bottom:  # not even its first steps are drawn, which would say nothing
+        axes.plot([], [], " ", label=f"{label}\n(not shown: ends at {y[-1]:,.{2 if y[-1] > -100 else 0}f})")
         return
     color, style = COLORS[index % len(COLORS)], LINES[index % len(LINES)]
     marker = "os^D"[index % 4] if len(known) < 40 else ""

@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from unisono.score.gather import measured, read_tsv
-from unisono.score.study import Cell
+from unisono.score.study import Cell, mean
 
 Row = Mapping[str, Any]
 # What of a run is measured: the folder of its benchmark files, and the rest of their names.
@@ -33,8 +33,7 @@ def cells(results: Row) -> list[dict[str, Any]]:
         facts = {key: cell[key] for key in ("optimiser", "learning_rate", "combine", "workers", "period_frames")}
         cost = {key: cell[key] for key in ("frames", "bytes_per_combination", "bytes_for_diagnostics")}
         cost |= {"worker_rate_first": cell["worker_rate_first"], "worker_rate_mean": fmean(cell["worker_rate_mean"])}
-        known = [part for part in cell["limited"] if part is not None]  # runs of an older version have none
-        cost |= {"limited": fmean(known) if known else None}
+        cost |= {"limited": mean(cell["limited"])}
         cost |= {"iterations": max(cell["iterations"])} | {key: sum(cell[key]) for key in ("rejected", "backoffs")}
         for candidate, numbers in cell["candidates"].items():
             rows.append(
