@@ -54,14 +54,17 @@ def measure(folder: Path, size: Size) -> Results:
 
 
 def _snakemake(directory: Path, size: Size) -> None:
-    """Train from given frames to the final model, with the evaluation that a config has by default."""
+    """Train from given frames to the final model, with the evaluation that a config has by default.
+
+    Nothing else is there to be done, so a combination may look at frames with the cores of the workers.
+    """
     config: dict[str, Any] = settings(size, diagnostics={"frames": DIAGNOSTICS if size.compiled else size.period})
     config["parallel"]["engine"] = "jobs"
     (directory / "bench.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     python(
         ["-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", directory, "--cores", str(WORKERS),
-         "--configfile", directory / "bench.yaml", "--allowed-rules", *RULES, "--",
-         "results/bench/runs/main/final.safetensors"]
+         "--set-threads", f"combine={WORKERS}", "--configfile", directory / "bench.yaml",
+         "--allowed-rules", *RULES, "--", "results/bench/runs/main/final.safetensors"]
     )  # fmt: skip
 
 
