@@ -172,6 +172,10 @@ class Task:
 NAMES = ("final.safetensors", "final.json", "metrics.jsonl", "ledger.json")
 
 
+# Max-change that some steps of the first iterations are within, and others not.
+LIMIT = {"kind": "nnet3", "per_layer": 0.1, "global": 0.12, "per_sample": 0.075}
+
+
 class Interrupted:
     """Says stop at the n-th question (never for n = 0)."""
 

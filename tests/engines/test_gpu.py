@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from miniature import Interrupted, Task, config
+from miniature import LIMIT, Interrupted, Task, config
 
 from unisono.core import flat
 from unisono.core.products import Products, allow_tf32
@@ -107,8 +107,7 @@ def test_products_are_those_of_the_cpu(gpu, precision, rows, columns, outputs):
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("kind", ["sgd", "ng_online"])
 def test_graphs_are_the_eager_steps(tmp_path, gpu, kind, precision, dropout):
-    limit = {"kind": "nnet3", "per_layer": 0.1, "global": 0.12, "per_sample": 0.075}  # some steps are within it
-    changes = {"optimiser__kind": kind, "optimiser__max_change": limit, "network__dropout": dropout}
+    changes = {"optimiser__kind": kind, "optimiser__max_change": LIMIT, "network__dropout": dropout}
     task = Task(tmp_path, config(**changes) | {"precision": precision})
     eager, wanted, said = train(task, gpu, capture=False)
     replayed, found, stats = train(task, gpu)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from miniature import Interrupted, Task, config
+from miniature import LIMIT, Interrupted, Task, config
 
 from unisono.data.frames import load_window
 from unisono.data.loader import Slice
@@ -101,7 +101,6 @@ def test_the_model_is_looked_at_in_the_same_precision_in_every_engine(tmp_path, 
     assert main(command) == 2 and asked == ["tf32"]
 
 
-LIMIT = {"kind": "nnet3", "per_layer": 0.1, "global": 0.12, "per_sample": 0.075}  # some steps are within it
 CASES = {
     "sgd": {},
     "ng": {"optimiser__kind": "ng_online", "optimiser__max_change": LIMIT, "network__nonlinearity": "tanh"},

@@ -53,7 +53,14 @@ def test_config_resolves(workspace, path):
 
 @pytest.mark.parametrize(
     ("name", "cells", "decoded"),
-    [("natural-gradient", 8, 6), ("averaging-frequency", 12, 3), ("bmuf-ema", 10, 6), ("gossip", 4, 0)],
+    [
+        ("natural-gradient", 8, 6),
+        ("natural-gradient-rates", 11, 1),
+        ("natural-gradient-sixteen", 10, 1),
+        ("averaging-frequency", 12, 3),
+        ("bmuf-ema", 10, 6),
+        ("gossip", 4, 0),
+    ],
 )
 def test_study_makes_what_it_needs(workspace, name, cells, decoded):
     """Three runs of each cell; on test only the systems named, tuned once; no GMM, no report."""
