@@ -43,7 +43,13 @@ KEYS = {
     "data": {"data_over_training", "data_frames_per_s"},
     "averaging": {"average_share", "observer_share", "average_s", "observer_s"},
     "memory": {"vector_copies", "vector_copies_jobs", "vector_copies_sync"},
-    "jobs": {"iteration_overhead_s", "iteration_start_s", "iteration_write_s", "iteration_combine_s", "torch_import_s"},
+    "jobs": {
+        "iteration_overhead_s",
+        "iteration_overhead_spare_s",
+        "iteration_start_s",
+        "iteration_combine_s",
+        "torch_import_s",
+    },
 }
 
 

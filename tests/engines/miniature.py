@@ -11,6 +11,7 @@ from unisono.data.frames_write import write_frames
 from unisono.engines.block import Block, train_block
 from unisono.engines.combine import first_state
 from unisono.engines.comm import Alone
+from unisono.engines.diagnose import diagnose_job
 from unisono.engines.finish import Outputs, finish
 from unisono.engines.initial import initial_parameters
 from unisono.engines.jobs import WorkerFiles, combine_job, train_job
@@ -122,11 +123,17 @@ class Task:
             out=self.worker(i, j),
         )  # fmt: skip
 
-    def combine(self, i):
+    def combine(self, i, diagnose=True):
         combine_job(
             self.run, self.plan, self.train, self.dev, iteration=i, combined_path=self.combined(i - 1),
             state_path=self.state(i - 1), workers=[self.worker(i, j) for j in range(self.plan.iterations[i].workers)],
-            out=self.combined(i), out_state=self.state(i),
+            out=self.combined(i), out_state=self.state(i), diagnose=diagnose,
+        )  # fmt: skip
+
+    def diagnose(self, i):
+        diagnose_job(
+            self.run, self.plan, self.train, self.dev, combined_path=self.combined(i), state_path=self.state(i),
+            out=self.iterations / f"{i}.diagnostics.json",
         )  # fmt: skip
 
     def jobs(self, spoil=None):
@@ -137,7 +144,8 @@ class Task:
                 self.train_worker(i, j)
             if spoil:
                 spoil(self, i)
-            self.combine(i)
+            self.combine(i, diagnose=False)
+            self.diagnose(i)
         return self.finish()
 
     def block(self, first=0, last=None, comm=None, place=CPU, **options):

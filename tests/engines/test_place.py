@@ -86,19 +86,34 @@ def test_a_demanded_gpu_that_is_not_there_is_one_line(task, capsys, monkeypatch)
     assert line.startswith("unisono train-job: error: resources.device: cuda: no GPU is visible")
 
 
-def test_the_model_is_looked_at_in_the_same_precision_in_every_engine(tmp_path, monkeypatch):
-    """Rule combine tells CUDA what train-job tells it: under tf32 dev objectives are in TF32 under all engines."""
+COMBINE = ["combine", "--iteration", "0", "--models", "m", "--worker-states", "s", "--stats", "missing.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "final", "precisions"),
+    [
+        ([*COMBINE, "--out-state", "p"], "last", ["tf32"]),
+        ([*COMBINE, "--out-state", "p", "--diagnostics", "later"], "best", ["tf32"]),
+        ([*COMBINE, "--out-state", "p", "--diagnostics", "later"], "last", []),  # it looks at nothing and needs no GPU
+        (["diagnose"], "last", ["tf32"]),
+    ],
+)
+def test_the_model_is_looked_at_in_the_same_precision_in_every_engine(
+    tmp_path, monkeypatch, capsys, words, final, precisions
+):
+    """Rules combine and diagnose tell CUDA what train-job does: under tf32 dev objectives are in TF32 everywhere."""
     from unisono.__main__ import main
 
-    asked, task = [], Task(tmp_path, config() | {"precision": "tf32"})
+    asked, task = [], Task(tmp_path, config(final_model=final) | {"precision": "tf32"})
     task.initialise()
     monkeypatch.setattr(place, "place_for", lambda device, index, precision: asked.append(precision) or CPU)
-    command = ["combine", "--iteration", "0", "--models", "m", "--worker-states", "s", "--stats", "missing.json"]
+    command = list(words)
     files = {"config": "config.json", "plan": "plan.json", "frames-train": "train.h5", "frames-dev": "dev.h5"}
     for flag, name in files.items():
         command += [f"--{flag}", str(task.folder / name)]
-    command += ["--combined", str(task.combined(-1)), "--state", str(task.state(-1)), "--out", "o", "--out-state", "p"]
-    assert main(command) == 2 and asked == ["tf32"]
+    command += ["--combined", str(task.combined(-1)), "--state", str(task.state(-1)), "--out", str(tmp_path / "o")]
+    code = main(command)
+    assert (code, asked) == (0 if words[0] == "diagnose" else 2, precisions), capsys.readouterr().err
 
 
 CASES = {

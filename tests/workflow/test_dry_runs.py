@@ -97,9 +97,10 @@ def test_the_demo_is_the_default_and_leaks_into_no_other(workspace):
 @pytest.mark.parametrize(
     ("lines", "jobs"),
     [
-        ("parallel: {workers: 4}", {"train_job": 12, "combine": 3}),
+        ("parallel: {workers: 4}", {"train_job": 12, "combine": 3, "diagnose": 3}),
+        ("diagnostics: {frames: 0}", {"train_job": 6, "combine": 3, "diagnose": None}),
         ("parallel: {workers: {initial: 1, final: 3}}", {"train_job": 5, "combine": 3}),
-        ("parallel: {engine: virtual, iterations_per_job: 2}", {"train_virtual": 2}),
+        ("parallel: {engine: virtual, iterations_per_job: 2}", {"train_virtual": 2, "diagnose": None}),
         ("parallel: {engine: sync, iterations_per_job: 1}", {"train_sync": 3}),
         ("runs: {one: {}, two: {parallel: virtual_three}}".replace("virtual_three", "{engine: virtual}"),
          {"train_job": 6, "train_virtual": 1, "finish": 2, "train_mono": 1}),
@@ -122,18 +123,6 @@ def test_settings_decide_the_jobs(workspace, lines, jobs):
         assert "train_tri" not in found
     assert ("train_lda_mllt" in found) == ("lda_mllt" in lines)
     assert ("perturb" in found) == ("speed_perturbation" in lines)
-
-
-@pytest.mark.parametrize(("more", "cores"), [([], 2), (["--set-threads", "combine=6"], 6)])
-def test_a_combination_may_use_more_cores(workspace, more, cores):
-    lines = "name: small\nresources: {threads_per_worker: 2}\nschedule: {iterations: 2, epochs: null}\n"
-    mine = workspace.config("mine.yaml", lines)
-    process = workspace.run("--dry-run", "--printshellcmds", *more, config=mine, cores=16)
-    assert process.returncode == 0, process.stdout[-3000:]
-    commands = [line for line in process.stdout.splitlines() if "unisono combine " in line]
-    assert {(line.split("--threads ")[1][0], line.split("--cores ")[1].split()[0]) for line in commands} == {
-        ("2", str(cores))
-    }
 
 
 def test_alignment_by_another_config(workspace):

@@ -7,6 +7,7 @@ STAGES = [
     ("hmm", "logs/hmm/mono.log", 1.5),
     ("train", "logs/train/main/1.0.log", 0.0),
     ("combine", "logs/train/main/2.combine.log", 0.5),
+    ("diagnose", "logs/train/main/3.diagnose.log", 0.3),
     ("decode", "logs/decode/main.last.tune.log", 1.0),
 ]
 SAME = ("hmm/tri/ali.train.h5", "runs/main/final.safetensors", "runs/main/hyp.txt", "gmm/tri/hyp.txt")

@@ -1,6 +1,6 @@
 """How many workers an iteration has, and which files it reads: the chain from one combination to the next.
 
-Requires: settings.smk. Plans are read here, and nothing else; all other names follow from run, iteration and worker.
+Requires: settings.smk. Plans and states are read here; all other names follow from run, iteration and worker.
 """
 
 import functools
@@ -8,7 +8,11 @@ import os
 
 from snakemake.exceptions import WorkflowError
 
+from unisono.errors import UserError
+from unisono.files import read_json
 from unisono.schedule import last_redealt, read_plan, static_workers
+
+BEHIND = 4  # training waits where more models than these have not been looked at
 
 
 @functools.cache
@@ -96,3 +100,36 @@ def state_before_block(wildcards):
 def last_combined(wildcards):
     """Return what the last iteration of a run has yielded."""
     return iteration_file(wildcards.run, len(workers(wildcards.run)) - 1, "combine.safetensors")
+
+
+@functools.cache
+def diagnosed_apart(run, iteration):
+    """Say whether a job of its own looks at an iteration's model: under `jobs`, unless its state is there and says all.
+
+    Then another engine made it, or an older version; its model may be gone, and it must not be made anew for this.
+    """
+    if iteration < 0 or RUNS[run]["parallel"]["engine"] != "jobs" or not RUNS[run]["diagnostics"]["frames"]:
+        return False
+    try:
+        return read_json(iteration_file(run, iteration, "state.json"))["diagnostics"] is None
+    except (OSError, UserError, LookupError, TypeError):  # not there yet; what is no state will be made anew
+        return True
+
+
+def when_to_diagnose(wildcards):
+    """Return what the combination is told about the diagnostic frames."""
+    return "later" if diagnosed_apart(wildcards.run, int(wildcards.iter)) else "now"
+
+
+def looked_at_before(wildcards):
+    """Return what a worker waits for so that models that are still to be looked at do not pile up."""
+    iteration = int(wildcards.iter) - 1 - BEHIND
+    if not diagnosed_apart(wildcards.run, iteration):
+        return []
+    return iteration_file(wildcards.run, iteration, "diagnostics.json")
+
+
+def diagnostics_of_run(wildcards):
+    """Return the diagnostics of all iterations that jobs of their own look at."""
+    iterations = range(len(workers(wildcards.run)))
+    return [iteration_file(wildcards.run, i, "diagnostics.json") for i in iterations if diagnosed_apart(wildcards.run, i)]

@@ -1,5 +1,7 @@
 """Training, engine `jobs`: one job per worker and iteration, one combination after them; vectors travel in files.
 
+The combined model is looked at on the diagnostic frames by a job beside the next iterations, for which none waits.
+
 Requires: frames/, runs/{run}/plan.json, runs/{run}/iterations/init.*.
 Provides: runs/{run}/iterations/{iter}.*, and for all engines runs/{run}/final.safetensors and models/.
 """
@@ -14,6 +16,7 @@ rule train_job:
         combined=combined_before,
         state=state_before,
         worker_state=worker_state_before,
+        looked_at=looked_at_before,
     output:
         model=temp(results("runs/{run}/iterations/{iter}.{job}.model.safetensors")),
         state=temp(results("runs/{run}/iterations/{iter}.{job}.state.safetensors")),
@@ -27,6 +30,7 @@ rule train_job:
     conda:
         "../../envs/base.yaml"
     threads: THREADS
+    priority: 1  # before any look at a model
     resources:
         worker_threads=THREADS,
         device=DEVICE,
@@ -44,7 +48,7 @@ rule train_job:
 
 
 rule combine:
-    """Combine the workers' models of an iteration and look at the result on fixed subsets of train and dev."""
+    """Combine the workers' models of an iteration."""
     input:
         config=results("runs/{run}/config.json"),
         plan=results("runs/{run}/plan.json"),
@@ -66,10 +70,12 @@ rule combine:
         run=runs_with("jobs"),
     conda:
         "../../envs/base.yaml"
-    threads: THREADS  # more (--set-threads combine=N) look at frames side by side; they would have to be free at once
+    threads: THREADS
+    priority: 1
     resources:
         worker_threads=THREADS,
         device=DEVICE,
+        diagnostics=when_to_diagnose,
     params:
         recipe=RECIPE["train"],
     message:
@@ -79,7 +85,40 @@ rule combine:
         " --frames-dev {input.dev:q} --iteration {wildcards.iter:q} --combined {input.combined:q}"
         " --state {input.state:q} --models {input.models:q} --worker-states {input.worker_states:q}"
         " --stats {input.stats:q} --out {output.combined:q} --out-state {output.state:q} --device {resources.device}"
-        " --threads {resources.worker_threads} --cores {threads} --log {log:q}"
+        " --diagnostics {resources.diagnostics} --threads {resources.worker_threads} --log {log:q}"
+
+
+rule diagnose:
+    """Look at a combined model on fixed subsets of train and dev, at the end of an epoch on all of dev."""
+    input:
+        config=results("runs/{run}/config.json"),
+        plan=results("runs/{run}/plan.json"),
+        train=results("frames/train.h5"),
+        dev=results("frames/dev.h5"),
+        combined=results("runs/{run}/iterations/{iter}.combine.safetensors"),
+        state=results("runs/{run}/iterations/{iter}.state.json"),
+    output:
+        results("runs/{run}/iterations/{iter}.diagnostics.json"),
+    log:
+        results("logs/train/{run}/{iter}.diagnose.log"),
+    benchmark:
+        results("benchmarks/train/{run}.{iter}.diagnose.tsv")
+    wildcard_constraints:
+        run=runs_with("jobs"),
+    conda:
+        "../../envs/base.yaml"
+    threads: THREADS
+    resources:
+        worker_threads=THREADS,
+        device=DEVICE,
+    params:
+        recipe=RECIPE["train"],
+    message:
+        "Run {wildcards.run}: look at iteration {wildcards.iter}"
+    shell:
+        "python -m unisono diagnose --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q}"
+        " --frames-dev {input.dev:q} --combined {input.combined:q} --state {input.state:q} --out {output:q}"
+        " --device {resources.device} --threads {resources.worker_threads} --log {log:q}"
 
 
 rule finish:
@@ -90,6 +129,7 @@ rule finish:
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
         combined=last_combined,
+        diagnostics=diagnostics_of_run,
     output:
         model=results("runs/{run}/final.safetensors"),
         info=results("runs/{run}/final.json"),

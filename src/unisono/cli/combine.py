@@ -1,4 +1,4 @@
-"""Combine the workers of one iteration (engine jobs): judge, average, filter, evaluate, set the next rate."""
+"""Combine the workers of one iteration (engine jobs): judge, average, filter, set the next rate."""
 
 import argparse
 
@@ -13,8 +13,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", required=True, nargs="+", metavar="FILE", help="the workers' models, in order")
     parser.add_argument("--worker-states", required=True, nargs="+", metavar="FILE", help="their optimiser states")
     parser.add_argument("--stats", required=True, nargs="+", metavar="FILE", help="what they did, JSON")
-    words = "cores for looking at frames, --threads for each batch; no result depends on their number"
-    parser.add_argument("--cores", type=int, default=1, metavar="N", help=words)
+    words = "now: look at the diagnostic frames as well; later: leave that to `unisono diagnose`"
+    parser.add_argument("--diagnostics", choices=("now", "later"), default="now", help=words)
     parser.add_argument("--out", required=True, metavar="FILE", help="combine.safetensors of this iteration")
     parser.add_argument("--out-state", required=True, metavar="FILE", help="state.json of this iteration")
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
     from unisono.cli.run_files import check_iteration
     from unisono.data.frames import FramesStore
     from unisono.engines.jobs import WorkerFiles, combine_job
-    from unisono.engines.place import place_for
+    from unisono.engines.place import CPU, place_for
     from unisono.engines.run import read_run
     from unisono.errors import UserError
     from unisono.schedule import read_plan
@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> None:
     if not len(args.models) == len(args.worker_states) == len(args.stats):
         raise UserError("--models, --worker-states and --stats: give as many of each")
     check_iteration(plan, args.iteration)
+    looks = args.diagnostics == "now" or settings.keeps_best  # vectors are combined on the CPU
     files = [WorkerFiles(*paths) for paths in zip(args.models, args.worker_states, args.stats, strict=True)]
     with FramesStore(args.frames_train) as train, FramesStore(args.frames_dev) as dev:
         combine_job(
@@ -49,6 +50,6 @@ def run(args: argparse.Namespace) -> None:
             workers=files,
             out=args.out,
             out_state=args.out_state,
-            place=place_for(args.device, 0, settings.precision),  # for looking at the result
-            evaluators=max(1, args.cores // args.threads),
+            place=place_for(args.device, 0, settings.precision) if looks else CPU,
+            diagnose=args.diagnostics == "now",
         )

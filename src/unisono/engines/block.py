@@ -11,6 +11,7 @@ from unisono.data.frames import FramesStore
 from unisono.engines.combine import advance, pass_on
 from unisono.engines.comm import Comm
 from unisono.engines.crew import Crew
+from unisono.engines.diagnose import described
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.keeper import Block, Keeper
 from unisono.engines.place import CPU, Place
@@ -81,9 +82,7 @@ def _note_waiting(crew: Crew, seconds: float) -> None:
 
 
 def _line(state: State, seconds: float) -> str:
-    found = state.diagnostics
-    parts = [f"{key} {found[key]:.4f}" for key in ("objective_train", "objective_dev") if found.get(key) is not None]
-    return f"iteration {state.iteration}: {', '.join(parts) or 'not evaluated'}, {seconds:.1f} s"
+    return f"iteration {state.iteration}: {described(state.diagnostics or {})}, {seconds:.1f} s"
 
 
 def ranks_of(run: Run) -> int:

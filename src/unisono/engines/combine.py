@@ -64,9 +64,13 @@ def advance(
     stats: Sequence[Stats],
     models: Models,
     evaluator: Evaluator,
+    *,
+    diagnose: bool = True,
 ) -> tuple[Combined, State]:
     """Combine one iteration's workers and return what the next one starts from.
 
+    diagnose: look at the diagnostic frames. Without, the state says so (diagnostics: None), and of the dev objective
+    there is only what the next iteration needs: at the end of an epoch where the best model is kept, as newbob does.
     Collective where `models` and `evaluator` are: every rank calls it with the same arguments and gets the same, save
     that `starts` may hold a rank's own only. `previous` is used up: it lets go of its vectors as they are replaced.
     Raises UserError where all workers were rejected too often.
@@ -79,13 +83,19 @@ def advance(
     combined, after = _combine(run, previous, _backed_off(run, number, state, decision), decision, models)
     ends = iteration.end_of_epoch or plan.is_last(number)  # a run of n iterations may end within an epoch
     evaluating = time.perf_counter()
-    diagnostics = evaluator.evaluate(combined.model, whole_dev=ends)
+    judged = ends and run.keeps_best
+    found: dict[str, float | None] = {}
+    if diagnose or judged:
+        found = evaluator.evaluate(combined.model, whole_dev=ends, subsets=diagnose)
     evaluated = time.perf_counter() - evaluating
     after = replace(
-        after, iteration=number, diagnostics=diagnostics, workers=records(decision, stats, state.learning_rate)
+        after,
+        iteration=number,
+        diagnostics=found if diagnose else None,
+        workers=records(decision, stats, state.learning_rate),
     )
-    if ends:
-        combined, after = _end_epoch(run, combined, after)
+    if judged:
+        combined, after = _end_epoch(run, combined, after, found["objective_dev_full"])
     if decision.kind != "backoff":
         after = _observe(run, plan, previous, combined, after, decision)
     rate = None if after.stop else next_rate(run, plan, number, after.rate_scale, after.newbob)
@@ -207,9 +217,8 @@ def _partners(rule: CombineRule, decision: Decision, turn: int) -> list[int | No
     return [None if other is None or not decision.accepted[other] else other for other in found]
 
 
-def _end_epoch(run: Run, combined: Combined, state: State) -> tuple[Combined, State]:
+def _end_epoch(run: Run, combined: Combined, state: State, objective: float | None) -> tuple[Combined, State]:
     """Let newbob judge the epoch, and keep the best model so far: both by the objective on the whole of dev."""
-    objective = state.diagnostics["objective_dev_full"]
     objective = -math.inf if objective is None else objective
     if run.schedule.kind == "newbob":
         newbob, kept, stop = newbob_step(run.schedule.newbob, state.newbob or {}, objective)
@@ -217,7 +226,7 @@ def _end_epoch(run: Run, combined: Combined, state: State) -> tuple[Combined, St
         if not kept and combined.best is not None:
             combined, state = _back_to_best(run, combined, combined.best, state)
     is_best = state.best is None or objective > state.best["objective"]
-    if run.keeps_best and is_best and math.isfinite(objective):
+    if is_best and math.isfinite(objective):
         combined.best = combined.model
         state = replace(state, best={"iteration": state.iteration, "objective": objective})
     return combined, state

@@ -1,8 +1,6 @@
 """Diagnostics: a model's objective on fixed frames, summed in float64 in a fixed order, by one process or many."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
 
 import numpy as np
 import torch
@@ -12,19 +10,19 @@ from unisono.data.frames import FramesStore, spliced
 from unisono.data.order import Piece
 from unisono.engines.comm import Comm
 from unisono.engines.place import CPU
-from unisono.engines.run import Run, make_network
+from unisono.engines.run import Run
 from unisono.nn.batch import Batch
 from unisono.nn.dnn import Dnn
 
 BATCH = 512  # frames; a result depends on it, so it is no option
+SUBSETS = ("objective_train", "objective_dev", "frame_accuracy")
 _SUBSET = 2  # purpose in the generator's key
 
 
 class Evaluator:
     """Evaluates parameter vectors on fixed subsets of train and dev frames, and on the whole of dev.
 
-    Batch k is computed by rank k mod size, and by one of its threads; the sums run over batches in order, so they
-    depend on neither number.
+    Batch k is computed by rank k mod size; the sums run over batches in order, so they do not depend on the size.
     """
 
     def __init__(
@@ -35,27 +33,22 @@ class Evaluator:
         dev: FramesStore,
         comm: Comm,
         device: torch.device = CPU.device,
-        threads: int = 1,
     ) -> None:
-        """Choose the frames. threads: how many batches are computed side by side, each with buffers of its own."""
         self.network, self._comm, self._dev, self._device = network, comm, dev, device
-        self._networks = [network, *(make_network(run, train) for _ in range(threads - 1))]
         self.frames = run.diagnostics.frames
         self._train_batches = self._own(_subset(train, 0, self.frames))
         self._dev_batches = self._own(_subset(dev, 1, self.frames))
         self._train, self._cache = train, {}
 
-    def evaluate(self, params: Tensor, *, whole_dev: bool) -> dict[str, float | None]:
+    def evaluate(self, params: Tensor, *, whole_dev: bool, subsets: bool = True) -> dict[str, float | None]:
         """Return objective_train, objective_dev, frame_accuracy (dev) of the subsets; with `whole_dev` two more.
 
-        objective_dev_full, frame_accuracy_full: over all dev frames. Values that are not finite are None. Collective:
-        every rank calls it and gets the same.
+        objective_dev_full, frame_accuracy_full: over all dev frames. None: not finite, or (without `subsets`) not
+        looked at. Collective: every rank calls it and gets the same.
         """
-        found: dict[str, float | None] = dict.fromkeys(("objective_train", "objective_dev", "frame_accuracy"))
-        params = params.to(self._device)
-        for network in self._networks:
-            network.bind(params)
-        if self.frames:
+        found: dict[str, float | None] = dict.fromkeys(SUBSETS)
+        self.network.bind(params.to(self._device))
+        if self.frames and subsets:
             found["objective_train"], _ = self._mean(self._train, self._train_batches, keep="train")
             found["objective_dev"], found["frame_accuracy"] = self._mean(self._dev, self._dev_batches, keep="dev")
         if whole_dev:
@@ -70,23 +63,8 @@ class Evaluator:
         rank, size = self._comm.rank, self._comm.size
         rows = -(-len(batches) // size)
         sums = np.zeros((rows, 3))
-        free = SimpleQueue[Dnn]()
-        for network in self._networks:
-            free.put(network)
-
-        def look(row: int) -> None:
-            network, number = free.get(), rank + row * size
-            try:
-                sums[row] = self._batch(network, store, batches[number], (keep, number))
-            finally:
-                free.put(network)
-
-        own = range(len(range(rank, len(batches), size)))
-        if len(self._networks) == 1:
-            list(map(look, own))
-        else:
-            with ThreadPoolExecutor(len(self._networks)) as pool:
-                list(pool.map(look, own))  # an error of one ends the others
+        for row, number in enumerate(range(rank, len(batches), size)):
+            sums[row] = self._batch(store, batches[number], (keep, number))
         everyone = self._comm.gather_records(sums.reshape(-1)).reshape(size, rows, 3)
         objective = correct = frames = 0.0
         for number in range(len(batches)):
@@ -95,19 +73,17 @@ class Evaluator:
         mean = objective / frames
         return (float(mean), float(correct / frames)) if np.isfinite(mean) else (None, None)
 
-    def _batch(
-        self, network: Dnn, store: FramesStore, frames: np.ndarray, key: tuple[str, int]
-    ) -> tuple[float, int, int]:
+    def _batch(self, store: FramesStore, frames: np.ndarray, key: tuple[str, int]) -> tuple[float, int, int]:
         if key not in self._cache:
-            loaded = spliced(store, _pieces(store, frames), network.context)
+            loaded = spliced(store, _pieces(store, frames), self.network.context)
             if key[0]:
                 self._cache[key] = loaded
         else:
             loaded = self._cache[key]
         x, ids = loaded
-        buffer = network.input_buffer(len(ids))
+        buffer = self.network.input_buffer(len(ids))
         buffer.copy_(x)
-        found = network.evaluate(Batch(buffer.unsqueeze(1), ids.to(self._device).unsqueeze(1), None))
+        found = self.network.evaluate(Batch(buffer.unsqueeze(1), ids.to(self._device).unsqueeze(1), None))
         return float(found.objective_sum), int(found.correct), found.frames
 
 

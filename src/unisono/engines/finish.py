@@ -16,6 +16,7 @@ from unisono.data.ledger import ledger
 from unisono.engines import redeal
 from unisono.engines.combine import observer_names
 from unisono.engines.comm import Alone
+from unisono.engines.diagnose import with_diagnostics
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.prior import log_prior
 from unisono.engines.run import Run, make_network
@@ -54,6 +55,7 @@ def finish(
     states = [read_state(iterations_dir / f"{number}.state.json") for number in range(len(plan.iterations))]
     if [state.iteration for state in states] != list(range(len(states))):
         raise UserError(f"{iterations_dir}: state files of other iterations than their names say: train again")
+    states = [with_diagnostics(state, iterations_dir) for state in states]
     network = make_network(run, train)
     combined = load_combined(combined_path, states[-1], observer_names(run), network.layout)
     candidates = _candidates(run, combined)
@@ -91,7 +93,7 @@ def metrics_rows(plan: Plan, states: Sequence[State]) -> list[dict[str, Any]]:
         rows.append(
             common
             | dict.fromkeys(seconds)
-            | state.diagnostics
+            | (state.diagnostics or {})
             | {
                 "worker": None,
                 "frames": sum(record["frames"] for record in state.workers),

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -150,15 +151,15 @@ def combine_job(
     out: PathLike,
     out_state: PathLike,
     place: Place = CPU,
-    evaluators: int = 1,
+    diagnose: bool = True,
 ) -> None:
-    """Combine the workers of one iteration, from files to files. evaluators: see `Evaluator`'s threads."""
+    """Combine the workers of one iteration, from files to files. diagnose: see `advance`."""
     network = make_network(run, train)
     layout = network.layout
     state = _state_before(state_path, iteration)
     previous = load_combined(combined_path, state, observer_names(run), layout)
     if state.stop:
-        after = pass_on(state)
+        after = pass_on(state) if diagnose else replace(pass_on(state), diagnostics=None)
         save_combined(out, previous, iteration, layout)
         write_state(out_state, after)
         return
@@ -170,8 +171,8 @@ def combine_job(
         if (item.worker, item.iteration) != (number, iteration):
             raise UserError(f"{files.stats}: of worker {item.worker}, iteration {item.iteration}: give {number}'s")
     models = FileModels([files.model for files in workers], [files.state for files in workers], layout)
-    evaluator = Evaluator(run, network, train, dev, Alone(), place.device, 1 if place.is_gpu else evaluators)
-    combined, after = advance(run, plan, previous, state, stats, models, evaluator)
+    evaluator = Evaluator(run, network, train, dev, Alone(), place.device)
+    combined, after = advance(run, plan, previous, state, stats, models, evaluator, diagnose=diagnose)
     save_combined(out, combined, iteration, layout)
     write_state(out_state, after)
 

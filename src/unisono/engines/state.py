@@ -73,8 +73,9 @@ class State:
     combinations in a row in which all workers were rejected. stop: newbob ends the run; later iterations pass.
     turn: combinations so far. averaged: models in the Polyak mean. fresh: workers that start the next iteration with
     fresh optimiser state. shared: all take over the optimiser state of the combined file. best: iteration and dev
-    objective of the best model. newbob: its state. diagnostics: objectives of the model. workers: what each worker did.
-    initial: SHA-256 of the initial parameters, by which checkpoints know the run.
+    objective of the best model. newbob: its state. diagnostics: objectives of the model; null where a job of its own
+    looks at it (engines/diagnose.py). workers: what each worker did. initial: SHA-256 of the initial parameters, by
+    which checkpoints know the run.
     """
 
     iteration: int
@@ -88,7 +89,7 @@ class State:
     shared: bool
     best: dict[str, Any] | None
     newbob: dict[str, Any] | None
-    diagnostics: dict[str, Any]
+    diagnostics: dict[str, Any] | None
     workers: tuple[dict[str, Any], ...]
     seconds: dict[str, Any]
     initial: str
