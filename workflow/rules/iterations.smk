@@ -132,4 +132,6 @@ def looked_at_before(wildcards):
 def diagnostics_of_run(wildcards):
     """Return the diagnostics of all iterations that jobs of their own look at."""
     iterations = range(len(workers(wildcards.run)))
-    return [iteration_file(wildcards.run, i, "diagnostics.json") for i in iterations if diagnosed_apart(wildcards.run, i)]
+    return [
+        iteration_file(wildcards.run, i, "diagnostics.json") for i in iterations if diagnosed_apart(wildcards.run, i)
+    ]

@@ -27,10 +27,10 @@ rule train_job:
         results("benchmarks/train/{run}.{iter}.{job}.tsv")
     wildcard_constraints:
         run=runs_with("jobs"),
+    priority: 1  # before any look at a model
     conda:
         "../../envs/base.yaml"
     threads: THREADS
-    priority: 1  # before any look at a model
     resources:
         worker_threads=THREADS,
         device=DEVICE,
@@ -68,10 +68,10 @@ rule combine:
         results("benchmarks/train/{run}.{iter}.combine.tsv")
     wildcard_constraints:
         run=runs_with("jobs"),
+    priority: 1
     conda:
         "../../envs/base.yaml"
     threads: THREADS
-    priority: 1
     resources:
         worker_threads=THREADS,
         device=DEVICE,
