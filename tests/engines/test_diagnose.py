@@ -8,6 +8,7 @@ from miniature import Task, config
 
 from unisono.__main__ import main
 from unisono.engines.diagnose import described, with_diagnostics
+from unisono.engines.evaluate import Evaluator
 from unisono.errors import UserError
 
 torch.set_num_threads(1)
@@ -44,22 +45,40 @@ def test_it_finds_what_a_combination_finds(task, tmp_path):
         assert with_diagnostics(state, tmp_path / "nowhere") is state
 
 
+def test_newbob_goes_back_and_stops_as_in_one_process(tmp_path, monkeypatch):
+    """The combined file of an epoch that was worse holds the best model already; it is not the one to look at."""
+    original, script, said = Evaluator.evaluate, [-2.0, -1.0, -1.5, -1.4], {}
+
+    def evaluate(self, params, *, whole_dev):
+        found, model = original(self, params, whole_dev=whole_dev), params.numpy().tobytes()
+        if whole_dev:
+            found["objective_dev_full"] = said[model] = said[model] if model in said else script.pop(0)
+        return found
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
+    task = Task(tmp_path, config(schedule__kind="newbob", schedule__epochs=6, parallel__period_frames=450))
+    task.jobs()
+    by_jobs = combined_rows(task)
+    task.virtual()
+    assert [row["objective_dev_full"] for row in by_jobs if "objective_dev_full" in row] == [-2.0, -1.0, -1.5, -1.4]
+    assert by_jobs == combined_rows(task) and not script
+    passed = json.loads((task.iterations / f"{task.last}.diagnostics.json").read_text())
+    assert len(by_jobs) <= task.last and passed["diagnostics"] == {}
+    assert described({}) == "not evaluated" and described({"objective_dev": -1.5}) == "objective_dev -1.5000"
+
+
+def combined_rows(task):
+    rows = [json.loads(line) for line in (task.folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row["worker"] is None]
+    return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in rows]
+
+
 def test_what_nobody_looked_at_is_unknown(task):
     task.jobs()
     (task.iterations / "1.diagnostics.json").unlink()
     task.finish()
-    rows = [json.loads(line) for line in (task.folder / "metrics.jsonl").read_text().splitlines()]
-    found = {row["iteration"]: [row[key] for key in SUBSETS] for row in rows if row["worker"] is None}
+    found = {row["iteration"]: [row[key] for key in SUBSETS] for row in combined_rows(task)}
     assert found[1] == [None] * 3 and None not in found[0] + found[2]
-
-
-def test_an_iteration_that_only_passed_has_nothing_to_look_at(task, tmp_path):
-    task.jobs()
-    state = json.loads(task.state(task.last).read_text())
-    task.state(task.last).write_text(json.dumps(state | {"workers": []}))
-    assert main(command(task, task.last, tmp_path / "out.json")) == 0
-    assert json.loads((tmp_path / "out.json").read_text())["diagnostics"] == {}
-    assert described({}) == "not evaluated" and described({"objective_dev": -1.5}) == "objective_dev -1.5000"
 
 
 def test_files_of_different_iterations_are_refused(task, tmp_path, capsys):

@@ -69,8 +69,8 @@ def advance(
 ) -> tuple[Combined, State]:
     """Combine one iteration's workers and return what the next one starts from.
 
-    diagnose: look at the diagnostic frames. Without, the state says so (diagnostics: None), and of the dev objective
-    there is only what the next iteration needs: at the end of an epoch where the best model is kept, as newbob does.
+    diagnose: look at the diagnostic frames. Without, the state says so (diagnostics: None), and they are looked at only
+    where the next iteration needs it: at the end of an epoch where the best model is kept, as newbob does (judged).
     Collective where `models` and `evaluator` are: every rank calls it with the same arguments and gets the same, save
     that `starts` may hold a rank's own only. `previous` is used up: it lets go of its vectors as they are replaced.
     Raises UserError where all workers were rejected too often.
@@ -82,19 +82,13 @@ def advance(
     log(iteration, decision, stats)
     combined, after = _combine(run, previous, _backed_off(run, number, state, decision), decision, models)
     ends = iteration.end_of_epoch or plan.is_last(number)  # a run of n iterations may end within an epoch
+    judges = ends and run.keeps_best
     evaluating = time.perf_counter()
-    judged = ends and run.keeps_best
-    found: dict[str, float | None] = {}
-    if diagnose or judged:
-        found = evaluator.evaluate(combined.model, whole_dev=ends, subsets=diagnose)
+    found = evaluator.evaluate(combined.model, whole_dev=ends) if diagnose or judges else None
     evaluated = time.perf_counter() - evaluating
-    after = replace(
-        after,
-        iteration=number,
-        diagnostics=found if diagnose else None,
-        workers=records(decision, stats, state.learning_rate),
-    )
-    if judged:
+    said = {"diagnostics": found, "judged": None} if diagnose else {"diagnostics": None, "judged": found}
+    after = replace(after, iteration=number, workers=records(decision, stats, state.learning_rate), **said)
+    if judges and found:
         combined, after = _end_epoch(run, combined, after, found["objective_dev_full"])
     if decision.kind != "backoff":
         after = _observe(run, plan, previous, combined, after, decision)
@@ -121,7 +115,7 @@ def first_state(run: Run, plan: Plan, model: Tensor) -> tuple[Combined, State]:
 
 def pass_on(state: State) -> State:
     """Return the state after an iteration that does nothing because the run has stopped."""
-    return replace(state, iteration=state.iteration + 1, workers=(), seconds={}, diagnostics={})
+    return replace(state, iteration=state.iteration + 1, workers=(), seconds={}, diagnostics={}, judged=None)
 
 
 def observer_names(run: Run) -> tuple[str, ...]:

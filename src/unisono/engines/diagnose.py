@@ -36,7 +36,7 @@ def diagnose_job(
     out: PathLike,
     place: Place = CPU,
 ) -> dict[str, float | None]:
-    """Evaluate the model of an iteration as `advance` would, write the file and return what was found.
+    """Evaluate the model of an iteration as `advance` would, unless it has; write the file and return what was found.
 
     Nothing is found for an iteration that only passed. Raises UserError where the files are not of one iteration.
     """
@@ -45,8 +45,8 @@ def diagnose_job(
         raise UserError(f"{state_path}: of iteration {state.iteration}, the plan has {len(plan.iterations)}")
     network = make_network(run, train)
     begun = time.perf_counter()
-    found: dict[str, float | None] = {}
-    if state.workers:
+    found: dict[str, float | None] = state.judged or {}
+    if state.workers and not found:
         model = load_combined(combined_path, state, (), network.layout).model
         ends = plan.iterations[state.iteration].end_of_epoch or plan.is_last(state.iteration)
         found = Evaluator(run, network, train, dev, Alone(), place.device).evaluate(model, whole_dev=ends)

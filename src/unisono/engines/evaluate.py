@@ -40,15 +40,15 @@ class Evaluator:
         self._dev_batches = self._own(_subset(dev, 1, self.frames))
         self._train, self._cache = train, {}
 
-    def evaluate(self, params: Tensor, *, whole_dev: bool, subsets: bool = True) -> dict[str, float | None]:
+    def evaluate(self, params: Tensor, *, whole_dev: bool) -> dict[str, float | None]:
         """Return objective_train, objective_dev, frame_accuracy (dev) of the subsets; with `whole_dev` two more.
 
-        objective_dev_full, frame_accuracy_full: over all dev frames. None: not finite, or (without `subsets`) not
-        looked at. Collective: every rank calls it and gets the same.
+        objective_dev_full, frame_accuracy_full: over all dev frames. None: not finite, or no frames. Collective:
+        every rank calls it and gets the same.
         """
         found: dict[str, float | None] = dict.fromkeys(SUBSETS)
         self.network.bind(params.to(self._device))
-        if self.frames and subsets:
+        if self.frames:
             found["objective_train"], _ = self._mean(self._train, self._train_batches, keep="train")
             found["objective_dev"], found["frame_accuracy"] = self._mean(self._dev, self._dev_batches, keep="dev")
         if whole_dev:

@@ -74,7 +74,8 @@ class State:
     turn: combinations so far. averaged: models in the Polyak mean. fresh: workers that start the next iteration with
     fresh optimiser state. shared: all take over the optimiser state of the combined file. best: iteration and dev
     objective of the best model. newbob: its state. diagnostics: objectives of the model; null where a job of its own
-    looks at it (engines/diagnose.py). workers: what each worker did. initial: SHA-256 of the initial parameters, by
+    looks at it (engines/diagnose.py). judged: what that job need not find, as the end of an epoch was judged by it;
+    newbob may have gone back to another model since. workers: what each worker did. initial: SHA-256 of the initial parameters, by
     which checkpoints know the run.
     """
 
@@ -93,6 +94,7 @@ class State:
     workers: tuple[dict[str, Any], ...]
     seconds: dict[str, Any]
     initial: str
+    judged: dict[str, Any] | None = None
 
 
 def write_state(path: str | os.PathLike[str], state: State) -> None:
