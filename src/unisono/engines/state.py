@@ -75,8 +75,8 @@ class State:
     fresh optimiser state. shared: all take over the optimiser state of the combined file. best: iteration and dev
     objective of the best model. newbob: its state. diagnostics: objectives of the model; null where a job of its own
     looks at it (engines/diagnose.py). judged: what that job need not find, as the end of an epoch was judged by it;
-    newbob may have gone back to another model since. workers: what each worker did. initial: SHA-256 of the initial parameters, by
-    which checkpoints know the run.
+    newbob may have gone back to another model since. workers: what each worker did. initial: SHA-256 of the initial
+    parameters, by which checkpoints know the run.
     """
 
     iteration: int
