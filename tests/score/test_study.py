@@ -182,6 +182,18 @@ def test_a_cell_that_failed_stands_at_the_edge(root, tmp_path):
     assert "\u25c0" not in (tmp_path / "without.svg").read_text()
 
 
+def test_error_rates_are_drawn_where_there_are_two_to_compare(tmp_path):
+    systems = {f"n{number}": {"candidates": {"last": ends(-2.0 - 0.01 * number, 0.4)}} for number in range(3)}
+    sizes = []
+    for decoded in (0, 1, 2):
+        for number, cell in enumerate(systems.values()):
+            kept = {key: value for key, value in ends(-2.0, 0.4).items() if key != "wer" or number < decoded}
+            cell["candidates"]["last"] = kept
+        study_plots.final(tmp_path / "final.svg", {"cells": systems})
+        sizes.append((tmp_path / "final.svg").read_text().count('id="axes_'))
+    assert sizes == [1, 1, 2]
+
+
 def test_runs_that_did_not_count_limited_steps_are_shown_without(root):
     for path in root.glob("runs/*/metrics.jsonl"):
         path.write_text("".join(line.replace('"limited"', '"other"') for line in path.open()))

@@ -50,13 +50,13 @@ def curves(path: str | Path, axis_names: Sequence[str], cells: Sequence[Cell], c
 
 
 def final(path: str | Path, results: Mapping[str, Any]) -> None:
-    """Where each cell ended: whole-dev objective, and beside it test WER where it was decoded.
+    """Where each cell ended: whole-dev objective, and beside it test WER where more than one system was decoded.
 
     A stroke: each seed. A sign: the mean, with its 95 % interval over seeds. What is far worse than the rest is put at
     the edge with its number.
     """
     cells = results["cells"]
-    decoded = any("wer" in numbers for cell in cells.values() for numbers in cell["candidates"].values())
+    decoded = sum("wer" in numbers for cell in cells.values() for numbers in cell["candidates"].values()) > 1
     names = list(dict.fromkeys(name for cell in cells.values() for name in cell["candidates"]))
     height = 1.6 + (0.2 + 0.16 * len(names)) * len(cells)
     with figure(path, 11 if decoded else 7, height, panels=1 + decoded, sharey=True) as drawn:
