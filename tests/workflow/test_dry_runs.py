@@ -56,6 +56,7 @@ def test_config_resolves(workspace, path):
     [
         ("natural-gradient", 8, 6),
         ("natural-gradient-rates", 11, 1),
+        ("natural-gradient-four", 9, 1),
         ("natural-gradient-sixteen", 10, 1),
         ("averaging-frequency", 12, 3),
         ("bmuf-ema", 10, 6),
