@@ -41,7 +41,8 @@ def test_it_finds_what_a_combination_finds(task, tmp_path):
         assert (value["iteration"], value["diagnostics"]) == (i, found) and value["seconds"] > 0
         assert ("objective_dev_full" in found) == (i in ends)
         state = with_diagnostics(task.read_state(i), task.iterations)
-        assert state.diagnostics == found and state.seconds["evaluate"] > 0
+        value = json.loads((task.iterations / f"{i}.diagnostics.json").read_text())
+        assert state.diagnostics == found and state.seconds["evaluate"] == value["seconds"] > 1e-4
         assert with_diagnostics(state, tmp_path / "nowhere") is state
 
 
@@ -59,6 +60,7 @@ def test_newbob_goes_back_and_stops_as_in_one_process(tmp_path, monkeypatch):
     task = Task(tmp_path, config(schedule__kind="newbob", schedule__epochs=6, parallel__period_frames=450))
     task.jobs()
     by_jobs = combined_rows(task)
+    assert all(task.read_state(i).diagnostics is None for i in range(task.last + 1)), "snakemake would train again"
     task.virtual()
     assert [row["objective_dev_full"] for row in by_jobs if "objective_dev_full" in row] == [-2.0, -1.0, -1.5, -1.4]
     assert by_jobs == combined_rows(task) and not script

@@ -148,12 +148,13 @@ def test_tables(root):
     for name, cpu in {
         "s.n2-s1.block.9": "2.5",
         "s.n2-s1.finish": "1.5",
+        "s.n2-s1.3.diagnose": "0.5",
         "s.n2-s10.finish": "9",
         "s.n2-s2.0.1": "NA",
     }.items():
         (folder / f"{name}.tsv").write_text(f"s\tcpu_time\n3\t{cpu}\n")
     cost = study_tables.cost(root / "benchmarks", cells)
-    assert [row["train_cpu_s"] for row in cost] == [4.0, 0.0, None, None, None, None]
+    assert [row["train_cpu_s"] for row in cost] == [4.5, 0.0, None, None, None, None]
     assert cost[0]["decode_cpu_s"] is None
 
 

@@ -40,3 +40,10 @@ def test_every_model_is_looked_at_once_whoever_began(copied):
     assert found == metrics(copied, "older") == metrics(copied, "virtual")
     assert all(row["objective_dev"] is not None for row in found if row["worker"] is None)
     assert "Nothing to be done" in succeed("--dry-run", *FINALS)
+
+    # Trained anew the older run is like any other: its states are not taken for the new ones.
+    (copied.folder / "mine.yaml").write_text(SETTINGS + "\noptimiser: {learning_rate: 0.0021}\n")
+    output = succeed(FINALS[1])
+    assert "Run older: look at iteration 0\n" in output
+    assert all(row["objective_dev"] is not None for row in metrics(copied, "older") if row["worker"] is None)
+    assert metrics(copied, "older") != found

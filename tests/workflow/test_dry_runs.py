@@ -84,7 +84,7 @@ def test_studies_share_what_lies_before_training():
     paths = [path for path in CONFIGS if path.parent.name == "studies"]
     before = ("name", "corpus", "features", "hmm", "lm")
     configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
-    assert len(paths) == 6
+    assert len(paths) == 7
     assert all({key: config[key] for key in before} == {key: configs[0][key] for key in before} for config in configs)
 
 
@@ -124,6 +124,21 @@ def test_settings_decide_the_jobs(workspace, lines, jobs):
         assert "train_tri" not in found
     assert ("train_lda_mllt" in found) == ("lda_mllt" in lines)
     assert ("perturb" in found) == ("speed_perturbation" in lines)
+
+
+def test_models_that_nobody_has_looked_at_do_not_pile_up(workspace):
+    """A worker of iteration 5 waits for the look at iteration 0; what is waited for goes first."""
+    lines = "name: small\nschedule: {iterations: 8, epochs: null}\n"
+    mine = workspace.config("mine.yaml", lines)
+    wanted = {4: None, 5: 1, 7: 3}
+    for iteration, looks in wanted.items():
+        process = workspace.run("--dry-run", f"results/small/runs/main/iterations/{iteration}.0.json", config=mine)
+        assert process.returncode == 0, process.stdout[-3000:]
+        assert jobs_of(process.stdout).get("diagnose") == looks
+    for more, told in (("", "later"), ("diagnostics: {frames: 0}\n", "now")):
+        mine = workspace.config("mine.yaml", lines + more)
+        said = workspace.run("--dry-run", "--printshellcmds", config=mine).stdout
+        assert said.count(f" --diagnostics {told} ") == said.count("unisono combine ") == 8
 
 
 def test_alignment_by_another_config(workspace):

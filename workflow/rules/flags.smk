@@ -94,6 +94,11 @@ def state_dir(wildcards):
     return results(f"runs/{wildcards.run}/state")
 
 
+def iterations_dir(wildcards):
+    """Return where the numbers of a run's iterations lie."""
+    return results(f"runs/{wildcards.run}/iterations")
+
+
 def ranks(wildcards):
     """Return the number of MPI ranks of a run: the workers of its last iteration."""
     number = RUNS[wildcards.run]["parallel"]["workers"]

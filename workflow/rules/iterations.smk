@@ -116,6 +116,16 @@ def diagnosed_apart(run, iteration):
         return True
 
 
+def earlier_training(wildcards):
+    """Return what a new plan does with the states of an earlier training: `jobs` would take them for the new one's.
+
+    On a cluster each job asks `diagnosed_apart` anew, and must be told the same. Where the number of iterations is
+    known without a plan it is asked before there is one, so they stay.
+    """
+    run = RUNS[wildcards.run]
+    return "remove" if run["parallel"]["engine"] == "jobs" and not run["schedule"]["iterations"] else "keep"
+
+
 def when_to_diagnose(wildcards):
     """Return what the combination is told about the diagnostic frames."""
     return "later" if diagnosed_apart(wildcards.run, int(wildcards.iter)) else "now"

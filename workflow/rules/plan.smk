@@ -39,13 +39,17 @@ checkpoint plan:
     resources:
         state_dir=state_dir,
         other_workers=other_workers,
+        iterations_dir=iterations_dir,
+        earlier_training=earlier_training,
     params:
         recipe=RECIPE["plan"],
     message:
         "Run {wildcards.run}: plan"
     shell:
         "python -m unisono plan --config {input.config:q} --frames {input.frames:q}"
-        " --state-dir {resources.state_dir:q} --other-workers {resources.other_workers} --out {output:q} --log {log:q}"
+        " --state-dir {resources.state_dir:q} --other-workers {resources.other_workers}"
+        " --iterations-dir {resources.iterations_dir:q} --earlier-training {resources.earlier_training}"
+        " --out {output:q} --log {log:q}"
 
 
 rule init_model:

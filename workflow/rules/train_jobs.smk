@@ -27,7 +27,7 @@ rule train_job:
         results("benchmarks/train/{run}.{iter}.{job}.tsv")
     wildcard_constraints:
         run=runs_with("jobs"),
-    priority: 1  # before any look at a model
+    priority: 1  # as the combination: before any look at a model, and before what comes after training
     conda:
         "../../envs/base.yaml"
     threads: THREADS

@@ -13,6 +13,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--other-workers", choices=("ignore", "refuse", "redeal"), default="ignore",
         help="an unfinished run of another number of workers in --state-dir: plan anew, end with an error, or go on",
     )  # fmt: skip
+    parser.add_argument("--iterations-dir", metavar="DIR", help="states and diagnostics of an earlier training")
+    words = "those in --iterations-dir: remove where training starts anew (default: keep)"
+    parser.add_argument("--earlier-training", choices=("keep", "remove"), default="keep", help=words)
     parser.add_argument("--out", required=True, metavar="FILE", help="plan.json")
 
 
@@ -46,4 +49,8 @@ def run(args: argparse.Namespace) -> None:
         "%d iterations over %d frames an epoch, %d to %d workers",
         len(plan.iterations), plan.units, plan.iterations[0].workers, plan.iterations[-1].workers,
     )  # fmt: skip
+    if args.iterations_dir and args.earlier_training == "remove":
+        for kind in ("state", "diagnostics"):
+            for path in Path(args.iterations_dir).glob(f"[0-9]*.{kind}.json"):
+                path.unlink()
     write_plan(args.out, plan)

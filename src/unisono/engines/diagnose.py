@@ -16,7 +16,7 @@ from unisono.engines.comm import Alone
 from unisono.engines.evaluate import SUBSETS, Evaluator
 from unisono.engines.place import CPU, Place
 from unisono.engines.run import Run, make_network
-from unisono.engines.state import State, load_combined, read_state
+from unisono.engines.state import State, load_model, read_state
 from unisono.errors import UserError
 from unisono.files import read_json, write_json
 from unisono.schedule import Plan
@@ -44,13 +44,13 @@ def diagnose_job(
     if state.iteration >= len(plan.iterations):
         raise UserError(f"{state_path}: of iteration {state.iteration}, the plan has {len(plan.iterations)}")
     network = make_network(run, train)
-    begun = time.perf_counter()
     found: dict[str, float | None] = state.judged or {}
+    begun, seconds = time.perf_counter(), state.seconds.get("evaluate")
     if state.workers and not found:
-        model = load_combined(combined_path, state, (), network.layout).model
+        model = load_model(combined_path, state, network.layout)
         ends = plan.iterations[state.iteration].end_of_epoch or plan.is_last(state.iteration)
         found = Evaluator(run, network, train, dev, Alone(), place.device).evaluate(model, whole_dev=ends)
-    seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
     write_json(out, {"format": FORMAT, "iteration": state.iteration, "diagnostics": found, "seconds": seconds})
     return found
 

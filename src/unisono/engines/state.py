@@ -149,6 +149,11 @@ def save_combined(path: str | os.PathLike[str], combined: Combined, iteration: i
     save_tensors(path, combined_tensors(combined) | starts, kind=KIND, iteration=iteration, layout=layout)
 
 
+def load_model(path: str | os.PathLike[str], state: State, layout: Layout) -> Tensor:
+    """Read the model alone of `{i}.combine.safetensors`. Raises UserError where the state is of another iteration."""
+    return _file_of(path, state, layout).get("model")
+
+
 def load_combined(
     path: str | os.PathLike[str],
     state: State,
@@ -163,9 +168,7 @@ def load_combined(
     With `worker` only what that worker needs to start, no model; without, what the next combination needs, which is
     all but the starts of single workers and the shared optimiser state; with `everything` those too.
     """
-    file = TensorFile(path, kind=KIND, layout=layout)
-    if file.iteration != state.iteration:
-        raise UserError(f"{path}: of iteration {file.iteration}, the state file of {state.iteration}: give a pair")
+    file = _file_of(path, state, layout)
     if worker is None:
         passing = () if everything else ("start.", "optimiser.")
         later = () if everything else ("observer.",)
@@ -183,3 +186,10 @@ def load_combined(
     nothing = torch.empty(0)
     starts = Lazy({worker: partial(file.look, start)})
     return Combined(model=nothing, start=nothing, starts=starts, optimiser=shared)
+
+
+def _file_of(path: str | os.PathLike[str], state: State, layout: Layout) -> TensorFile:
+    file = TensorFile(path, kind=KIND, layout=layout)
+    if file.iteration != state.iteration:
+        raise UserError(f"{path}: of iteration {file.iteration}, the state file of {state.iteration}: give a pair")
+    return file

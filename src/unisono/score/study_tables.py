@@ -20,7 +20,7 @@ from unisono.score.study import Cell, mean
 Row = Mapping[str, Any]
 # What of a run is measured: the folder of its benchmark files, and the rest of their names.
 STEPS = {
-    "train": ("train", r"(block\.\d+|\d+\.(\d+|combine)|finish)"),
+    "train": ("train", r"(block\.\d+|\d+\.(\d+|combine|diagnose)|finish)"),
     "tune": ("decode", r"[a-z]+\.tune"),
     "decode": ("decode", r"[a-z]+\.\d+"),
 }
