@@ -44,11 +44,8 @@ KEYS = {
     "averaging": {"average_share", "observer_share", "average_s", "observer_s"},
     "memory": {"vector_copies", "vector_copies_jobs", "vector_copies_sync"},
     "jobs": {
-        "iteration_overhead_s",
-        "iteration_overhead_spare_s",
-        "iteration_start_s",
-        "iteration_combine_s",
-        "torch_import_s",
+        *(f"iteration_{name}_s" for name in ("start", "load", "write", "combine", "snakemake", "diagnose")),
+        *("iteration_overhead_s", "iteration_overhead_spare_s", "torch_import_s"),
     },
 }
 
