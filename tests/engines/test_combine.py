@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from miniature import Task, config
+from miniature import Task, config, scripted
 
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
@@ -205,19 +205,6 @@ def test_observers_are_the_literal_averages_of_the_models(tmp_path):
         np.testing.assert_allclose(found.observers["polyak"].double().numpy(), polyak, atol=1e-5)
     assert len(kept) > 2
     assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/polyak.safetensors").read_bytes()
-
-
-def scripted(monkeypatch, objectives):
-    """Let the dev objective at the ends of epochs be what the test says: of one model always the same."""
-    original, left, said = Evaluator.evaluate, list(objectives), {}
-
-    def evaluate(self, params, **options):
-        found, model = original(self, params, **options), params.numpy().tobytes()
-        if options["whole_dev"] and (left or model in said):
-            found["objective_dev_full"] = said[model] = said[model] if model in said else left.pop(0)
-        return found
-
-    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
 
 
 def test_newbob_goes_back_halves_and_stops(tmp_path, monkeypatch):

@@ -4,11 +4,10 @@ import json
 
 import pytest
 import torch
-from miniature import Task, config
+from miniature import Task, config, scripted
 
 from unisono.__main__ import main
 from unisono.engines.diagnose import described, with_diagnostics
-from unisono.engines.evaluate import Evaluator
 from unisono.errors import UserError
 
 torch.set_num_threads(1)
@@ -48,31 +47,21 @@ def test_it_finds_what_a_combination_finds(task, tmp_path):
 
 def test_newbob_goes_back_and_stops_as_in_one_process(tmp_path, monkeypatch):
     """The combined file of an epoch that was worse holds the best model already; it is not the one to look at."""
-    original, script, said = Evaluator.evaluate, [-2.0, -1.0, -1.5, -1.4], {}
-
-    def evaluate(self, params, *, whole_dev):
-        found, model = original(self, params, whole_dev=whole_dev), params.numpy().tobytes()
-        if whole_dev:
-            found["objective_dev_full"] = said[model] = said[model] if model in said else script.pop(0)
-        return found
-
-    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
+    left = scripted(monkeypatch, [-2.0, -1.0, -1.5, -1.4])
     task = Task(tmp_path, config(schedule__kind="newbob", schedule__epochs=6, parallel__period_frames=450))
     task.jobs()
     by_jobs = combined_rows(task)
     assert all(task.read_state(i).diagnostics is None for i in range(task.last + 1)), "snakemake would train again"
     task.virtual()
     assert [row["objective_dev_full"] for row in by_jobs if "objective_dev_full" in row] == [-2.0, -1.0, -1.5, -1.4]
-    assert by_jobs == combined_rows(task) and not script
+    assert by_jobs == combined_rows(task) and not left
     passed = json.loads((task.iterations / f"{task.last}.diagnostics.json").read_text())
     assert len(by_jobs) <= task.last and passed["diagnostics"] == {}
     assert described({}) == "not evaluated" and described({"objective_dev": -1.5}) == "objective_dev -1.5000"
 
 
 def combined_rows(task):
-    rows = [json.loads(line) for line in (task.folder / "metrics.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if row["worker"] is None]
-    return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in rows]
+    return [row for row in task.metrics() if row["worker"] is None]
 
 
 def test_what_nobody_looked_at_is_unknown(task):

@@ -48,12 +48,6 @@ def settings_of(rule, optimiser, workers, changes):
     return config(**base | {"parallel__period_frames": 250} | changes)
 
 
-def metrics(folder):
-    """The lines of metrics.jsonl without what time and place decide."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in rows]
-
-
 @pytest.mark.parametrize("case", COVERING, ids=lambda case: "-".join(map(str, case[:3])))
 def test_jobs_and_virtual_write_the_same_bytes(tmp_path, spoken_task, case):
     settings = settings_of(*case)
@@ -62,7 +56,7 @@ def test_jobs_and_virtual_write_the_same_bytes(tmp_path, spoken_task, case):
     assert virtual.virtual() == by_jobs.finish()  # a second run, from its checkpoint
     ledgers = [json.loads((tmp_path / name / "ledger.json").read_text()) for name in ("jobs", "virtual")]
     assert ledgers[0] == ledgers[1]
-    assert metrics(tmp_path / "jobs") == metrics(tmp_path / "virtual")
+    assert by_jobs.metrics() == virtual.metrics()
     counts = ledgers[0]["workers"].values()
     epochs = case[3].get("schedule__epochs", 2)
     assert sum(c["seen"] + c["discarded"] for c in counts) == epochs * by_jobs.train.frames

@@ -1,5 +1,6 @@
 """One finished pipeline on config/spoken_small.yaml, and a way to call snakemake in a folder of the test's own."""
 
+import json
 import os
 import signal
 import subprocess
@@ -64,6 +65,11 @@ class Workspace:
     def bytes(self, *names):
         """Return the content of result files."""
         return {name: (self.results / name).read_bytes() for name in names}
+
+    def metrics(self, run="main"):
+        """Return the lines of a run's metrics.jsonl without times."""
+        rows = map(json.loads, (self.results / "runs" / run / "metrics.jsonl").read_text().splitlines())
+        return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in rows]
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Models are looked at beside training under `jobs`: nothing is lost, and nothing is trained twice for it."""
 
-import json
-
 RUNS = "results/spoken_small/runs"
 FINALS = [f"{RUNS}/{name}/final.safetensors" for name in ("jobs", "older", "virtual")]
 SETTINGS = """
@@ -11,12 +9,6 @@ runs:
   older: {parallel: {period_frames: 5000}}
   virtual: {parallel: {engine: virtual, period_frames: 5000, iterations_per_job: 100}}
 """
-
-
-def metrics(copied, name):
-    """The lines of metrics.jsonl without times."""
-    rows = map(json.loads, (copied.folder / RUNS / name / "metrics.jsonl").read_text().splitlines())
-    return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in rows]
 
 
 def test_every_model_is_looked_at_once_whoever_began(copied):
@@ -35,9 +27,9 @@ def test_every_model_is_looked_at_once_whoever_began(copied):
     assert {"jobs: iteration 2, worker 0", "older: iteration 2, worker 1", "jobs: look at iteration 1"} <= begun
     assert not {f"{name}: iteration 1, worker {job}" for name in ("jobs", "older") for job in (0, 1)} & begun
     assert not {f"older: look at iteration {number}" for number in (0, 1)} & begun
-    found = metrics(copied, "jobs")
+    found = copied.metrics("jobs")
     assert found[-1]["iteration"] > 4  # so that the first look is waited for
-    assert found == metrics(copied, "older") == metrics(copied, "virtual")
+    assert found == copied.metrics("older") == copied.metrics("virtual")
     assert all(row["objective_dev"] is not None for row in found if row["worker"] is None)
     assert "Nothing to be done" in succeed("--dry-run", *FINALS)
 
@@ -45,5 +37,5 @@ def test_every_model_is_looked_at_once_whoever_began(copied):
     (copied.folder / "mine.yaml").write_text(SETTINGS + "\noptimiser: {learning_rate: 0.0021}\n")
     output = succeed(FINALS[1])
     assert "Run older: look at iteration 0\n" in output
-    assert all(row["objective_dev"] is not None for row in metrics(copied, "older") if row["worker"] is None)
-    assert metrics(copied, "older") != found
+    assert all(row["objective_dev"] is not None for row in copied.metrics("older") if row["worker"] is None)
+    assert copied.metrics("older") != found

@@ -1,7 +1,5 @@
 """kill -9 of snakemake and its children in any stage; unlock, as the message says, and go on to the same bytes."""
 
-import json
-
 # A log appears when a job of the stage begins; the job is killed so many seconds later.
 STAGES = [
     ("data", "logs/corpus/corpus.log", 0.5),
@@ -15,12 +13,6 @@ STAGES = [
 SAME = ("hmm/tri/ali.train.h5", "runs/main/final.safetensors", "runs/main/hyp.txt", "gmm/tri/hyp.txt")
 
 
-def metrics(workspace):
-    """The lines of metrics.jsonl without times: no look at a model is lost."""
-    rows = map(json.loads, (workspace.results / "runs/main/metrics.jsonl").read_text().splitlines())
-    return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in rows]
-
-
 def test_killed_in_every_stage(finished, workspace):
     for stage, log, delay in STAGES:
         workspace.kill_at(log, delay)
@@ -31,6 +23,6 @@ def test_killed_in_every_stage(finished, workspace):
         assert not (workspace.results / "report/summary.txt").exists(), f"{stage}: it was killed too late"
     process = workspace.run()
     assert process.returncode == 0, process.stdout[-6000:]
-    assert metrics(workspace) == metrics(finished)
+    assert workspace.metrics() == finished.metrics(), "a look at a model was lost"
     for name in SAME:
         assert workspace.bytes(name) == finished.bytes(name), name
