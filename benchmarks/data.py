@@ -8,8 +8,8 @@ import torch
 from benchmarks.ours import SGD, Ours, frames_needed
 from benchmarks.setting import Size, identity, settings, write_store
 from benchmarks.timing import Results, paired, pinned, put, ratio, spread
-from unisono.data.frames import FramesStore
-from unisono.data.loader import Loader, Slice
+from unisono.data.frames.loader import Loader, Slice
+from unisono.data.frames.store import FramesStore
 
 
 def measure(folder: Path, size: Size) -> Results:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.setting import Size, identity, settings
-from unisono.data.frames import FramesStore
-from unisono.data.loader import Slice
+from unisono.data.frames.loader import Slice
+from unisono.data.frames.store import FramesStore
 from unisono.engines.initial import initial_parameters
 from unisono.engines.place import CPU, Place
 from unisono.engines.run import make_loader, make_network, make_optimiser, make_run

@@ -9,8 +9,8 @@ import yaml
 
 from benchmarks import ROOT
 from unisono import study
-from unisono.data.frames import FramesStore
-from unisono.data.frames_write import write_frames
+from unisono.data.frames.store import FramesStore
+from unisono.data.frames.store_write import write_frames
 from unisono.engines.combine import first_state
 from unisono.engines.initial import initial_parameters
 from unisono.engines.run import make_network, make_run

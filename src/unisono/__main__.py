@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from unisono import __version__
-from unisono.cli import console
+from unisono import __version__, console
 from unisono.errors import MACHINE, UserError
 
 # Numeric libraries read these once, when they are first imported.

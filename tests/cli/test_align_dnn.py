@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from unisono.__main__ import main
-from unisono.cli.system import describe
 from unisono.core.flat import from_tensors
-from unisono.data.store import Sequences, write_sequences
-from unisono.data.table import Utterance, write_table
+from unisono.data.corpus.table import Utterance, write_table
+from unisono.data.sequences import Sequences, write_sequences
 from unisono.files import write_json
 from unisono.hmm import gmm, tree
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import HmmModel, load_model, save_model, transition_model
 from unisono.nn.dnn import Dnn, DnnOptions
 from unisono.nn.model_file import save_model as save_network
+from unisono.recognise.system import describe
 
 DIM, PDFS = 6, 12
 FEATURES = {

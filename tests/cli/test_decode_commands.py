@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from unisono.data.features import FeatureOptions
-from unisono.data.reader import FeatureReader
-from unisono.data.store import write_sequences
-from unisono.data.table import Utterance, write_table
+from unisono.data.corpus.table import Utterance, write_table
+from unisono.data.features.extract import FeatureOptions
+from unisono.data.features.reader import FeatureReader
+from unisono.data.sequences import write_sequences
 from unisono.hmm import gmm, tree
 from unisono.hmm.arcs import read_fst
-from unisono.hmm.decode import Beam, Searcher, Setting
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import HmmModel, load_model, save_model, transition_model
 from unisono.nn.dnn import Dnn, DnnOptions
 from unisono.nn.initial import InitialisationOptions
 from unisono.nn.model_file import save_model as save_network
 from unisono.options import from_dict
+from unisono.recognise.decode import Beam, Searcher, Setting
 
 DIM, SHARDS = 6, 2
 FEATURES = {

@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from unisono.bootstrap.corpus import KIND as ALIGNMENT
 from unisono.cli import frames
-from unisono.cli.hmm_corpus import KIND as ALIGNMENT
-from unisono.data.features import FeatureOptions
-from unisono.data.frames import FramesStore
-from unisono.data.reader import KIND
-from unisono.data.store import Sequences, write_sequences
-from unisono.data.table import Utterance, write_table
+from unisono.data.corpus.table import Utterance, write_table
+from unisono.data.features.extract import FeatureOptions
+from unisono.data.features.reader import KIND
+from unisono.data.frames.store import FramesStore
+from unisono.data.sequences import Sequences, write_sequences
 from unisono.errors import UserError
 from unisono.files import read_json
 

@@ -7,7 +7,7 @@ import pytest
 
 from unisono.__main__ import TYPED, main
 from unisono.cli import corpus, export
-from unisono.data.originals import ORIGINALS
+from unisono.data.corpus.originals import ORIGINALS
 
 
 def helped(capsys, name):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from unisono.__main__ import main
-from unisono.data.store import Sequences, write_sequences
-from unisono.data.table import Utterance, with_shards, write_table
+from unisono.data.corpus.table import Utterance, with_shards, write_table
+from unisono.data.sequences import Sequences, write_sequences
 from unisono.hmm.model import load_model
 
 LEXICON = "BA  b a\nDA  d a\nBAD  b a d\n"

@@ -12,7 +12,7 @@ import pytest
 COMMAND = '''
 """A command of the test."""
 import argparse, os, sys
-from unisono.cli import console
+from unisono import console
 from unisono.errors import UserError
 
 
@@ -79,7 +79,7 @@ def test_help_names_first_what_a_user_types(program):
 
 def test_help_imports_no_command_and_nothing_heavy(program):
     names = program("--help", interpreter=("-X", "importtime")).stderr
-    assert "unisono.cli.console" in names
+    assert "unisono.console" in names
     assert not re.search(r"unisono\.cli\.(?!console)\w+|\b(numpy|torch|yaml|h5py)\b", names)
 
 

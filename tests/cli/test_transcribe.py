@@ -69,9 +69,9 @@ def test_speakers_matter_and_order_does_not(tones, exported, capsys, tmp_path):
 
 def test_features_are_those_of_the_pipeline(tones):
     """The same numbers for the same speakers; others where each file is a speaker, or by other statistics."""
-    from unisono.data.features import FeatureOptions
-    from unisono.data.reader import FeatureReader
-    from unisono.data.recordings import RecordingFeatures, of_files, read_recordings
+    from unisono.data.features.extract import FeatureOptions
+    from unisono.data.features.reader import FeatureReader
+    from unisono.data.features.recordings import RecordingFeatures, of_files, read_recordings
 
     folder, truth = tones
     sections = json.loads((folder / "runs/main/recogniser.json").read_text())["settings"]
@@ -171,9 +171,9 @@ def test_a_failed_export_leaves_nothing(tones, tmp_path, monkeypatch, capsys):
 
 def test_global_statistics_travel_along(tones, tmp_path, capsys):
     """With `cmvn: global` the training set's statistics belong to the recogniser."""
-    from unisono.cli.system import describe
-    from unisono.data import cmvn
+    from unisono.data.features import cmvn
     from unisono.files import write_json
+    from unisono.recognise.system import describe
 
     folder, _ = tones
     shutil.copytree(folder, tmp_path / "results", symlinks=True)
@@ -269,7 +269,7 @@ def test_silence_and_less_than_a_frame(exported, capsys, tmp_path):
 
 
 def test_files_of_one_name_go_by_their_paths():
-    from unisono.data.recordings import of_files
+    from unisono.data.features.recordings import of_files
 
     assert [recording.utterance_id for recording in of_files(["a/1.wav", "b/1.wav"])] == ["a/1.wav", "b/1.wav"]
 
@@ -282,7 +282,7 @@ def test_the_example_of_the_page_runs(root, tones, exported, tmp_path):
     check = (
         "\nassert log_posteriors.shape == log_likelihoods.shape == (len(frames), 12)\n"
         "assert torch.allclose(log_posteriors.exp().sum(-1), torch.ones(len(frames)), atol=1e-5)\n"
-        "from unisono.cli.acoustics import network_scorer\n"
+        "from unisono.recognise.acoustics import network_scorer\n"
         f"scores = network_scorer({str(exported / 'final.safetensors')!r}, 1, features, 12)\n"
         "assert torch.allclose(torch.from_numpy(scores(name)), log_likelihoods, atol=1e-4)\n"
     )

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from unisono.__main__ import main
-from unisono.data.audio import write_flac
-from unisono.data.features import FeatureOptions
-from unisono.data.recordings import RecordingFeatures, read_recordings
-from unisono.data.table import Utterance, write_table
+from unisono.data.corpus.audio import write_flac
+from unisono.data.corpus.table import Utterance, write_table
+from unisono.data.features.extract import FeatureOptions
+from unisono.data.features.recordings import RecordingFeatures, read_recordings
 from unisono.files import write_json
 from unisono.hmm import gmm, tree
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from unisono.data.corpus import CorpusOptions, KaldiOptions, LibrispeechOptions, build
-from unisono.data.spoken import SpokenOptions
+from unisono.data.corpus.build import CorpusOptions, KaldiOptions, LibrispeechOptions, build
+from unisono.data.corpus.spoken import SpokenOptions
 
 SPOKEN = SpokenOptions(
     train_sentences=6,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from unisono.data.audio import UnusableAudio, inspect, read_audio
-from unisono.data.lexicon import read_lexicon
-from unisono.data.table import Utterance, read_table, with_shards
+from unisono.data.corpus.audio import UnusableAudio, inspect, read_audio
+from unisono.data.corpus.lexicon import read_lexicon
+from unisono.data.corpus.table import Utterance, read_table, with_shards
 from unisono.errors import UserError
 from unisono.files import read_json
 
@@ -196,7 +196,7 @@ def test_a_recording_under_several_names_is_looked_at_once(corpus, monkeypatch) 
     corpus.rows.append("t2\tdora\taudio/u2.flac\tTWO\ttest")
     corpus.rows.append("d2\tcarl\taudio/u2.flac\tTWO\tdev")
     looked = []
-    watched = "unisono.data.audio_checks.inspect"
+    watched = "unisono.data.corpus.audio_checks.inspect"
     monkeypatch.setattr(watched, lambda path, parts: looked.append(path.name) or inspect(path, parts))
     facts = corpus.build()
     assert len(looked) == 3 and len(set(looked)) == 3
@@ -390,7 +390,7 @@ def test_samples_that_are_no_numbers_are_set_aside(corpus, subtype: str, form: s
 
 def test_headers_of_whole_numbers_are_enough(corpus, monkeypatch) -> None:
     """A hundred thousand recordings are checked in a minute, as only those in floating point are decoded."""
-    monkeypatch.setattr("unisono.data.audio._look", lambda path, parts: pytest.fail(f"{path} was decoded"))
+    monkeypatch.setattr("unisono.data.corpus.audio._look", lambda path, parts: pytest.fail(f"{path} was decoded"))
     for form in ("WAV", "WAVEX"):
         for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW"):
             soundfile.write(corpus.folder / "audio/u3.wav", np.zeros(2400), 8000, subtype=subtype, format=form)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from unisono.data import cmvn
-from unisono.data.features import FeatureOptions, add_deltas, base_features
-from unisono.data.reader import KIND, FeatureReader
-from unisono.data.store import Sequences, write_sequences
-from unisono.data.table import Utterance, write_table
+from unisono.data.corpus.table import Utterance, write_table
+from unisono.data.features import cmvn
+from unisono.data.features.extract import FeatureOptions, add_deltas, base_features
+from unisono.data.features.reader import KIND, FeatureReader
+from unisono.data.sequences import Sequences, write_sequences
 from unisono.errors import UserError
 
 FBANK = FeatureOptions(

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unisono.data.frames import FramesStore, spliced
-from unisono.data.frames_write import write_frames
-from unisono.data.loader import Loader, Slice
-from unisono.data.order import Order, Piece
+from unisono.data.frames.loader import Loader, Slice
+from unisono.data.frames.order import Order, Piece
+from unisono.data.frames.store import FramesStore, spliced
+from unisono.data.frames.store_write import write_frames
 from unisono.errors import UserError
 from unisono.schedule import cut, deal
 
@@ -199,8 +199,8 @@ def test_an_empty_store_is_refused(tmp_path):
 
 CHILD = """
 import resource, sys, torch, numpy as np
-from unisono.data.frames import FramesStore
-from unisono.data.loader import Loader, Slice
+from unisono.data.frames.store import FramesStore
+from unisono.data.frames.loader import Loader, Slice
 torch.set_num_threads(1)
 limit = int(sys.argv[2])
 x, ids = torch.empty(256, 440), torch.empty(256, dtype=torch.int64)

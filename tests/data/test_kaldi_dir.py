@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from unisono.data.audio import read_audio
-from unisono.data.corpus import build
-from unisono.data.kaldi_dir import read_kaldi
-from unisono.data.table import read_table
+from unisono.data.corpus.audio import read_audio
+from unisono.data.corpus.build import build
+from unisono.data.corpus.kaldi_dir import read_kaldi
+from unisono.data.corpus.table import read_table
 from unisono.errors import UserError
 
 

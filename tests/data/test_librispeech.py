@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from unisono.data.table import read_table
+from unisono.data.corpus.table import read_table
 from unisono.errors import UserError
 
 CHAPTERS = {"train-a/11/100": 2, "train-a/11/101": 1, "train-b/22/200": 1, "dev/33/300": 1, "test/44/400": 2}

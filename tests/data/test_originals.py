@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from unisono.data.audio import read_audio
-from unisono.data.originals import ORIGINALS, TABLES, bring, convert, plan
+from unisono.data.corpus.audio import read_audio
+from unisono.data.corpus.originals import ORIGINALS, TABLES, bring, convert, plan
 from unisono.errors import UserError
 
 CUT = ("utterances.tsv", "samples.tsv", "conversion.tsv")  # tables of which the miniatures have some rows only

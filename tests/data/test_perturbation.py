@@ -10,11 +10,11 @@ import pytest
 import soundfile
 
 from unisono.cli import features, perturb
-from unisono.data.audio import change_speed
-from unisono.data.features import FeatureOptions
-from unisono.data.perturbation import perturbed
-from unisono.data.store import Sequences
-from unisono.data.table import Utterance, read_table, write_table
+from unisono.data.corpus.audio import change_speed
+from unisono.data.corpus.perturbation import perturbed
+from unisono.data.corpus.table import Utterance, read_table, write_table
+from unisono.data.features.extract import FeatureOptions
+from unisono.data.sequences import Sequences
 from unisono.errors import UserError
 from unisono.files import read_json
 

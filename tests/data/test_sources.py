@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from unisono.data import spoken, spoken_grammar
-from unisono.data.audio import read_audio
-from unisono.data.corpus import build
-from unisono.data.lexicon import read_lexicon
-from unisono.data.sources import SourceRow, join_strings
-from unisono.data.table import read_table
+from unisono.data.corpus import spoken, spoken_grammar
+from unisono.data.corpus.audio import read_audio
+from unisono.data.corpus.build import build
+from unisono.data.corpus.lexicon import read_lexicon
+from unisono.data.corpus.sources import SourceRow, join_strings
+from unisono.data.corpus.table import read_table
 from unisono.errors import UserError
 
 _HEADING = "string_id\tspeaker_id\tsplit\tn_words\tutterance_ids\tgaps_ms\ttranscript"

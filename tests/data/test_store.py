@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from unisono.data.store import Sequences, SequenceWriter, write_sequences
+from unisono.data.sequences import Sequences, SequenceWriter, write_sequences
 from unisono.errors import UserError
 
 
@@ -116,7 +116,7 @@ def test_a_whole_file_is_not_called_damaged_where_no_more_files_may_be_opened(tm
     write_sequences(tmp_path / "x.h5", _items(), kind="demo", attrs={})
     code = """if True:
         import resource, sys
-        from unisono.data.store import Sequences
+        from unisono.data.sequences import Sequences
         held = []
         resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
         try:

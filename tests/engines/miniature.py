@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unisono.data.frames import FramesStore
-from unisono.data.frames_write import write_frames
+from unisono.data.frames.store import FramesStore
+from unisono.data.frames.store_write import write_frames
 from unisono.engines.block import Block, train_block
 from unisono.engines.combine import first_state
 from unisono.engines.comm import Alone

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from mpi4py import MPI
 
-from unisono.data.frames import FramesStore
+from unisono.data.frames.store import FramesStore
 from unisono.engines.block import Block, ranks_of, train_block
 from unisono.engines.mpi import Mpi
 from unisono.engines.run import read_run

@@ -6,8 +6,8 @@ from miniature import LIMIT, Interrupted, Task, config
 
 from unisono.core import flat
 from unisono.core.products import Products, allow_tf32
-from unisono.data.frames import load_window
-from unisono.data.loader import Slice
+from unisono.data.frames.loader import Slice
+from unisono.data.frames.store import load_window
 from unisono.engines.initial import initial_parameters
 from unisono.engines.place import CPU, place_for
 from unisono.engines.replay import Replay

@@ -4,9 +4,9 @@ import pytest
 import torch
 from miniature import LIMIT, Interrupted, Task, config
 
-from unisono.data.frames import load_window
-from unisono.data.loader import Slice
-from unisono.data.resident import Resident, bytes_needed
+from unisono.data.frames.loader import Slice
+from unisono.data.frames.resident import Resident, bytes_needed
+from unisono.data.frames.store import load_window
 from unisono.engines import place
 from unisono.engines.initial import initial_parameters
 from unisono.engines.place import CPU, Place, local_rank, place_for
@@ -220,7 +220,7 @@ def test_a_generator_of_another_device_is_not_taken_over(task):
 
 
 def test_windows_of_a_resident_store_are_those_of_the_file(task, monkeypatch):
-    from unisono.data import resident
+    from unisono.data.frames import resident
 
     monkeypatch.setattr(resident, "_CHUNK", 150)  # several reads
     context = task.run.network.context

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from unisono.data.frames import FramesStore
+from unisono.data.frames.store import FramesStore
 from unisono.engines.prior import log_prior, posterior_sums
 from unisono.engines.run import make_network
 from unisono.nn.module import load

@@ -6,8 +6,8 @@ import torch
 from miniature import Interrupted, Task, config
 
 from unisono.core.optimiser import Optimiser
-from unisono.data.loader import Slice
-from unisono.data.order import Order
+from unisono.data.frames.loader import Slice
+from unisono.data.frames.order import Order
 from unisono.engines.initial import initial_parameters
 from unisono.engines.run import generator_for, make_loader, make_network, make_optimiser
 from unisono.engines.state import load_combined

@@ -15,10 +15,10 @@ import pytest
 from unisono.errors import UserError
 from unisono.hmm import arpa, graph, ngram, tree
 from unisono.hmm.arcs import Arcs, read_fst
-from unisono.hmm.decode import Beam, Searcher, Setting, decode, summarise, to_words
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.libs import kaldifst
 from unisono.hmm.model import context_dependency, transition_model
+from unisono.recognise.decode import Beam, Searcher, Setting, decode, summarise, to_words
 
 # D sounds like A, and A is how B begins: none of it could be made deterministic without disambiguation.
 LEXICON = "A  a\nB  a b\nC  b\nC  b b\nD  a\n"

@@ -9,8 +9,8 @@ import pytest
 import scipy.linalg
 
 from unisono.__main__ import main
-from unisono.data.store import Sequences, write_sequences
-from unisono.data.table import Utterance, with_shards, write_table
+from unisono.data.corpus.table import Utterance, with_shards, write_table
+from unisono.data.sequences import Sequences, write_sequences
 from unisono.errors import UserError
 from unisono.hmm import gmm, transform
 from unisono.hmm.lda_mllt import lda_mllt_plan

@@ -3,8 +3,8 @@
 import pytest
 
 from unisono.errors import UserError
-from unisono.hmm.decode import Setting
-from unisono.hmm.tune import draw, tune
+from unisono.recognise.decode import Setting
+from unisono.recognise.tune import draw, tune
 
 SCALES, PENALTIES = (0.05, 0.07, 0.1, 0.14, 0.2), (0.5, 1.0, 2.0, 4.0)
 

@@ -5,7 +5,7 @@ import itertools
 import hypothesis.strategies as st
 from hypothesis import given
 
-from unisono.hmm.word_times import Segment, WordTime, cut_words
+from unisono.recognise.word_times import Segment, WordTime, cut_words
 
 SIL = 1
 LEXICON = {10: [(2, 3)], 11: [(3,), (3, 2)], 12: [(2,)], 13: [(SIL, 4)], 14: [(2, 3, 2)]}

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from unisono import study
-from unisono.cli.speaker_classes import read_classes
+from unisono.data.corpus.speaker_classes import read_classes
 from unisono.errors import UserError
 from unisono.score import gather, pages, plots, report, summary
 from unisono.score.classes import by_class

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unisono.data.lexicon import read_lexicon
-from unisono.data.table import Utterance, write_table
-from unisono.data.text import check_id, read_lines, read_rows, words_of
+from unisono.data.corpus.lexicon import read_lexicon
+from unisono.data.corpus.table import Utterance, write_table
+from unisono.data.corpus.text import check_id, read_lines, read_rows, words_of
 from unisono.errors import UserError
 
 HOSTILE_IDS = [

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from unisono.data.store import FORMAT, Sequences
+from unisono.data.sequences import FORMAT, Sequences
 from unisono.errors import UserError
 
 

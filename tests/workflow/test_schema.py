@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from unisono import grid, sense, study
-from unisono.data.corpus import CorpusOptions
-from unisono.data.features import FeatureOptions
+from unisono.data.corpus.build import CorpusOptions
+from unisono.data.features.extract import FeatureOptions
 from unisono.nn.dnn import DnnOptions
 from unisono.options import from_dict
 

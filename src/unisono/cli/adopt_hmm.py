@@ -19,10 +19,10 @@ def run(args: argparse.Namespace) -> None:
     """Check that corpus and language are the same, then copy the model."""
     from pathlib import Path
 
-    from unisono.cli.system import read_system
     from unisono.errors import UserError
     from unisono.files import read_json
     from unisono.hmm.model import load_model, save_model
+    from unisono.recognise.system import read_system
 
     system = read_system(args.source)
     for name in ("lexicon.txt", "phones.txt", "words.txt", "topo"):

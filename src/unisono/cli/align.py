@@ -5,7 +5,7 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    from unisono.cli.hmm_corpus import add_arguments
+    from unisono.bootstrap.corpus import add_arguments
 
     add_arguments(parser)
     parser.add_argument("--model", required=True, help="model.h5 to align with")
@@ -15,7 +15,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from unisono.cli import hmm_corpus
+    from unisono.bootstrap import corpus as hmm_corpus
     from unisono.files import write_json
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import load_model

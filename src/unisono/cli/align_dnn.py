@@ -5,7 +5,7 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    from unisono.cli.hmm_corpus import add_arguments
+    from unisono.bootstrap.corpus import add_arguments
 
     add_arguments(parser)
     parser.add_argument("--source", required=True, help="folder of the finished run, with recogniser.json")
@@ -18,14 +18,15 @@ def run(args: argparse.Namespace) -> None:
     """Align by log p(pdf | x) - log p(pdf) in the place of the mixtures; `--feature-options` are the network's."""
     import json
 
-    from unisono.cli import acoustics, hmm_corpus
-    from unisono.cli.system import read_system
-    from unisono.data.reader import FeatureReader
+    from unisono.bootstrap import corpus as hmm_corpus
+    from unisono.data.features.reader import FeatureReader
     from unisono.errors import UserError
     from unisono.files import write_json
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import load_model
     from unisono.hmm.passes import align_corpus
+    from unisono.recognise import acoustics
+    from unisono.recognise.system import read_system
 
     options, features = hmm_corpus.read_options(args)
     system, model = read_system(args.source), load_model(args.model)

@@ -13,9 +13,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Sum the statistics in table order."""
-    from unisono.data import cmvn
-    from unisono.data.features import FeatureOptions
-    from unisono.data.reader import BaseReader
+    from unisono.data.features import cmvn
+    from unisono.data.features.extract import FeatureOptions
+    from unisono.data.features.reader import BaseReader
     from unisono.options import from_json
 
     options = from_json(FeatureOptions, args.options)

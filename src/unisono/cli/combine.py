@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from unisono.cli.run_files import check_iteration
-    from unisono.data.frames import FramesStore
+    from unisono.data.frames.store import FramesStore
     from unisono.engines.jobs import WorkerFiles, combine_job
     from unisono.engines.place import CPU, place_for
     from unisono.engines.run import read_run

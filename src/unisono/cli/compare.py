@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     """Score both, test, print."""
     import sys
 
-    from unisono.cli.references import read_references
+    from unisono.data.corpus.references import read_references
     from unisono.files import write_json
     from unisono.score import comparison, results
 
@@ -56,7 +56,7 @@ def common_table(systems: Sequence[Path]) -> Path:
 
     Raises UserError where none of them lies in such, or where their tables hold other utterances or transcripts.
     """
-    from unisono.cli.references import read_references
+    from unisono.data.corpus.references import read_references
     from unisono.errors import UserError
 
     tables = list(dict.fromkeys(table for path in systems if (table := _own_table(path))))

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
 def _build(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from unisono.data.corpus import CorpusOptions, build
+    from unisono.data.corpus.build import CorpusOptions, build
     from unisono.files import require_space
     from unisono.options import from_json
 
@@ -78,8 +78,8 @@ def _build(args: argparse.Namespace) -> None:
 def _convert(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from unisono.data.originals import bring
-    from unisono.data.text import short_list
+    from unisono.data.corpus.originals import bring
+    from unisono.data.corpus.text import short_list
 
     made = bring(args.original, Path(args.source), Path(args.corpora_dir), args.processes)
     target = Path(args.corpora_dir, args.original)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from unisono.cli import acoustics
+from unisono.recognise import acoustics
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +21,10 @@ def run(args: argparse.Namespace) -> None:
     from unisono.errors import UserError
     from unisono.files import read_json, write_json, write_text
     from unisono.hmm.arcs import read_fst
-    from unisono.hmm.decode import Beam, DecodeOptions, Searcher, Setting, decode, summarise, to_words
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import load_model
     from unisono.options import from_json
+    from unisono.recognise.decode import Beam, DecodeOptions, Searcher, Setting, decode, summarise, to_words
     from unisono.score.wer import format_text
 
     options, tuned = from_json(DecodeOptions, args.options), read_json(args.tuned)

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from unisono.data.frames import FramesStore
+    from unisono.data.frames.store import FramesStore
     from unisono.engines.diagnose import described, diagnose_job
     from unisono.engines.place import place_for
     from unisono.engines.run import read_run

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unisono.cli.system import System
+    from unisono.recognise.system import System
 
 # Name in the exported folder of each part of the system.
 PLACES = {"network": "final.safetensors", "hmm": "model.h5", "graph": "HCLG.fst", "lang": "lang", "cmvn": "cmvn.h5"}
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> None:
     """Make the folder: whole, or not at all."""
     import logging
 
-    from unisono.cli.system import read_system
     from unisono.files import atomic_folder
+    from unisono.recognise.system import read_system
 
     if not args.licence.strip() or not args.licence.isprintable():
         args.licence = LICENCE
@@ -75,9 +75,9 @@ def fill(folder: Path, system: "System", licence: str) -> None:
     """Copy and write all files of the exported folder."""
     import shutil
 
-    from unisono.cli import system as systems
     from unisono.files import write_json, write_text
     from unisono.nn.model_file import load_model
+    from unisono.recognise import system as systems
 
     sources: dict[str, Path] = {"network": system.network, "hmm": system.hmm, "graph": system.graph}
     if system.cmvn:

@@ -13,11 +13,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read each recording of the shard once and write its features."""
-    from unisono.data.audio import change_speed, read_audio
-    from unisono.data.features import FeatureOptions, base_features
-    from unisono.data.reader import KIND
-    from unisono.data.store import SequenceWriter
-    from unisono.data.table import read_table
+    from unisono.data.corpus.audio import change_speed, read_audio
+    from unisono.data.corpus.table import read_table
+    from unisono.data.features.extract import FeatureOptions, base_features
+    from unisono.data.features.reader import KIND
+    from unisono.data.sequences import SequenceWriter
     from unisono.errors import UserError
     from unisono.options import from_json
 

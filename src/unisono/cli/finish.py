@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from unisono.data.frames import FramesStore
+    from unisono.data.frames.store import FramesStore
     from unisono.engines.finish import Outputs, finish
     from unisono.engines.run import read_run
     from unisono.files import read_json

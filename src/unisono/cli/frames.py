@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
 
-    from unisono.data.features import FeatureOptions
-    from unisono.data.reader import FeatureReader
-    from unisono.data.store import Sequences
+    from unisono.data.features.extract import FeatureOptions
+    from unisono.data.features.reader import FeatureReader
+    from unisono.data.sequences import Sequences
 
 STORES = ("train", "dev")
 
@@ -57,8 +57,8 @@ class _Split(NamedTuple):
 
 def _open_split(table: str, features: list[str], files: list[str], options: "FeatureOptions") -> _Split:
     """Open a split; `files`: its CMVN statistics, alignment and alignment report."""
-    from unisono.data.reader import FeatureReader
-    from unisono.data.store import Sequences
+    from unisono.data.features.reader import FeatureReader
+    from unisono.data.sequences import Sequences
     from unisono.errors import UserError
     from unisono.files import read_json
 
@@ -84,8 +84,8 @@ def _open_split(table: str, features: list[str], files: list[str], options: "Fea
 
 
 def _write_store(args: argparse.Namespace, store: str) -> dict[str, Any]:
-    from unisono.data.features import FeatureOptions
-    from unisono.data.frames_write import write_frames
+    from unisono.data.features.extract import FeatureOptions
+    from unisono.data.frames.store_write import write_frames
     from unisono.errors import UserError
     from unisono.options import from_json
 

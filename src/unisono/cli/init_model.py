@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> None:
     """Make the parameters and the state before the first iteration."""
     import torch
 
-    from unisono.data.frames import FramesStore
+    from unisono.data.frames.store import FramesStore
     from unisono.engines.combine import first_state
     from unisono.engines.initial import initial_parameters
     from unisono.engines.run import make_network, read_run

@@ -14,8 +14,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the rows, if the disk has room for what follows from them."""
     from unisono.cli.corpus import BYTES_PER_SECOND
-    from unisono.data.perturbation import perturbed
-    from unisono.data.table import read_table, statistics, write_table
+    from unisono.data.corpus.perturbation import perturbed
+    from unisono.data.corpus.table import read_table, statistics, write_table
     from unisono.files import require_space, write_json
 
     rows = perturbed(read_table(args.table), args.speeds)

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     import logging
     from pathlib import Path
 
-    from unisono.data.frames import FramesStore
+    from unisono.data.frames.store import FramesStore
     from unisono.engines import redeal
     from unisono.engines.run import read_run
     from unisono.files import read_json

@@ -24,9 +24,9 @@ def run(args: argparse.Namespace) -> None:
     import json
     import os
 
-    from unisono.cli import system
     from unisono.errors import UserError
     from unisono.files import read_json, write_json
+    from unisono.recognise import system
 
     tuned, corpus = read_json(args.tuned), read_json(args.corpus)
     try:

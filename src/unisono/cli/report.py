@@ -24,8 +24,8 @@ def run(args: argparse.Namespace) -> None:
     """Read everything, then write every picture and page."""
     import json
 
-    from unisono.cli.references import read_references
-    from unisono.cli.speaker_classes import read_classes
+    from unisono.data.corpus.references import read_references
+    from unisono.data.corpus.speaker_classes import read_classes
     from unisono.files import write_json, write_text
     from unisono.score import plots, report, results, summary, wer
     from unisono.score.classes import by_class

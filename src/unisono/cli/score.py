@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     """Read references and hypotheses, count, write."""
     import logging
 
-    from unisono.cli.references import read_references
+    from unisono.data.corpus.references import read_references
     from unisono.files import write_json, write_text
     from unisono.score import results, tables, wer
     from unisono.score.statistics import bootstrap_wer

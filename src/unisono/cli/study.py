@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
     import json
 
     from unisono import grid
-    from unisono.cli.references import read_references
+    from unisono.data.corpus.references import read_references
     from unisono.files import read_json, write_json, write_text
     from unisono.score import study, study_plots, study_tables
 

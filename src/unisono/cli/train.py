@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from unisono.cli import console
-    from unisono.data.frames import FramesStore
+    from unisono import console
+    from unisono.data.frames.store import FramesStore
     from unisono.engines.block import Block, Stopped, ranks_of, train_block
     from unisono.engines.place import local_rank, place_for
     from unisono.engines.run import read_run
@@ -89,7 +89,7 @@ def _nothing() -> None:
 @contextlib.contextmanager
 def _group(args: argparse.Namespace, ranks: int) -> "Iterator[tuple[Comm, Callable[[], None], Callable[[], None]]]":
     """Yield the group of processes, and what to call at each step and at the end of an iteration's steps."""
-    from unisono.cli import console
+    from unisono import console
     from unisono.engines.comm import Alone
 
     if args.engine == "virtual":

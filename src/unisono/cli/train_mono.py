@@ -5,7 +5,7 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    from unisono.cli.hmm_corpus import add_training_arguments
+    from unisono.bootstrap.corpus import add_training_arguments
 
     add_training_arguments(parser, start=False)
 
@@ -14,7 +14,8 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     import json
 
-    from unisono.cli import console, hmm_corpus
+    from unisono import console
+    from unisono.bootstrap import corpus as hmm_corpus
     from unisono.files import write_json
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import save_model

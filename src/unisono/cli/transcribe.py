@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unisono.cli.recognition import Transcript
+    from unisono.recognise.transcribe import Transcript
 
 EXAMPLES = """examples:
   unisono transcribe --system results/mine/runs/main a.wav b.flac
@@ -47,11 +47,11 @@ def run(args: argparse.Namespace) -> None:
     """Read, recognise, write."""
     import sys
 
-    from unisono.cli.recognition import transcribe
-    from unisono.cli.system import read_system
-    from unisono.data.recordings import of_files, read_recordings
+    from unisono.data.features.recordings import of_files, read_recordings
     from unisono.errors import UserError
     from unisono.files import write_text
+    from unisono.recognise.system import read_system
+    from unisono.recognise.transcribe import transcribe
 
     if bool(args.audio) == bool(args.table):
         raise UserError("AUDIO, --table: give either recordings or a table of them")

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from unisono.cli import acoustics
+from unisono.recognise import acoustics
 
 if TYPE_CHECKING:
-    from unisono.hmm.decode import Hypothesis, Setting
+    from unisono.recognise.decode import Hypothesis, Setting
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -23,11 +23,11 @@ def run(args: argparse.Namespace) -> None:
 
     from unisono.files import write_json, write_text
     from unisono.hmm.arcs import read_fst
-    from unisono.hmm.decode import Beam, DecodeOptions, Searcher, decode, summarise, to_words
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import load_model
-    from unisono.hmm.tune import draw, tune
     from unisono.options import from_json
+    from unisono.recognise.decode import Beam, DecodeOptions, Searcher, decode, summarise, to_words
+    from unisono.recognise.tune import draw, tune
     from unisono.score import wer
 
     log = logging.getLogger("unisono.tune")

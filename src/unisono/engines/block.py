@@ -7,7 +7,7 @@ import logging
 import time
 from typing import Any
 
-from unisono.data.frames import FramesStore
+from unisono.data.frames.store import FramesStore
 from unisono.engines.combine import advance, pass_on
 from unisono.engines.comm import Comm
 from unisono.engines.crew import Crew

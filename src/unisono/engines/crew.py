@@ -7,7 +7,7 @@ import safetensors.torch
 from torch import Tensor
 
 from unisono.core import average, gossip
-from unisono.data.loader import Loader, Slice
+from unisono.data.frames.loader import Loader, Slice
 from unisono.engines.comm import Comm
 from unisono.engines.place import CPU, Place
 from unisono.engines.run import Run, make_optimiser

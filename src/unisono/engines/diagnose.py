@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unisono.data.frames import FramesStore
+from unisono.data.frames.store import FramesStore
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import SUBSETS, Evaluator
 from unisono.engines.place import CPU, Place

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unisono.data.frames import FramesStore, spliced
-from unisono.data.order import Piece
+from unisono.data.frames.order import Piece
+from unisono.data.frames.store import FramesStore, spliced
 from unisono.engines.comm import Comm
 from unisono.engines.place import CPU
 from unisono.engines.run import Run

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from unisono import __version__
-from unisono.data.frames import FramesStore
-from unisono.data.ledger import ledger
+from unisono.data.frames.ledger import ledger
+from unisono.data.frames.store import FramesStore
 from unisono.engines import redeal
 from unisono.engines.combine import observer_names
 from unisono.engines.comm import Alone

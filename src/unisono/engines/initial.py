@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from unisono.data.frames import FramesStore
+from unisono.data.frames.store import FramesStore
 from unisono.engines.run import Run, generator_for, make_network
 from unisono.errors import UserError
 from unisono.nn.model_file import load_model

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unisono.core import average, gossip
 from unisono.core.flat import Layout
-from unisono.data.frames import FramesStore
+from unisono.data.frames.store import FramesStore
 from unisono.engines.combine import advance, observer_names, pass_on
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from unisono.core.flat import Layout
-from unisono.data.frames import FramesStore
+from unisono.data.frames.store import FramesStore
 from unisono.engines import checkpoint, redeal
 from unisono.engines.combine import next_rate, observer_names
 from unisono.engines.crew import Crew

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from unisono.core import flat
 from unisono.core.products import Precision, allow_tf32
-from unisono.data.frames import FramesStore
-from unisono.data.resident import Resident, bytes_needed
+from unisono.data.frames.resident import Resident, bytes_needed
+from unisono.data.frames.store import FramesStore
 from unisono.errors import UserError
 
 Device = Literal["auto", "cpu", "cuda"]

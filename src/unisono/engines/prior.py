@@ -5,8 +5,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unisono.data.frames import FramesStore, spliced
-from unisono.data.order import Piece
+from unisono.data.frames.order import Piece
+from unisono.data.frames.store import FramesStore, spliced
 from unisono.engines.evaluate import BATCH
 from unisono.engines.run import Prior
 from unisono.nn.dnn import Dnn

@@ -9,8 +9,8 @@ import torch
 
 from unisono.core.optimiser import Optimiser, OptimiserOptions
 from unisono.core.products import Precision
-from unisono.data.frames import FramesStore
-from unisono.data.loader import Loader
+from unisono.data.frames.loader import Loader
+from unisono.data.frames.store import FramesStore
 from unisono.engines.place import CPU, Place
 from unisono.errors import UserError
 from unisono.files import read_json

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from unisono.core.optimiser import Optimiser
-from unisono.data.loader import Slice
+from unisono.data.frames.loader import Slice
 from unisono.engines.run import Run
 from unisono.engines.state import Combined, State
 from unisono.engines.worker import Task

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unisono.core.number import Number
 from unisono.core.optimiser import Optimiser
-from unisono.data.loader import Loader, Slice
+from unisono.data.frames.loader import Loader, Slice
 from unisono.engines.place import CPU, Place
 from unisono.engines.replay import CudaGraph, Replay
 from unisono.engines.run import seed_for

@@ -1,0 +1,1 @@
+"""Recordings, transcripts and lexicons: every kind of corpus becomes one checked table a split."""

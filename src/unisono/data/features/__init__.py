@@ -1,0 +1,1 @@
+"""Filterbank and cepstral features, their normalisation, and reading them as models do."""
