@@ -32,6 +32,7 @@ DOORS = {
     "soundfile": ["data"],
     "kaldiio": ["data"],
     "espeakng_loader": ["data"],
+    "praatio": ["data/corpus"],
     "jiwer": ["score"],
     "matplotlib": ["score"],
     "rich": ["console.py"],

@@ -22,7 +22,7 @@ def helped(capsys, name):
     [
         ("transcribe", ["--log needs it", "relative to the table's folder", "--processes is how many", "duration_s"]),
         ("export", ["recogniser.json", "provenance.json", "lang/", export.LICENCE]),
-        ("corpus", ["{fsdd,speechocean762}", *corpus.ADDRESSES.values(), "CC BY-SA 4.0", "docs/own-data.md"]),
+        ("corpus", ["{folder,fsdd,speechocean762}", *corpus.ADDRESSES.values(), "CC BY-SA 4.0", "docs/own-data.md"]),
         ("compare", ["kaldi-hyp.txt", "default: data/test.tsv"]),
     ],
 )  # fmt: skip
@@ -51,5 +51,5 @@ def test_corpus_knows_all_originals():
 def test_corpus_of_ones_own_needs_no_command(capsys, name):
     assert main(["corpus", name]) == 2
     line = capsys.readouterr().err
-    assert f"{name}: no such public corpus: known are fsdd, speechocean762; your own data" in line
+    assert f"{name}: no such public corpus: known are fsdd, speechocean762; for your own recordings" in line
     assert "docs/own-data.md" in line and line.count("\n") == 1

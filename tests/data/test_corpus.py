@@ -272,10 +272,32 @@ def test_words_that_only_look_like_those_of_the_lexicon(corpus, caplog: pytest.L
     assert "Unicode" not in _refused(corpus, "2 words are not in the lexicon")
 
 
+def test_words_in_another_case_are_said_to_be(corpus) -> None:
+    corpus.lexicon.write_text("one  W AH N\ntwo  T UW\n")
+    _refused(
+        corpus, "2 words are not in the lexicon", "2 of them are there in lower case: write the text in lower case"
+    )
+
+
+def test_a_table_may_name_parts_of_recordings(corpus) -> None:
+    corpus.heading += "\tbegin_s\tend_s"
+    corpus.sound("audio/u3.wav", 1.0)
+    parts = {"u3": "\t0.25\t0.75", "u2": "\t\t", "u1": "\t0.05\t"}
+    corpus.rows = [row + parts.get(row.split("\t")[0], "\t\t") for row in corpus.rows]
+    corpus.build()
+    found = {u.utterance_id: u for u in read_table(corpus.out / "train.tsv")}
+    assert [found[name].duration_s for name in ("u1", "u2", "u3")] == [0.05, 0.2, 0.5]
+    for part, said in (("\t0.5\t0.4", "from 0.5 to 0.4 s"), ("\tx\t1", "begin_s 'x'"), ("\t-1\t", "from -1 to")):
+        corpus.table.unlink()
+        (corpus.out / "train.tsv").unlink(missing_ok=True)
+        corpus.rows[2] = corpus.rows[2].rsplit("\t", 2)[0] + part
+        _refused(corpus, said, "utterances.tsv: line 4")
+
+
 def test_lm_text_is_checked_against_the_lexicon(corpus) -> None:
     text = corpus.folder / "text.txt"
     text.write_text("ONE ONE\n\nTWO THREE\n")
-    _refused(corpus, "lexicon.txt: 1 words are not in the lexicon: THREE (text.txt: line 3)", lm_text="text.txt")
+    _refused(corpus, "lexicon.txt: 1 word is not in the lexicon: THREE (text.txt: line 3)", lm_text="text.txt")
     corpus.table.write_text(corpus.table.read_text().replace("TWO TWO", "SIX"))
     _refused(corpus, "2 words are not in the lexicon: SIX (t1), THREE (text.txt: line 3)", lm_text="text.txt")
     corpus.table.unlink()
@@ -475,3 +497,9 @@ def test_read_audio_names_the_file(corpus) -> None:
         read_audio(corpus.folder / "absent.wav")
     with pytest.raises(UserError, match="2 channels"):
         read_audio(corpus.sound("audio/two.wav", 0.1, channels=2))
+
+
+def test_comments_of_the_cmu_dictionary(tmp_path) -> None:
+    path = tmp_path / "cmudict.dict"
+    path.write_text("aalborg AO1 L B AO0 R G # place, danish\naalborg(2) AA1 L\n")
+    assert read_lexicon(path) == {"aalborg": [("AA1", "L"), ("AO1", "L", "B", "AO0", "R", "G")]}

@@ -1,7 +1,8 @@
-"""Make a corpus of a downloaded public original, fsdd or speechocean762; for the workflow: the corpus stage.
+"""Make a table and a config of a folder of recordings, or a corpus of a public original; the corpus stage.
 
-Your own recordings (a table of utterances, Kaldi data directories, the layout of LibriSpeech) need no command: name
-them in a config and start snakemake, see docs/own-data.md.
+folder: recordings with a text beside each (NAME.txt or NAME.lab), TextGrids of the Montreal Forced Aligner, or the
+layout of LibriSpeech. A table of utterances and Kaldi data directories need no command: name them in a config, see
+docs/own-data.md.
 """
 
 import argparse
@@ -9,12 +10,16 @@ import argparse
 # Features of the GMMs (float32), of the network (float32) and the frames store (16 bits and a pdf_id) at 100 frames a
 # second come to about 30 kB; deltas on the network's features, hypotheses and models are covered by the rest.
 BYTES_PER_SECOND = 60_000
+_SHOWN = 20  # faults that are printed; the file has them all
 # Where the public originals are to be had.
 ADDRESSES = {
     "fsdd": "https://github.com/Jakobovski/free-spoken-digit-dataset",
     "speechocean762": "https://www.openslr.org/101/",
 }
-EXAMPLES = f"""fsdd: {ADDRESSES["fsdd"]}, commit 26eb9aa, CC BY-SA 4.0
+EXAMPLES = f"""folder: your own recordings
+  unisono corpus folder recordings --lexicon lexicon.txt    # makes mine.yaml and mine/utterances.tsv
+
+fsdd: {ADDRESSES["fsdd"]}, commit 26eb9aa, CC BY-SA 4.0
   unisono corpus fsdd --from free-spoken-digit-dataset         # makes corpora/fsdd/, for config/fsdd*.yaml
 
 speechocean762: {ADDRESSES["speechocean762"]}, CC BY 4.0
@@ -26,8 +31,19 @@ speechocean762: {ADDRESSES["speechocean762"]}, CC BY 4.0
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
     parser.epilog = EXAMPLES
-    parser.add_argument("original", nargs="?", metavar="{fsdd,speechocean762}", help="public corpus to convert")
-    parser.add_argument("--from", dest="source", metavar="DIR", help="folder of the unpacked original")
+    parser.add_argument("original", nargs="?", metavar="{folder,fsdd,speechocean762}", help="what to read")
+    parser.add_argument("folder", nargs="?", metavar="DIR", help="folder: where the recordings lie")
+    own = parser.add_argument_group("folder")
+    own.add_argument("--lexicon", metavar="FILE", help="a word and its phones on each line")
+    own.add_argument("--lm-text", metavar="FILE", help="sentences for the language model (the transcripts)")
+    own.add_argument("--name", default="mine", help="name of the config and of its results (mine)")
+    own.add_argument("--out", default=".", metavar="DIR", help="where NAME.yaml and NAME/ are written (.)")
+    own.add_argument(
+        "--speaker-characters", type=int, metavar="N", help="the first N letters of a name are the speaker"
+    )
+    own.add_argument("--leave-out", action="store_true", help="leave out utterances with a word that the lexicon lacks")
+    own.add_argument("--seed", type=int, default=1, metavar="N", help="draws who is in train, dev and test (1)")
+    parser.add_argument("--from", dest="source", metavar="DIR", help="fsdd, speechocean762: the unpacked original")
     parser.add_argument("--corpora-dir", default="corpora", metavar="DIR", help="folder of all corpora (corpora)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="no result depends on their number (1)")
     stage = parser.add_argument_group("what the workflow gives instead")
@@ -39,10 +55,15 @@ def run(args: argparse.Namespace) -> None:
     """Build the corpus, or convert an original, and say what it holds."""
     from unisono.errors import UserError
 
+    if args.original == "folder" and not (args.options or args.out_dir or args.source):
+        _from_folder(args)
+        return
+    if args.folder:
+        raise UserError(f"{args.folder}: too many words: did you mean --from {args.folder}?")
     if args.original and args.original not in ADDRESSES:
         raise UserError(
             f"{args.original}: no such public corpus: known are {', '.join(ADDRESSES)}; "
-            "your own data, Kaldi's too, is named in a config: see docs/own-data.md"
+            "for your own recordings: unisono corpus folder DIR; a table, or Kaldi's data: see docs/own-data.md"
         )
     if args.original and not args.source:
         raise UserError(f"--from: missing: unpack {ADDRESSES[args.original]} and give its folder")
@@ -51,7 +72,43 @@ def run(args: argparse.Namespace) -> None:
     elif args.options and args.out_dir and not (args.original or args.source):
         _build(args)
     else:
-        raise UserError("give fsdd or speechocean762 and --from DIR; your own data: see docs/own-data.md")
+        raise UserError("give folder and DIR, or fsdd or speechocean762 and --from DIR (see --help)")
+
+
+def _from_folder(args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from unisono.data.corpus.folder.make import Wishes, make
+    from unisono.data.corpus.text import counted
+    from unisono.errors import UserError
+    from unisono.sample_size import too_small
+
+    if not args.folder or not args.lexicon:
+        raise UserError(
+            "give the folder of the recordings and the lexicon: unisono corpus folder DIR --lexicon FILE"
+            " (no lexicon of your language? see docs/own-data.md)"
+        )
+    if args.speaker_characters is not None and args.speaker_characters < 1:
+        raise UserError(f"--speaker-characters: {args.speaker_characters}: give at least 1")
+    wishes = Wishes(
+        name=args.name, lexicon=Path(args.lexicon), out_dir=Path(args.out), leave_out=args.leave_out, seed=args.seed,
+        lm_text=Path(args.lm_text) if args.lm_text else None, speaker_characters=args.speaker_characters,
+    )  # fmt: skip
+    made = make(Path(args.folder), wishes, args.processes)
+    for split, facts in made.splits.items():
+        print(
+            f"{split:5}  {counted(facts['utterances'], 'utterance')}, {counted(facts['speakers'], 'speaker')},"
+            f" {counted(facts['words'], 'word')}, {facts['seconds'] / 60:.1f} minutes"
+        )
+    for note in made.notes:
+        print(note)
+    if small := too_small(int(made.splits["test"]["words"]), int(made.splits["test"]["speakers"])):
+        print(f"warning: {small}")
+    for fault in made.faults[:_SHOWN]:
+        print(f"left out: {fault}")
+    if len(made.faults) > _SHOWN:
+        print(f"... and {len(made.faults) - _SHOWN} more, all in {made.table.parent / 'left_out.txt'}")
+    print(f"{made.table} and {made.config} written; next: unisono doctor {made.config}, unisono run {made.config}")
 
 
 def _build(args: argparse.Namespace) -> None:

@@ -27,7 +27,7 @@ def check_audio(
     sorted by id. Raises UserError, before anything is cut, that names the first few recordings that are missing, have
     several channels or another sampling rate than most, and how many more.
     """
-    there = _refuse(list(zip(rows, _look(rows, processes), strict=True)))
+    there = _refuse(list(zip(rows, look(rows, processes), strict=True)))
     kept: list[SourceRow] = []
     infos: dict[str, AudioInfo] = {}
     quarantined: list[dict[str, str]] = []
@@ -63,7 +63,7 @@ def _end(faults: list[tuple[SourceRow, str]], remedy: str) -> None:
         raise UserError(f"{short_list(list(named.values()), _NAMED)}: {remedy}")
 
 
-def _look(rows: Sequence[SourceRow], processes: int) -> list[AudioInfo | str | None]:
+def look(rows: Sequence[SourceRow], processes: int) -> list[AudioInfo | str | None]:
     """Return for each row what its recording holds, the reason why it is unusable, or None where it is missing.
 
     Each recording is looked at once, whatever number of rows and of links name it.

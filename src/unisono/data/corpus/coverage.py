@@ -53,17 +53,20 @@ class Coverage:
         if self._unknown is None:
             named = short_list([f"{word} ({self._first[word]})" for word in sorted(self._missing)])
             raise UserError(
-                f"{self._path}: {len(ordered)} words are not in the lexicon: {named}; all in {listing}{forms}: "
+                f"{self._path}: {_words(len(ordered))} not in the lexicon: {named}; all in {listing}{forms}: "
                 "add their pronunciations, or set corpus.unknown_word to a word of the lexicon that stands for them"
             )
         log.log(
             logging.WARNING if forms else logging.INFO,
-            f"{self._path}: {len(ordered)} words are not in the lexicon, read as {self._unknown} (all in {listing})"
+            f"{self._path}: {_words(len(ordered))} not in the lexicon, read as {self._unknown} (all in {listing})"
             + forms,
         )
 
     def _other_forms(self) -> str:
-        """Say which missing words only look like words of the lexicon, as accents are coded differently."""
+        """Say which missing words differ from words of the lexicon by case alone, or by how accents are coded."""
+        for form, change in (("upper case", str.upper), ("lower case", str.lower)):
+            if cased := [word for word in self._missing if change(word) in self._lexicon]:
+                return f"; {len(cased)} of them are there in {form}: write the text in {form}, as the lexicon is"
         known = {unicodedata.normalize("NFC", word): word for word in self._lexicon}
         alike = [word for word in sorted(self._missing) if unicodedata.normalize("NFC", word) in known]
         if not alike:
@@ -73,3 +76,7 @@ class Coverage:
             f"; {len(alike)} of them are there in another Unicode form, such as {ascii(alike[0])} as {ascii(twin)}: "
             "convert text and lexicon to one form, e.g. with uconv -x nfc"
         )
+
+
+def _words(number: int) -> str:
+    return "1 word is" if number == 1 else f"{number} words are"

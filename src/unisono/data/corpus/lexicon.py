@@ -26,7 +26,9 @@ def read_lexicon(path: str | os.PathLike[str], phone_set: Iterable[str] | None =
     """
     found: dict[str, set[tuple[str, ...]]] = {}
     allowed = None if phone_set is None else set(phone_set)
-    lines = {number: words_of(line, f"{path}: line {number}") for number, line in enumerate(read_lines(path), start=1)}
+    lines = {
+        n: words_of(_without_comment(line), f"{path}: line {n}") for n, line in enumerate(read_lines(path), start=1)
+    }
     lines = {number: fields for number, fields in lines.items() if fields}
     _refuse_weights(path, list(lines.values()))
     words = {fields[0] for fields in lines.values()}
@@ -53,6 +55,11 @@ def read_lexicon(path: str | os.PathLike[str], phone_set: Iterable[str] | None =
     if variants:
         log.info("%s: %d lines WORD(number) read as further pronunciations of WORD", path, variants)
     return {word: sorted(found[word]) for word in sorted(found)}
+
+
+def _without_comment(line: str) -> str:
+    """Return what stands before a `#` of its own, which begins a comment in the CMU dictionary."""
+    return line.split(" # ", 1)[0]
 
 
 def _refuse_weights(path: str | os.PathLike[str], lines: Sequence[Sequence[str]]) -> None:

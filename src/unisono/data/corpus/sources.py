@@ -6,6 +6,7 @@ to its folder.
 
 import dataclasses
 import functools
+import math
 import zlib
 from pathlib import Path
 
@@ -51,7 +52,10 @@ class Source:
 
 
 def read_source_table(path: Path) -> list[SourceRow]:
-    """Read utterance_id, speaker_id, split, path, transcript and, if it is there, speaker_class; ignore the rest."""
+    """Read utterance_id, speaker_id, split, path, transcript and, where they are there, speaker_class, begin_s, end_s.
+
+    The last two cut an utterance out of a longer recording. Further columns are ignored.
+    """
     columns = ("utterance_id", "speaker_id", "path", "transcript", "split")
     return [
         SourceRow(
@@ -61,10 +65,25 @@ def read_source_table(path: Path) -> list[SourceRow]:
             path.parent / values["path"],
             values["transcript"],
             f"{path}: line {line}",
+            segment=_segment(values, f"{path}: line {line}"),
             speaker_class=values.get("speaker_class", ""),
         )
         for line, values in read_rows(path, columns)
     ]
+
+
+def _segment(values: dict[str, str], where: str) -> tuple[float, float | None] | None:
+    """Return the part of the recording that the columns begin_s and end_s name; None for all of it."""
+    begin, end = values.get("begin_s", ""), values.get("end_s", "")
+    if not begin and not end:
+        return None
+    try:
+        start, stop = float(begin or 0), float(end) if end else None
+    except ValueError:
+        raise UserError(f"{where}: begin_s {begin!r}, end_s {end!r}: give seconds, or nothing for the whole") from None
+    if not 0 <= start < (math.inf if stop is None else stop) or stop == math.inf:
+        raise UserError(f"{where}: from {begin} to {end} s: begin_s must be at least 0 and end_s after it")
+    return start, stop
 
 
 def join_strings(strings: Path, recordings: Path, audio_dir: Path) -> list[SourceRow]:

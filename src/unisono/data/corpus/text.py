@@ -122,3 +122,8 @@ def short_list(items: Sequence[str], most: int = 50) -> str:
     """Return items joined by commas, with a count of those beyond `most`."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more
+
+
+def counted(number: float, what: str) -> str:
+    """Return a whole number with its noun, which takes an s unless there is one: `1 word`, `2 words`."""
+    return f"{number:,.0f} {what}{'' if number == 1 else 's'}"

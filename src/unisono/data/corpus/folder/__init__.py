@@ -1,0 +1,1 @@
+"""A folder of recordings with texts beside them becomes a corpus table and a config."""
