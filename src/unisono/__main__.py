@@ -24,7 +24,7 @@ from unisono.errors import MACHINE, UserError
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 COMMANDS = Path(__file__).parent / "cli"
 # What a user types; all others are called by the workflow.
-TYPED = ("corpus", "transcribe", "export", "compare")
+TYPED = ("corpus", "doctor", "run", "status", "list", "clean", "transcribe", "export", "compare")
 
 
 def commands() -> dict[str, str]:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = COMMANDS / f"{name.replace('-', '_')}.py"
     if "_" in name or path.parent != COMMANDS or not path.is_file() or _summary(path) is None:
         near = difflib.get_close_matches(name, commands(), n=1)
-        remedy = f"did you mean {near[0]}?" if near else "unisono --help lists them; training starts with snakemake"
+        remedy = f"did you mean {near[0]}?" if near else "unisono --help lists them"
         print(f"unisono: error: {name}: no such command: {remedy}", file=sys.stderr)
         return 2
     try:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-TOP = """what you type (training itself starts with snakemake --cores N --configfile mine.yaml):
+TOP = """what you type (on a cluster training starts with snakemake, see docs/own-data.md):
 {typed}
 
 what the workflow calls, and config-reference, which makes a page of the docs:
@@ -111,8 +111,7 @@ def _run(name: str, arguments: list[str]) -> int:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         module.register(parser)
-        module.run(parser.parse_args(arguments))
-        return 0
+        return module.run(parser.parse_args(arguments)) or 0
     except UserError as error:
         return _fail(name, str(error), 2)
     except KeyboardInterrupt:

@@ -12,12 +12,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 PLAIN_INTERVAL_S = 20.0  # at most one plain line of progress in so many seconds
 # Set by MPI launchers before the program starts: only the first rank may empty a log that all of them share.
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
+
+COLOURS = {"green": 32, "yellow": 33, "red": 31}
 
 _terminal = 2  # descriptor of the stderr that the process was started with
 
@@ -60,6 +62,24 @@ def report_error(line: str) -> None:
     if _terminal != 2:
         with contextlib.suppress(OSError):
             os.write(_terminal, f"{line}\n".encode())
+
+
+def columns(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Line up the cells of a table below its heading, the first `left` columns at the left, the others at the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        padded = list(zip(row, widths, strict=True))
+        cells = [cell.ljust(w) for cell, w in padded[:left]] + [cell.rjust(w) for cell, w in padded[left:]]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "-" * max(map(len, lines)))
+    return lines
+
+
+def painted(text: str, colour: str) -> str:
+    """Return text in a colour of COLOURS where standard output is a terminal that shows colours."""
+    plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
 
 
 @contextlib.contextmanager

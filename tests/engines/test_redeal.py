@@ -33,7 +33,7 @@ def stopped(folder, place, workers=2, **changes):
     task.initialise()
     if place is None:
         with pytest.raises(ZeroDivisionError):
-            task.block(checkpoint_s=0, after=lambda: 1 / (ckpts(task) < 2))
+            task.block(checkpoint_s=0, after=lambda state: 1 / (ckpts(task) < 2))
     else:
         with pytest.raises(Stopped):
             task.block(interrupted=Interrupted(place), checkpoint_s=0)

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
     from unisono.engines.block import Block, Stopped, ranks_of, train_block
     from unisono.engines.place import local_rank, place_for
     from unisono.engines.run import read_run
+    from unisono.engines.state import State, note_progress
     from unisono.errors import UserError
     from unisono.files import read_json
     from unisono.schedule import read_plan
@@ -59,6 +60,11 @@ def run(args: argparse.Namespace) -> None:
             beat()
             return stop_now()
 
+        def after(state: State) -> None:
+            if comm.rank == 0:
+                advance()
+                note_progress(Path(args.iterations_dir) / "progress.jsonl", state)
+
         block = Block(
             first=args.first,
             last=args.last,
@@ -67,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
             checkpoint_s=args.checkpoint_s,
             interrupted=interrupted,
             resting=rest,
-            after=advance if comm.rank == 0 else _nothing,
+            after=after,
         )
         try:
             place = place_for(args.device, local_rank(os.environ, comm.rank), settings.precision)

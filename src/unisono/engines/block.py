@@ -71,7 +71,7 @@ def train_block(
             states.append(after)
             logger.info("%s", _line(after, time.perf_counter() - begun))
             keeper.save_if_due(combined, states)
-            block.after()
+            block.after(after)
     keeper.write_results(combined, states)
 
 

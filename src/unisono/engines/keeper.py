@@ -47,7 +47,7 @@ class Block:
     """What a block is asked to do. first..last: its iterations, both included.
 
     checkpoint_s: seconds between checkpoints, 0 = after each iteration. interrupted: asked before each minibatch.
-    after: called after each iteration (progress). resting: called whenever the steps of an iteration are done.
+    after: called after each iteration with its numbers. resting: called whenever the steps of an iteration are done.
     """
 
     first: int
@@ -56,7 +56,7 @@ class Block:
     state_dir: Path
     checkpoint_s: float
     interrupted: Callable[[], bool]
-    after: Callable[[], None] = field(default=lambda: None)
+    after: Callable[[State], None] = field(default=lambda state: None)
     resting: Callable[[], None] = field(default=lambda: None)
 
     def combined(self, number: int) -> Path:

@@ -1,6 +1,8 @@
 """What stands between two iterations: the vectors of `{i}.combine.safetensors` and the numbers of `{i}.state.json`."""
 
+import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -100,6 +102,15 @@ class State:
 def write_state(path: str | os.PathLike[str], state: State) -> None:
     """Write `{i}.state.json`."""
     write_json(path, {"format": STATE_FORMAT} | asdict(state))
+
+
+def note_progress(path: str | os.PathLike[str], state: State) -> None:
+    """Append the numbers of an iteration and the time (seconds since 1970) as a line of JSON to `progress.jsonl`.
+
+    For whoever watches a block, whose files are written at its end; no result is ever read from it.
+    """
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps({"time": time.time()} | asdict(state)) + "\n")
 
 
 def read_state(path: str | os.PathLike[str]) -> State:

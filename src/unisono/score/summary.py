@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unisono.console import columns
 from unisono.score.classes import ClassResult
 from unisono.score.gather import Gathered, Result, Run
 
@@ -93,9 +94,9 @@ def class_rows(results: Sequence[Result], classes: Sequence[ClassResult]) -> lis
 
 def summary_text(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> str:
     """Format `summary.txt`."""
-    lines = ["Word error rate in percent", "", *_columns([COLUMNS, *wer_rows(gathered.results)]), ""]
+    lines = ["Word error rate in percent", "", *columns([COLUMNS, *wer_rows(gathered.results)]), ""]
     if classes:
-        lines += [*_columns([CLASS_COLUMNS, *class_rows(gathered.results, classes)], left=2), ""]
+        lines += [*columns([CLASS_COLUMNS, *class_rows(gathered.results, classes)], left=2), ""]
     if any(result.chosen for result in gathered.results):
         lines.append("* the final model of its run")
     lines += [f"interval: {method}" for method in interval_methods(gathered.results)]
@@ -163,15 +164,3 @@ def _run(run: Run) -> dict[str, Any]:
 
 def _percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{100 * fraction:.2f}"
-
-
-def _columns(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Line up the cells of a table, the first `left` columns at the left and the others at the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        padded = list(zip(row, widths, strict=True))
-        cells = [cell.ljust(w) for cell, w in padded[:left]] + [cell.rjust(w) for cell, w in padded[left:]]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "-" * max(map(len, lines)))
-    return lines

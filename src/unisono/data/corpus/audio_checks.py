@@ -14,6 +14,7 @@ from unisono.errors import UserError
 
 log = logging.getLogger(__name__)
 
+EMPTY = "transcript empty"  # why an utterance without words is set aside
 _CHUNK = 500
 _NAMED = 3
 
@@ -86,7 +87,7 @@ def _judged(row: SourceRow, found: AudioInfo | str | None) -> AudioInfo | str | 
         return row.fault
     if isinstance(found, str):
         return found if row.segment is None else f"{row.path.name}: {found}"
-    return found if row.transcript.split() else "transcript empty"
+    return found if row.transcript.split() else EMPTY
 
 
 def _identity(path: Path) -> tuple[int, int] | Path:

@@ -1,0 +1,119 @@
+"""Can this machine run this config, and what will it take: asked before hours are spent."""
+
+import concurrent.futures
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unisono.desk import software
+from unisono.desk.corpus_checks import check_corpus
+from unisono.desk.estimate import FLOPS, need
+from unisono.desk.findings import Child, Finding, ask_python, of_error, red
+from unisono.desk.settings import Settings, read_settings, snakefile
+from unisono.desk.words import duration, size
+from unisono.errors import UserError
+
+ROUGH = 2.0  # an estimate is so far off at times; what exceeds half of what is free is yellow
+
+
+def examine(configs: Sequence[str], changes: Sequence[str] = (), cores: int | None = None) -> list[Finding]:
+    """Check programs and machine, and with config files these, their corpus, disk, memory and time."""
+    cores = cores or len(os.sched_getaffinity(0))
+    # Slow children beside each other; a wheel that does not fit ends its own process only.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        torch, fst = pool.submit(ask_python, software.TORCH), pool.submit(ask_python, software.FST)
+        settings, findings = _settings(configs, changes)
+        engines = {run["parallel"]["engine"] for run in settings.runs.values()} if settings else set()
+        mpi = pool.submit(lambda: list(software.mpi("sync" in engines)))
+        checked = check_corpus(settings.shared, cores) if settings else None
+        facts, broken = _facts(torch.result())
+        found = [*_workflow(), *software.versions(), software.fst_wheels(fst.result()), *broken, *mpi.result()]
+    device = settings.shared["resources"]["device"] if settings else "auto"
+    found += [] if broken else [software.gpus(facts, device)]
+    found += findings
+    if settings:
+        found += _writable(Path("results", settings.shared["name"]))
+    if settings and checked:
+        found += checked.findings
+        if checked.seconds and checked.seconds["train"]:
+            found += _needs(settings, checked.seconds, cores, facts)
+    return found
+
+
+def worst(findings: Sequence[Finding]) -> str:
+    """Return the colour of the worst finding."""
+    return max((finding.colour for finding in findings), key=("green", "yellow", "red").index, default="green")
+
+
+def _settings(configs: Sequence[str], changes: Sequence[str]) -> tuple[Settings | None, list[Finding]]:
+    if not configs:
+        return None, []
+    try:
+        settings = read_settings(configs, changes)
+    except UserError as error:
+        return None, [of_error(UserError(f"config: {error}"))]
+    name = settings.shared["name"]
+    runs = f"{len(settings.runs)} run{'s' if len(settings.runs) > 1 else ''}"
+    noted = [Finding("yellow", f"config: {note}", "take the key away, or mean it") for note in settings.notes]
+    return settings, [Finding("green", f"config: {name}, {runs}"), *noted]
+
+
+def _workflow() -> list[Finding]:
+    try:
+        snakefile()
+    except UserError as error:
+        return [of_error(error)]
+    return []
+
+
+def _facts(torch: Child) -> tuple[dict[str, Any], list[Finding]]:
+    if torch.fault:
+        return {}, [red(f"torch does not load: {torch.fault}", "pip install torch==2.13.0, see README, Installing")]
+    try:
+        return json.loads(torch.output.splitlines()[-1]), []
+    except (ValueError, LookupError):
+        return {}, [red("torch does not answer", "pip install torch==2.13.0, see README, Installing")]
+
+
+def _writable(folder: Path) -> list[Finding]:
+    place = folder
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return []
+    return [red(f"{folder}: cannot be written: {place.absolute()}", "change its rights, or work in another folder")]
+
+
+def _needs(settings: Settings, seconds: dict[str, float], cores: int, facts: dict[str, Any]) -> list[Finding]:
+    wanted = need(settings.shared, settings.runs, seconds, cores, float(facts.get("flops", FLOPS)))
+    free = shutil.disk_usage(".").free
+    memory = available_memory()
+    found = [
+        _compared("disk", wanted.disk, free, "free some space, or work on another disk"),
+        _compared("memory", wanted.memory, memory, "use fewer cores (--cores), or a smaller network"),
+    ]
+    total, train = sum(wanted.seconds.values()), wanted.seconds["train"]
+    count = sum(wanted.iterations.values())
+    said = f"time: about {duration(total)} on {cores} cores, {duration(train)} of it training ({count} iterations)"
+    return [*found, Finding("green", f"{said}; a rough guess")]
+
+
+def _compared(what: str, wanted: float, free: float, remedy: str) -> Finding:
+    said = f"{what}: about {size(wanted)} needed, {size(free)} free"
+    if wanted > free:
+        return red(said, remedy)
+    return Finding("yellow", said, remedy) if wanted * ROUGH > free else Finding("green", said)
+
+
+def available_memory() -> float:
+    """Return the bytes that processes can have without swapping; those of all memory where Linux does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024.0 * int(line.split()[1])
+    except OSError:
+        pass
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

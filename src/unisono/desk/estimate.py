@@ -1,0 +1,107 @@
+"""What a config will take: seconds of each stage, bytes on the disk, memory. Rough: within a factor of two or three.
+
+The constants were measured on two virtual cores of a server (AMD EPYC), by CPU time of the small and the demo config.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+FRAMES_PER_S = 100
+START_S = 3.0  # to start a command that imports torch
+COMMAND_S = 1.5  # to start any other command
+FEATURES = 0.006  # seconds for a second of speech, each front end
+PASS = 0.0007  # of GMM training, for a second of speech
+DECODE = 0.015  # of one search, for a second of speech
+EFFICIENCY = 0.5  # of the rate of matrix products in training
+FLOPS = 2e10  # of one thread, where nothing was measured
+SPOKEN_SENTENCE_S = 2.8  # of speech in a sentence of the spoken corpus
+BYTES_PER_S = 60_000  # of files, for a second of speech, as the corpus stage asks for
+PROCESS_BYTES = 450e6  # of a process that trains, without the model
+
+
+class Need(NamedTuple):
+    """seconds: of each stage, by the clock. iterations: of each run. disk, memory: bytes."""
+
+    seconds: dict[str, float]
+    iterations: dict[str, int]
+    disk: float
+    memory: float
+
+
+def spoken_seconds(corpus: Mapping[str, Any]) -> dict[str, float]:
+    """Return about how much speech the spoken corpus of these settings has in each split."""
+    return {s: corpus["spoken"][f"{s}_sentences"] * SPOKEN_SENTENCE_S for s in ("train", "dev", "test")}
+
+
+def parameters(network: Mapping[str, Any], features: Mapping[str, Any], pdfs: int) -> int:
+    """Return the number of weights of a network."""
+    base = features["num_ceps"] if features["kind"] == "mfcc" else features["num_mel_bins"] + features["use_energy"]
+    context = network.get("context", [0, 0])
+    sizes = [base * (features["deltas"] + 1) * (sum(context) + 1), *network.get("hidden", [512]), pdfs]
+    return sum(a * b + b for a, b in zip(sizes, sizes[1:], strict=False))
+
+
+def iterations(run: Mapping[str, Any], seconds: float, speeds: int) -> int:
+    """Return about how many iterations a run has; `seconds` of training speech, heard at so many speeds."""
+    if run["schedule"]["iterations"]:
+        return int(run["schedule"]["iterations"])
+    workers = _workers(run)
+    epoch = max(1, round(seconds * FRAMES_PER_S * speeds / (workers * run["parallel"]["period_frames"])))
+    return epoch * int(run["schedule"]["epochs"] or 1)
+
+
+def need(
+    shared: Mapping[str, Any],
+    runs: Mapping[str, Mapping[str, Any]],
+    seconds: Mapping[str, float],
+    cores: int,
+    flops: float = FLOPS,
+) -> Need:
+    """Predict what the config takes. seconds: of speech in each split; flops: of one thread."""
+    hmm, decode, shards = shared["hmm"], shared["decode"], shared["corpus"]["shards"]
+    speeds = 1 + len(shared["speed_perturbation"])
+    speech, train = sum(seconds.values()), seconds["train"]
+    systems = {"mono", "tri"} | ({"lda_mllt"} & {hmm["align"], *decode["systems"]})
+    passes = sum(hmm[name]["iterations"] * (1 + hmm[name]["gaussians"] / 5000) for name in systems)
+    pdfs = hmm[hmm["align"]].get("leaves", 120)
+    searches = len(decode["acoustic_scales"]) + len(decode["word_insertion_penalties"]) + 4
+    search = DECODE * (seconds["dev"] * searches + seconds["test"])
+    candidates = sum(1 + sum(bool(o) for o in run["observers"].values()) for run in runs.values())
+    wide = min(8, cores)
+    found = {
+        "corpus": 2 * COMMAND_S + (0.3 * speech / 10 / wide if shared["corpus"]["kind"] == "spoken" else speech / 4000),
+        "features": (FEATURES * speech * (1 + speeds) + 6 * shards * COMMAND_S) / cores,
+        "hmm": PASS * train * passes / wide + 6 * COMMAND_S,
+        "graph": 2 * (len(decode["systems"]) + 1) * COMMAND_S,
+        "frames": COMMAND_S + 0.001 * speech * speeds,
+        "plan": 3 * COMMAND_S * len(runs),
+        "decode": (len(decode["systems"]) + candidates) * (search / wide + (1 + shards / cores) * COMMAND_S),
+        "score": (len(decode["systems"]) + candidates) * COMMAND_S,
+        "report": 2 * COMMAND_S,
+    }
+    counts = {name: iterations(run, train, speeds) for name, run in runs.items()}
+    weights = {name: parameters(run["network"], shared["features"], pdfs) for name, run in runs.items()}
+    found["train"] = sum(
+        _training(run, counts[name], weights[name], train * speeds, cores, flops) for name, run in runs.items()
+    )
+    largest = max(weights.values(), default=0)
+    at_once = min(cores, max((_workers(run) for run in runs.values()), default=1))
+    disk = speech * BYTES_PER_S * (1 + speeds) / 2 + sum(40 * number for number in weights.values()) + 20e6
+    return Need(found, counts, disk, at_once * (PROCESS_BYTES + 24 * largest) + 0.3e9)
+
+
+def _training(run: Mapping[str, Any], count: int, weights: int, speech: float, cores: int, flops: float) -> float:
+    frames = speech * FRAMES_PER_S * (run["schedule"]["epochs"] or 1)
+    workers = 1 if run["parallel"]["engine"] == "virtual" else min(_workers(run), cores)
+    compute = 6 * weights * frames / (flops * EFFICIENCY) / workers
+    jobs = run["parallel"]["engine"] == "jobs"
+    starts = (
+        count * (math.ceil(_workers(run) / cores) + 2) if jobs else 1 + count / run["parallel"]["iterations_per_job"]
+    )
+    return compute + starts * START_S + 2 * START_S
+
+
+def _workers(run: Mapping[str, Any]) -> int:
+    workers = run["parallel"]["workers"]
+    return workers if isinstance(workers, int) else workers["final"]

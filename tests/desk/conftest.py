@@ -1,0 +1,23 @@
+"""A small training task of the engines' tests, in a folder of results."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engines"))
+
+import miniature  # noqa: E402  (found by the line above)
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch):
+    """Waiting for the disk is most of a small run."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def task(tmp_path):
+    """A training task whose run is results/mine/runs/main."""
+    return miniature.Task(tmp_path / "results" / "mine" / "runs" / "main", miniature.config())
