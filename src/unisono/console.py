@@ -101,6 +101,33 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[..
                 yield lambda steps=1: bar.advance(task, steps)
 
 
+@contextlib.contextmanager
+def whole_bar() -> Iterator[Callable[[float, str], None]]:
+    """Show how far a whole run is; yields `show(fraction, what)`: a bar on a terminal, else a line now and then.
+
+    Plain lines come when `what` begins with another word, and at most every PLAIN_INTERVAL_S otherwise.
+    """
+    if not os.isatty(_terminal):
+        said, due = "", 0.0
+
+        def show(fraction: float, what: str) -> None:
+            nonlocal said, due
+            begin = what.partition(" ")[0].rstrip(":,")
+            if begin != said or time.monotonic() >= due or fraction == 1:
+                said, due = begin, time.monotonic() + PLAIN_INTERVAL_S
+                print(f"{100 * fraction:5.1f} %  {what}", file=sys.stderr, flush=True)
+
+        yield show
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (BarColumn(30), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda fraction, what: bar.update(task, completed=fraction, description=what)
+
+
 def _plain(description: str, total: int | None) -> Callable[..., None]:
     logger = logging.getLogger("unisono.progress")
     done, due = 0, time.monotonic() + PLAIN_INTERVAL_S

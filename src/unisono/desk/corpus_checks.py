@@ -25,10 +25,11 @@ NAMED = 3  # of the things that have a fault
 
 
 class Checked(NamedTuple):
-    """Findings, and seconds of speech in each split; None where the corpus cannot be read at all."""
+    """Findings, seconds of speech in each split (None where the corpus cannot be read), lines of the lexicon."""
 
     findings: list[Finding]
     seconds: dict[str, float] | None
+    vocabulary: int = 0
 
 
 def check_corpus(shared: Mapping[str, Any], processes: int = 1) -> Checked:
@@ -42,10 +43,11 @@ def check_corpus(shared: Mapping[str, Any], processes: int = 1) -> Checked:
     except (UserError, OSError) as error:
         return Checked([of_error(error if isinstance(error, UserError) else UserError(f"{folder}: {error}"))], None)
     findings = [*_check_rows(rows, corpus), *_check_words(rows, corpus, folder)]
-    heard, seconds = _check_audio(rows, corpus["kind"] == "strings", processes)
+    heard, seconds = _check_audio(rows, processes)
     findings += heard
     test = [row for row in rows if row.split == "test"]
-    words, speakers = sum(len(row.transcript.split()) for row in test), len({row.speaker_id for row in test})
+    words = sum(len(text.split()) for text in {row.utterance_id: row.transcript for row in test}.values())
+    speakers = len({row.speaker_id for row in test})
     if test and (small := too_small(words, speakers)):
         what, _, remedy = small.rpartition(": ")
         findings.append(Finding("yellow", what, remedy))
@@ -53,7 +55,14 @@ def check_corpus(shared: Mapping[str, Any], processes: int = 1) -> Checked:
         sizes = ", ".join(f"{split} {seconds[split] / 60:.1f}" for split in SPLITS)
         count = counted(len({row.utterance_id for row in rows}), "utterance")
         findings.insert(0, Finding("green", f"corpus: {count}, minutes of {sizes}"))
-    return Checked(findings, seconds)
+    return Checked(findings, seconds, _lines_of(folder / corpus["lexicon"]))
+
+
+def _lines_of(path: Path) -> int:
+    try:
+        return len(read_lines(path))
+    except UserError:
+        return 0
 
 
 def _spoken(corpus: Mapping[str, Any]) -> Checked:
@@ -81,15 +90,14 @@ def _rows(corpus: Mapping[str, Any], folder: Path) -> list[SourceRow]:
         for row in read_rows(folder / corpus["table"], ("utterance_id", "path"))
     }
     names = ("string_id", "speaker_id", "split", "utterance_ids", "gaps_ms", "transcript")
-    rows, told = [], set[str]()
+    rows = []
     for line, values in read_rows(folder / corpus["strings"], names):
         where = f"{folder / corpus['strings']}: line {line}"
         for part in values["utterance_ids"].replace(",", " ").split():
-            # Each part of a string is a row, so that all recordings are looked at; the first has the string's words.
-            words = "" if values["string_id"] in told else values["transcript"]
+            # Each part of a string is a row, so that all recordings are looked at.
             path = parts.get(part, folder / f"{part} (not in {corpus['table']})")
-            rows.append(SourceRow(values["string_id"], values["speaker_id"], values["split"], path, words, where))
-            told.add(values["string_id"])
+            name, text = values["string_id"], values["transcript"]
+            rows.append(SourceRow(name, values["speaker_id"], values["split"], path, text, where))
     return rows
 
 
@@ -154,7 +162,7 @@ def _check_words(rows: Sequence[SourceRow], corpus: Mapping[str, Any], folder: P
     yield Finding("red" if unknown is None else "yellow", named, remedy)
 
 
-def _check_audio(rows: Sequence[SourceRow], strings: bool, processes: int) -> tuple[list[Finding], dict[str, float]]:
+def _check_audio(rows: Sequence[SourceRow], processes: int) -> tuple[list[Finding], dict[str, float]]:
     """Look at the recordings, at a part of them where there are many."""
     drawn = list(rows) if len(rows) <= SAMPLE else random.Random(1).sample(rows, SAMPLE)
     looked = list(zip(drawn, look(drawn, processes), strict=True))
@@ -173,7 +181,7 @@ def _check_audio(rows: Sequence[SourceRow], strings: bool, processes: int) -> tu
         *_listed(others, "recording has another rate", "recordings have another rate", one),
         *_listed(broken, "recording is broken", "recordings are broken", "they would be left out", "yellow"),
     ]
-    if not strings:
+    if silent:
         found += _listed(
             silent, "utterance has no words", "utterances have no words", "they would be left out", "yellow"
         )

@@ -39,7 +39,7 @@ def examine(configs: Sequence[str], changes: Sequence[str] = (), cores: int | No
     if settings and checked:
         found += checked.findings
         if checked.seconds and checked.seconds["train"]:
-            found += _needs(settings, checked.seconds, cores, facts)
+            found += _needs(settings, checked.seconds, cores, facts, checked.vocabulary)
     return found
 
 
@@ -87,8 +87,10 @@ def _writable(folder: Path) -> list[Finding]:
     return [red(f"{folder}: cannot be written: {place.absolute()}", "change its rights, or work in another folder")]
 
 
-def _needs(settings: Settings, seconds: dict[str, float], cores: int, facts: dict[str, Any]) -> list[Finding]:
-    wanted = need(settings.shared, settings.runs, seconds, cores, float(facts.get("flops", FLOPS)))
+def _needs(
+    settings: Settings, seconds: dict[str, float], cores: int, facts: dict[str, Any], vocabulary: int = 0
+) -> list[Finding]:
+    wanted = need(settings.shared, settings.runs, seconds, cores, float(facts.get("flops", FLOPS)), vocabulary)
     free = shutil.disk_usage(".").free
     memory = available_memory()
     found = [

@@ -12,7 +12,8 @@ START_S = 3.0  # to start a command that imports torch
 COMMAND_S = 1.5  # to start any other command
 FEATURES = 0.006  # seconds for a second of speech, each front end
 PASS = 0.0007  # of GMM training, for a second of speech
-DECODE = 0.015  # of one search, for a second of speech
+DECODE = 0.015  # of one search, for a second of speech, in a small graph; that of more words costs more:
+WORDS_OF_DECODE = 500
 EFFICIENCY = 0.5  # of the rate of matrix products in training
 FLOPS = 2e10  # of one thread, where nothing was measured
 SPOKEN_SENTENCE_S = 2.8  # of speech in a sentence of the spoken corpus
@@ -57,8 +58,12 @@ def need(
     seconds: Mapping[str, float],
     cores: int,
     flops: float = FLOPS,
+    vocabulary: int = 0,
 ) -> Need:
-    """Predict what the config takes. seconds: of speech in each split; flops: of one thread."""
+    """Predict what the config takes.
+
+    seconds: of speech in each split; flops: of one thread; vocabulary: words of the lexicon, 0 where it is not known.
+    """
     hmm, decode, shards = shared["hmm"], shared["decode"], shared["corpus"]["shards"]
     speeds = 1 + len(shared["speed_perturbation"])
     speech, train = sum(seconds.values()), seconds["train"]
@@ -66,7 +71,7 @@ def need(
     passes = sum(hmm[name]["iterations"] * (1 + hmm[name]["gaussians"] / 5000) for name in systems)
     pdfs = hmm[hmm["align"]].get("leaves", 120)
     searches = len(decode["acoustic_scales"]) + len(decode["word_insertion_penalties"]) + 4
-    search = DECODE * (seconds["dev"] * searches + seconds["test"])
+    search = DECODE * (1 + vocabulary / WORDS_OF_DECODE) * (seconds["dev"] * searches + seconds["test"])
     candidates = sum(1 + sum(bool(o) for o in run["observers"].values()) for run in runs.values())
     wide = min(8, cores)
     found = {

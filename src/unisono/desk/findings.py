@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from unisono.errors import UserError
 
-CHILD_S = 15.0  # what hangs longer would hang a run, too
+CHILD_S = 30.0  # what hangs longer would hang a run, too
 
 
 class Finding(NamedTuple):

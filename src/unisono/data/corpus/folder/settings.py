@@ -60,6 +60,7 @@ hmm:
   tri: {{leaves: {s.leaves}, gaussians: {s.gaussians}}}
 
 lm: {{kind: ngram, order: 3, vocabulary: {vocabulary}}}   # {why}
+decode: {{systems: [tri], tuning_beam: 13, max_active: 4000}}
 
 network: {{kind: dnn, hidden: {s.hidden}, nonlinearity: relu, context: [7, 7], dropout: 0.1}}
 optimiser: {{kind: ng_online, learning_rate: 0.0008, minibatch: {s.minibatch}}}

@@ -1,0 +1,32 @@
+"""Train, decode, score and report as a config says: one bar over the whole run, and the answer at its end.
+
+What is finished stays: the same command goes on where it was. On a cluster use snakemake itself (docs/own-data.md).
+"""
+
+import argparse
+
+EXAMPLES = """examples:
+  unisono run                                                  # the demo, config/config.yaml
+  unisono run mine.yaml
+  unisono run mine.yaml parallel.workers=4 name=mine4          # the same with changes, under another name
+  unisono run mine.yaml --verbose                              # as snakemake shows it
+"""
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("words", nargs="*", metavar="CONFIG|KEY=VALUE", help="config files, and changes to them")
+    parser.add_argument("--cores", type=int, metavar="N", help="jobs at once (all cores)")
+    parser.add_argument("--verbose", action="store_true", help="snakemake's own display")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run; return the exit code."""
+    from unisono.desk.running import run
+    from unisono.errors import UserError
+
+    if args.cores is not None and args.cores < 1:
+        raise UserError(f"--cores: {args.cores}: give at least 1")
+    return run(args.words, args.cores, args.verbose, args.dry_run)

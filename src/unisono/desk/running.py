@@ -1,0 +1,186 @@
+"""A whole run from one command: a quiet display while Snakemake works, its mistakes once, in one line."""
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from unisono import console
+from unisono.desk import snakemake
+from unisono.desk.course import STAGE, Course
+from unisono.desk.estimate import need, spoken_seconds
+from unisono.desk.settings import HOUSE, Settings, changed, read_settings
+from unisono.desk.training import Training, read_training_state
+from unisono.desk.words import duration
+from unisono.errors import UserError
+from unisono.files import read_json, write_json
+
+EVERY_S = 1.0  # between two looks at the files of training
+GUESSED_S = {"train": 3600.0, "dev": 360.0, "test": 360.0}  # of speech, where nothing is known yet
+
+
+def run(words: Sequence[str], cores: int | None = None, verbose: bool = False, dry_run: bool = False) -> int:
+    """Run config files with changes `KEY=VALUE`; return 0, 2 after a user's mistake, or 1.
+
+    Without a config file it is the demo's. verbose: Snakemake's own display in place of ours.
+    """
+    configs = [word for word in words if "=" not in word] or [str(HOUSE / "config/config.yaml")]
+    changes = [word for word in words if "=" in word]
+    try:
+        settings = read_settings(configs, changes)
+    except UserError as error:
+        raise UserError(f"config: {error}") from None
+    cores = cores or len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory(prefix="unisono.") as folder:
+        if changes:
+            configs.append(os.path.join(folder, "changes.json"))
+            write_json(configs[-1], changed(changes))
+        targets = ["study"] if settings.shared["study"] else []
+        line = snakemake.command(configs, cores, targets, ["--dry-run"] if dry_run else [])
+        if verbose or dry_run:
+            return snakemake.show(line)
+        for note in settings.notes:
+            print(f"note: config: {note}", file=sys.stderr)
+        return _followed(line, settings, cores)
+
+
+def _followed(line: Sequence[str], settings: Settings, cores: int) -> int:
+    with console.whole_bar() as show:
+        watch = Watch(settings, cores, show)
+        stop = threading.Event()
+        ticker = threading.Thread(target=_tick, args=(watch, stop), daemon=True)
+        ticker.start()
+        try:
+            ended = snakemake.follow(line, watch.tell)
+        finally:
+            stop.set()
+            ticker.join()
+        if ended.code == 0:
+            watch.end()
+    if ended.code == 0:
+        print(ended.output.strip() or f"results/{settings.shared['name']}: all is there already")
+    for why in ended.why:
+        print(f"unisono run: {why}" if why.startswith(("config: ", "log: ")) else why, file=sys.stderr)
+    if ended.code in (0, 130):
+        return ended.code
+    return 2 if any(": error: " in why or why.startswith("config: ") for why in ended.why) else 1
+
+
+def _tick(watch: "Watch", stop: threading.Event) -> None:
+    while not stop.wait(EVERY_S):
+        watch.look()
+
+
+class Watch:
+    """What is shown: fed by events from one thread and by the clock from another."""
+
+    def __init__(self, settings: Settings, cores: int, show: Callable[[float, str], None]) -> None:
+        """Predict the weights of the stages from what is known of the corpus."""
+        self._settings, self._cores, self._show = settings, cores, show
+        self._root = Path("results", settings.shared["name"])
+        self._lock = threading.RLock()
+        self._rules: dict[int, str] = {}
+        self._what, self._stage = "starting", ""
+        self._sized = False
+        self._begun = time.monotonic()
+        self._course = Course(self._weights())
+        self._before = 0.0  # predicted seconds of work when it began
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Take an event of Snakemake."""
+        with self._lock:
+            kind = event["event"]
+            if kind == "run_info" and event.get("stats"):
+                self._course.plan(event["stats"])
+                self._begun, self._before = time.monotonic(), self._course.left_s()
+            elif kind == "job_info":
+                self._rules[event["jobid"]] = event["rule_name"]
+                stage = STAGE.get(event["rule_name"], "")
+                # Models are evaluated beside what follows them; the line stays with what all waits for.
+                if stage and event["rule_name"] != "diagnose":
+                    self._stage, self._what = stage, event.get("rule_msg") or event["rule_name"]
+            elif kind == "job_finished" and event["job_id"] in self._rules:
+                self._course.finish_job(self._rules[event["job_id"]])
+            else:
+                return
+            self._draw()
+
+    def look(self) -> None:
+        """Read what the files say by now."""
+        with self._lock:
+            if not self._sized and (self._root / "data" / "corpus.json").exists():
+                self._course.weigh(self._weights())
+            runs = self._trainings()
+            self._course.train(_trained(runs))
+            self._draw(runs)
+
+    def end(self) -> None:
+        """Show that all is done."""
+        with self._lock:
+            self._course.end()
+            self._show(1.0, f"done in {duration(time.monotonic() - self._begun)}")
+
+    def _draw(self, runs: Sequence[Training] | None = None) -> None:
+        what = self._what
+        if self._stage == "train":
+            open_runs = [run for run in (self._trainings() if runs is None else runs) if not run.finished]
+            what = _training_words(open_runs) or what
+        left = self._left_s()
+        self._show(self._course.fraction, what + (f", {duration(left)} left" if left else ""))
+
+    def _left_s(self) -> float | None:
+        """Return the seconds that are left, at the speed so far; None before a part of the work is done."""
+        left = self._course.left_s()
+        done, passed = self._before - left, time.monotonic() - self._begun
+        return passed * left / done if passed > 10 and done > 0.03 * self._before else None
+
+    def _trainings(self) -> list[Training]:
+        found = [read_training_state(self._root / "runs" / name) for name in self._settings.runs]
+        # Before its plan is there a run has as many iterations as its settings and the hours let expect.
+        return [run if run.total else run._replace(total=self._expected[run.name]) for run in found]
+
+    def _weights(self) -> dict[str, float]:
+        shared, runs = self._settings.shared, self._settings.runs
+        seconds = _speech(self._root) or (
+            spoken_seconds(shared["corpus"]) if shared["corpus"]["kind"] == "spoken" else GUESSED_S
+        )
+        self._sized = _speech(self._root) is not None
+        words = _corpus(self._root).get("lexicon_words", 0)
+        wanted = need(shared, runs, seconds, self._cores, vocabulary=words)
+        self._expected = wanted.iterations
+        return wanted.seconds
+
+
+def _corpus(root: Path) -> dict[str, Any]:
+    """Return corpus.json, nothing before the corpus stage has written it."""
+    try:
+        return read_json(root / "data/corpus.json")
+    except UserError:
+        return {}
+
+
+def _speech(root: Path) -> dict[str, float] | None:
+    """Return the seconds of speech in each split, None while they are not known."""
+    splits = _corpus(root).get("splits")
+    return splits and {split: float(facts["seconds"]) for split, facts in splits.items()}
+
+
+def _trained(runs: Sequence[Training]) -> float:
+    """Return which fraction of the iterations of all runs is done."""
+    total = sum(run.total or 1 for run in runs)
+    return sum((run.total or 1) if run.finished else run.done for run in runs) / max(1, total)
+
+
+def _training_words(runs: Sequence[Training]) -> str:
+    """Say how far the run is that trains now."""
+    started = [run for run in runs if run.done] or list(runs)
+    if not started:
+        return ""
+    run = max(started, key=lambda run: run.steps[-1].time if run.steps else 0.0)
+    objective = run.last_objective()
+    said = f"train: run {run.name}, iteration {min(run.done + 1, run.total or run.done + 1)} of {run.total or '?'}"
+    return said + ("" if objective is None else f", dev objective {objective:.3f}")
