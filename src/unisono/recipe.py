@@ -16,6 +16,6 @@ RECIPE = {
     "train": 2,
     "decode": 1,
     "score": 1,
-    "report": 2,
+    "report": 3,
     "study": 2,
 }

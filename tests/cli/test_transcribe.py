@@ -11,6 +11,8 @@ import pytest
 import soundfile
 
 from unisono.__main__ import main
+from unisono.data.features.extract import FeatureOptions
+from unisono.recognise.transcribe import Borders
 
 RATE = 8000
 
@@ -100,16 +102,31 @@ def test_times_of_words(tones, exported, capsys):
         assert channel == "1"
         found.setdefault(name, []).append((word, float(start), float(start) + float(duration)))
     assert list(found) == sorted(truth)
+    late = []
     for name, (_, times) in truth.items():
         assert [word for word, *_ in found[name]] == [word for word, *_ in times]
         given = np.array([span for _, *span in found[name]])
-        assert np.abs(given - np.array([span for _, *span in times]) / RATE).max() < 0.03, name
+        late.append(given - np.array([span for _, *span in times]) / RATE)
+        assert np.abs(late[-1]).max() < 0.03, name
+    # A window of 25 ms every 10 ms: without its middle all borders would come 7.5 ms early.
+    assert abs(np.concatenate(late).mean()) < 0.004
     lines = unisono(capsys, "transcribe", *table, "--format", "json", "--times").splitlines()
     for row in map(json.loads, lines):
         spoken = [(w["word"], w["start_s"], w["start_s"] + w["duration_s"]) for w in row["words"]]
         assert [w[0] for w in spoken] == row["text"].split() and row["complete"]
         assert np.allclose([w[1:] for w in spoken], [w[1:] for w in found[row["utterance_id"]]])
         assert set(row) == {"utterance_id", "speaker_id", "path", "duration_s", "text", "complete", "words"}
+
+
+def test_borders_between_frames():
+    """The first is the recording's begin, the last its end, the others lie between the windows' middles."""
+    options = FeatureOptions(
+        kind="fbank", num_mel_bins=12, num_ceps=12, low_freq=100.0, high_freq=0.0, frame_length_ms=25.0,
+        frame_shift_ms=10.0, use_energy=False, dither=0.0, deltas=1, cmvn="speaker", cmvn_variance=True,
+    )  # fmt: skip
+    borders = Borders(98, 1.0, options)
+    assert [borders.at(frame) for frame in (0, 1, 50, 97, 98)] == pytest.approx([0, 0.0175, 0.5075, 0.9775, 1])
+    assert Borders(1, 0.025, options).at(1) == 0.025 and Borders(2, 0.036, options).at(1) == 0.0175
 
 
 def test_phones_that_know_their_position_change_no_word_and_no_time(tones, positioned_tones, capsys, tmp_path):

@@ -109,11 +109,11 @@ def test_command():
             ["config: seed: wrong"],
         ),
         (
-            [{"event": "error", "text": "LockException:\nIt cannot be locked.\nUse --unlock"}],
+            [{"event": "error", "text": "LockException:\nIt is locked.\nUse --unlock"}],
             [],
-            ["LockException: It cannot be locked. Use --unlock"],
+            ["LockException: It is locked. Use --unlock"],
         ),
-        ([], ["Traceback (most recent call last):\n", '  File "x", line 1\n', "ValueError: bad\n"], ["ValueError: bad"]),
+        ([], ["Traceback (most recent call last):\n", '  File "x", line 1\n', "ValueError: a\n"], ["ValueError: a"]),
         ([], [], ["snakemake failed and did not say why: --verbose shows all it prints"]),
     ],
 )  # fmt: skip

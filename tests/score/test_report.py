@@ -13,15 +13,19 @@ import pytest
 import yaml
 
 from unisono import study
+from unisono.data.corpus.references import read_references
 from unisono.data.corpus.speaker_classes import read_classes
+from unisono.desk import page
+from unisono.desk.answer import best_system, last_lines, make_answer, sentence
 from unisono.errors import UserError
-from unisono.score import gather, pages, plots, report, summary
+from unisono.score import comparison, gather, pages, plots, report, summary
 from unisono.score.classes import by_class
+from unisono.score.results import read_hypotheses
 from unisono.score.wer import Counts
 
 HOSTILE = '<script>alert("x")</script> & $x$ -->'
 PAGES = [
-    "wer.html", "speakers.html", "confusions.html", "corpus.html", "alignment.html", "time.html",
+    "index.html", "wer.html", "speakers.html", "confusions.html", "corpus.html", "alignment.html", "time.html",
     "runs/main/iterations.html", "runs/main/ledger.html",
 ]  # fmt: skip
 PICTURES = [
@@ -127,7 +131,7 @@ def read_page(path):
 def test_the_report_is_complete_escaped_and_repeats(root):
     out = make_report(root)
     made = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    assert sorted(made) == sorted([*PAGES, *PICTURES, "summary.txt", "summary.json"])
+    assert sorted(made) == sorted([*PAGES, *PICTURES, "summary.txt", "summary.json", "answer.json"])
 
     hostile_word = HOSTILE.replace(" ", "_")
     told = {"corpus.html": HOSTILE, "alignment.html": HOSTILE, "runs/main/iterations.html": HOSTILE,
@@ -142,6 +146,92 @@ def test_the_report_is_complete_escaped_and_repeats(root):
 
     make_report(root)
     assert {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()} == made
+
+
+def shown(root):
+    """The first page's text on one line, its tags, and the numbers that it was made from."""
+    tags, text = read_page(root / "index.html")
+    return " ".join(text.split()), tags, json.loads((root / "answer.json").read_text())
+
+
+def test_each_number_of_the_first_page_is_that_of_its_json(root):
+    text, tags, answer = shown(make_report(root))
+    assert tags.count("svg") == 3 and not {"script", "img", "link"} & set(tags), "one file, nothing loaded"
+    wers = [json.loads((root / folder / "wer.json").read_text()) for folder in RESULTS]
+    assert [(s["wer"], s["ci95"], s["words"]) for s in answer["systems"]] == [
+        (w["wer"], w["ci95"], w["words"]) for w in wers
+    ]  # fmt: skip
+    for system, numbers in zip(answer["systems"], wers, strict=True):
+        low, high = (f"{100 * limit:.2f}" for limit in numbers["ci95"])
+        errors = numbers["ins"] + numbers["del"] + numbers["sub"]
+        row = f"{system['name']} – {100 * numbers['wer']:.2f} {low} to {high} {errors} {numbers['words']}"
+        assert row in text, (row, text)
+    best = wers[2]
+    assert text.split("%")[0].endswith(f"{100 * best['wer']:.2f} "), "the page is headed by the run's result"
+    compared = comparison.compare(
+        *read_references(str(root / "data/test.tsv")), *(read_hypotheses(root / RESULTS[i]) for i in (2, 0)), seed=1
+    )
+    row = answer["against_gmm"][0]
+    assert (row["p"], row["difference"], row["ci95"]) == (
+        compared["p"], compared["difference"], compared["difference_ci95"]
+    )  # fmt: skip
+    assert f"p = {row['p']:.4f}" in text and f"{100 * -row['difference']:.2f} points" in text
+    corpus = json.loads((root / "data/corpus.json").read_text())["splits"]
+    assert answer["splits"] == corpus and answer["set_aside"] == {"train": 1, "dev": 0, "test": 2}
+    assert "train 0.02 9 2 20 1" in text and "test 0.02 9 2 20 2" in text
+    assert answer["seconds"] == 4.0 and answer["cpu_seconds"] == 2.0 and "took 4 s, 2 s of CPU time" in text
+    run = answer["training"]["main"]
+    assert (run["iterations"], run["frames"], run["rejected"]) == (2, 400, 1)
+    assert "2 iterations over 400 frames; dev objective -2.50, train -2.00" in text
+    assert all(warning in text for warning in answer["warnings"]) and "only 20 words" in answer["warnings"][0]
+
+
+def test_links_of_the_first_page_lead_to_files(root):
+    out = make_report(root)
+    links = re.findall(r'href="([^"]+)"', (out / "index.html").read_text())
+    assert len(links) > 8 and [link for link in links if not (out / link).is_file()] == []
+
+
+def test_last_lines(root):
+    make_report(root)
+    done = subprocess.run(
+        [sys.executable, "-m", "unisono", "answer", "."], cwd=root, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads((root / "report/answer.json").read_text())
+    assert done.stdout.splitlines()[1:] == last_lines(answer, ".")
+    assert "  main, ema   25.00 %  [" in done.stdout and "report: ./report/index.html" in done.stdout
+    assert sentence(answer["against_gmm"][0]) in done.stdout and "warning: the test set has only" in done.stdout
+    assert "next: unisono transcribe --system ./runs/main recording.wav" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "said"),
+    [
+        (-0.02, 0.001, "run a beats tri GMM by 2.00 points"),
+        (0.02, 0.001, "run a is worse than tri GMM by 2.00 points"),
+        (-0.02, 0.2, "run a and tri GMM do not differ by more than chance: 2.00 points"),
+        (0.0, 0.00001, "p < 0.0001"),
+    ],
+)
+def test_sentence(difference, p, said):
+    row = {"run": "a", "gmm": "tri GMM", "difference": difference, "ci95": [-0.03, 0.01], "p": p}
+    assert said in sentence(row) and "[-3.00, +1.00]" in sentence(row)
+
+
+def test_what_the_answer_advises(root):
+    """A run that learns its training set by heart, one that loses workers, one that is no better than the GMM."""
+    found = gather.gather(root, RESULTS, ["main"], [])
+    counts = {r.folder: {f"u{i}": Counts(words=10, substitutions=i % 2) for i in range(60)} for r in found.results}
+    speakers = {f"u{i}": f"s{i % 6}" for i in range(60)}
+    found.runs[0].combined[-1]["objective_train"] = -1.0
+    answer = make_answer(found, counts, speakers, {"main": {"parallel": {"workers": {"initial": 1, "final": 4}}}}, 1)
+    assert any("learns its training set by heart" in warning for warning in answer["warnings"])
+    assert any("lower the learning rate" in warning for warning in answer["warnings"])
+    answer["against_gmm"][0]["difference"] = 0.0
+    assert best_system(answer["systems"])["name"] == "main, ema"
+    assert page.workers(answer["training"]["main"]["workers"]) == "1 to 4 workers" and page.workers(1) == "1 worker"
+    assert best_system([]) is None and "–" in (page.percent(None), page.decimal(None))
 
 
 def test_summary_names_systems_and_marks_the_chosen_one(root):

@@ -26,6 +26,7 @@ rule report:
         ),
     output:
         summary=multiext(results("report/summary"), ".txt", ".json"),
+        first_page=multiext(results("report/"), "index.html", "answer.json"),
         wer_plot=report(
             results("report/wer.svg"),
             caption="../report/wer_plot.rst",

@@ -1,7 +1,7 @@
 """Draw and tabulate what a finished pipeline found, into report/ below its root.
 
-Writes summary.txt, summary.json, plots (SVG) and tables (HTML) of word errors, corpus, alignment and time, and a
-folder for each run with its learning curves, iterations and frame ledger.
+Writes index.html, the first page, with its numbers in answer.json; summary.txt and summary.json; plots (SVG) and tables
+(HTML) of word errors, corpus, alignment and time; a folder for each run with curves, iterations and ledger.
 """
 
 import argparse
@@ -26,7 +26,9 @@ def run(args: argparse.Namespace) -> None:
 
     from unisono.data.corpus.references import read_references
     from unisono.data.corpus.speaker_classes import read_classes
-    from unisono.files import write_json, write_text
+    from unisono.desk.answer import make_answer
+    from unisono.desk.page import first_page
+    from unisono.files import read_json, write_json, write_text
     from unisono.score import plots, report, results, summary, wer
     from unisono.score.classes import by_class
     from unisono.score.gather import gather
@@ -57,5 +59,10 @@ def run(args: argparse.Namespace) -> None:
     write_text(out_dir / "corpus.html", report.corpus_page(found.corpus))
     write_text(out_dir / "alignment.html", report.alignment_page(found))
     write_text(out_dir / "time.html", report.time_page(found))
+    paths = {run.name: Path(args.root) / "runs" / run.name / "config.json" for run in found.runs}
+    configs = {name: read_json(path) if path.exists() else {} for name, path in paths.items()}
+    answer = make_answer(found, counts, speakers, configs, args.seed)
+    write_json(out_dir / "answer.json", answer)
+    write_text(out_dir / "index.html", first_page(answer, {run.name: run.combined for run in found.runs}))
     write_json(out_dir / "summary.json", summary.summarise(found, classes))
     write_text(out_dir / "summary.txt", summary.summary_text(found, classes))

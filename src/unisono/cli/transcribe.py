@@ -101,7 +101,7 @@ def format_ctm(transcripts: "Sequence[Transcript]") -> str:
     Utterances without words, and those whose words could not be aligned (a warning tells), have no lines.
     """
     return "".join(
-        f"{found.recording.utterance_id} 1 {start:.3f} {duration:.3f} {word}\n"
+        f"{found.recording.utterance_id} 1 {start:.4f} {duration:.4f} {word}\n"
         for found in sorted(transcripts, key=lambda found: found.recording.utterance_id)
         for word, start, duration in found.times or []
     )

@@ -69,8 +69,29 @@ def transcribe(
             times = word_times(aligner, scorer, words, setting.acoustic_scale, processes, advance)
     seconds = features.seconds
     _tell(found, times, sum(seconds.values()), time.monotonic() - begin, processes)
-    shift_s = options.frame_shift_ms / 1000
-    return [_transcript(recording, seconds, found, times, lang, shift_s) for recording in recordings]
+    borders = {name: Borders(features.frames(name), seconds[name], options) for name in names}
+    return [_transcript(recording, seconds, found, times, lang, borders) for recording in recordings]
+
+
+class Borders(NamedTuple):
+    """Where the borders between the frames of a recording lie.
+
+    A frame's window is longer than the step from one to the next, and stands for its middle. So the border before
+    frame f lies at f x shift + (length - shift) / 2; the first is the recording's begin, the last its end.
+    """
+
+    frames: int
+    seconds: float
+    options: FeatureOptions
+
+    def at(self, frame: int) -> float:
+        """Return the time in seconds of the border before a frame, 0 to `frames`."""
+        if frame <= 0:
+            return 0.0
+        if frame >= self.frames:
+            return self.seconds
+        shift, length = self.options.frame_shift_ms, self.options.frame_length_ms
+        return min(self.seconds, (frame * shift + (length - shift) / 2) / 1000)
 
 
 def _beam(facts: Mapping) -> Beam:
@@ -84,15 +105,13 @@ def _transcript(
     found: Mapping[str, Hypothesis],
     times: Mapping[str, list[WordTime] | None],
     lang: "Lang",
-    shift_s: float,
+    borders: Mapping[str, Borders],
 ) -> Transcript:
     name, words = recording.utterance_id, lang.word_list
     spoken = times.get(name)
     if spoken is not None:
-        spoken = [
-            (words[time.word], round(time.begin * shift_s, 4), round((time.end - time.begin) * shift_s, 4))
-            for time in spoken
-        ]
+        spans = [(time.word, borders[name].at(time.begin), borders[name].at(time.end)) for time in spoken]
+        spoken = [(words[word], round(begin, 4), round(end - begin, 4)) for word, begin, end in spans]
     hypothesis = found[name]
     text = [words[number] for number in hypothesis.words]
     return Transcript(recording, seconds[name], text, hypothesis.reached_final, name in times, spoken)

@@ -19,7 +19,7 @@ from unisono.files import atomic_path
 
 BLACK, ORANGE, SKY, GREEN, BLUE, RED, GREY = "#1a1a1a", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#999999"
 PHASES = {"start": GREY, "load": SKY, "compute": BLUE, "wait": ORANGE, "average": GREEN, "write": RED}
-_STYLE = {
+STYLE = {
     "svg.hashsalt": "unisono",
     "text.parse_math": False,  # a name with a dollar sign is a name
     "font.size": 10,
@@ -40,7 +40,7 @@ def figure(path: str | Path, width: float, height: float, panels: int = 1, **key
 
     width, height: inches.
     """
-    with matplotlib.rc_context(cast(Any, _STYLE)):
+    with matplotlib.rc_context(cast(Any, STYLE)):
         drawn = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(drawn)
         grid = {"nrows": 1, "ncols": panels, **keywords}

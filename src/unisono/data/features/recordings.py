@@ -106,6 +106,10 @@ class RecordingFeatures:
             key: cmvn.offset_and_scale(value, self.options.cmvn_variance) for key, value in statistics.items()
         }
 
+    def frames(self, utt: str) -> int:
+        """Return the number of frames."""
+        return len(self._base[utt])
+
     def get(self, utt: str) -> np.ndarray:
         """Return features after CMVN and deltas, float32 [t, options.dim]; t may be 0."""
         features = self._base[utt]
