@@ -65,7 +65,8 @@ def make_answer(
         "seconds": round(sum(time.seconds for time in found.times), 1),
         "cpu_seconds": round(sum(time.cpu_seconds for time in found.times), 1),
     }
-    return answer | {"warnings": _warnings(answer), "next": _next(answer, str(found.root))}
+    answer["warnings"] = _warnings(answer)
+    return answer | {"next": _next(answer, str(found.root))}
 
 
 def last_lines(answer: Mapping[str, Any], root: str) -> list[str]:
@@ -169,11 +170,11 @@ def _next(answer: Mapping[str, Any], root: str) -> list[str]:
     if any(row["difference"] >= 0 for row in answer["against_gmm"]):
         steps.append("the network is not better than the GMM: more epochs, a higher learning rate, or more speech")
     elif any("by heart" in warning for warning in answer["warnings"]):
-        steps.append("network.dropout: 0.2, speed_perturbation: [0.9, 1.1], or fewer epochs")
+        steps.append("try network.dropout: 0.2, speed_perturbation: [0.9, 1.1], or fewer epochs")
     if best:
         steps.append(f"unisono transcribe --system {root}/runs/{best['folder'].split('/')[1]} recording.wav")
     if len(answer["training"]) == 1:
-        steps.append("to compare settings, give the config `runs:` or another name: the same name is trained over")
+        steps.append("to compare settings, name them below runs: in the config; the same name again is trained over")
     return steps
 
 

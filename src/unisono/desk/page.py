@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from unisono.data.corpus.text import counted
 from unisono.desk.answer import best_system, sentence
 from unisono.desk.words import duration
 from unisono.score import pictures
@@ -26,8 +27,13 @@ def first_page(answer: Mapping[str, Any], courses: Mapping[str, Rows]) -> str:
     }
     return environment.get_template("index.html.j2").render(
         answer=answer, best=best_system(answer["systems"]), pictures=drawn, sentence=sentence, percent=percent,
-        count=count, decimal=decimal, duration=duration, workers=workers,
+        capital=capital, count=count, counted=counted, decimal=decimal, duration=duration, workers=workers,
     )  # fmt: skip
+
+
+def capital(text: str) -> str:
+    """Return a sentence with its first letter as a capital, the others as they stand."""
+    return text[:1].upper() + text[1:]
 
 
 def percent(fraction: float | None) -> str:
