@@ -32,10 +32,19 @@ checksum() {
     cat requirements.lock pyproject.toml envs/venv.sh | sha256sum | cut -d ' ' -f 1
 }
 
-install() { # quiet; after a failure the end of pip's own words
-    local log=.venv/install.log
-    if ! .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --progress-bar off \
-        --retries 5 --timeout "${PIP_DEFAULT_TIMEOUT:-60}" "$@" >>"$log" 2>&1; then
+install() { # a line every 15 s; after a failure the end of pip's own words
+    local log=.venv/install.log pid seconds=0
+    .venv/bin/python -m pip --disable-pip-version-check --no-input install --progress-bar off \
+        --retries 5 --timeout "${PIP_DEFAULT_TIMEOUT:-60}" "$@" >>"$log" 2>&1 &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 1
+        seconds=$((seconds + 1))
+        if [ $((seconds % 15)) -eq 0 ]; then
+            echo "make venv: $(grep -c '^Collecting ' "$log") packages so far, pip says: $(tail -n 1 "$log" | cut -c 1-70)" >&2
+        fi
+    done
+    if ! wait "$pid"; then
         tail -n 15 "$log" >&2
         fail "pip failed (above and in $log): mend the cause, then 'make venv' starts anew"
     fi
