@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-TOP = """what you type (on a cluster training starts with snakemake, see docs/own-data.md):
+TOP = """what you type (on a cluster, in place of run: snakemake --cores N --configfile mine.yaml, docs/own-data.md):
 {typed}
 
 what the workflow calls, and config-reference, which makes a page of the docs:
@@ -111,7 +111,7 @@ def _run(name: str, arguments: list[str]) -> int:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         module.register(parser)
-        return module.run(parser.parse_args(arguments)) or 0
+        return module.run(parser.parse_intermixed_args(arguments)) or 0
     except UserError as error:
         return _fail(name, str(error), 2)
     except KeyboardInterrupt:

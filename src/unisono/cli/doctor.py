@@ -6,7 +6,6 @@ Ends with 2 where a line is red, with 0 otherwise. Without a config only program
 import argparse
 
 EXAMPLES = """examples:
-  unisono doctor
   unisono doctor mine.yaml
   unisono doctor mine.yaml parallel.engine=sync --json
 """

@@ -6,7 +6,6 @@ What is finished stays: the same command goes on where it was. On a cluster use 
 import argparse
 
 EXAMPLES = """examples:
-  unisono run                                                  # the demo, config/config.yaml
   unisono run mine.yaml
   unisono run mine.yaml parallel.workers=4 name=mine4          # the same with changes, under another name
   unisono run mine.yaml --verbose                              # as snakemake shows it

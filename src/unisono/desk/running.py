@@ -13,7 +13,7 @@ from unisono import console
 from unisono.desk import snakemake
 from unisono.desk.course import STAGE, Course
 from unisono.desk.estimate import need, spoken_seconds
-from unisono.desk.settings import HOUSE, Settings, changed, read_settings
+from unisono.desk.settings import Settings, changed, read_settings
 from unisono.desk.training import Training, read_training_state
 from unisono.desk.words import duration
 from unisono.errors import UserError
@@ -26,9 +26,11 @@ GUESSED_S = {"train": 3600.0, "dev": 360.0, "test": 360.0}  # of speech, where n
 def run(words: Sequence[str], cores: int | None = None, verbose: bool = False, dry_run: bool = False) -> int:
     """Run config files with changes `KEY=VALUE`; return 0, 2 after a user's mistake, or 1.
 
-    Without a config file it is the demo's. verbose: Snakemake's own display in place of ours.
+    verbose: Snakemake's own display in place of ours.
     """
-    configs = [word for word in words if "=" not in word] or [str(HOUSE / "config/config.yaml")]
+    configs = [word for word in words if "=" not in word]
+    if not configs:
+        raise UserError("CONFIG: missing: give the config file; `unisono corpus folder` makes one")
     changes = [word for word in words if "=" in word]
     try:
         settings = read_settings(configs, changes)
