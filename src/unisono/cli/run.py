@@ -18,6 +18,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="*", metavar="CONFIG|KEY=VALUE", help="config files, and changes to them")
     parser.add_argument("--cores", type=int, metavar="N", help="jobs at once (all cores)")
     parser.add_argument("--verbose", action="store_true", help="snakemake's own display")
+    parser.add_argument("--tensorboard", action="store_true", help="write event files to runs/<run>/tensorboard/")
     parser.add_argument("--dry-run", action="store_true", help="only show what would run")
 
 
@@ -28,4 +29,4 @@ def run(args: argparse.Namespace) -> int:
 
     if args.cores is not None and args.cores < 1:
         raise UserError(f"--cores: {args.cores}: give at least 1")
-    return run(args.words, args.cores, args.verbose, args.dry_run)
+    return run(args.words, args.cores, args.verbose, args.dry_run, args.tensorboard)

@@ -13,6 +13,7 @@ from unisono import console
 from unisono.desk import snakemake
 from unisono.desk.course import STAGE, Course
 from unisono.desk.estimate import need, spoken_seconds
+from unisono.desk.events import Events
 from unisono.desk.settings import Settings, changed, read_settings
 from unisono.desk.training import Training, read_training_state
 from unisono.desk.words import duration
@@ -23,10 +24,16 @@ EVERY_S = 1.0  # between two looks at the files of training
 GUESSED_S = {"train": 3600.0, "dev": 360.0, "test": 360.0}  # of speech, where nothing is known yet
 
 
-def run(words: Sequence[str], cores: int | None = None, verbose: bool = False, dry_run: bool = False) -> int:
+def run(
+    words: Sequence[str],
+    cores: int | None = None,
+    verbose: bool = False,
+    dry_run: bool = False,
+    tensorboard: bool = False,
+) -> int:
     """Run config files with changes `KEY=VALUE`; return 0, 2 after a user's mistake, or 1.
 
-    verbose: Snakemake's own display in place of ours.
+    verbose: Snakemake's own display in place of ours. tensorboard: write event files while the runs train.
     """
     configs = [word for word in words if "=" not in word]
     if not configs:
@@ -47,12 +54,13 @@ def run(words: Sequence[str], cores: int | None = None, verbose: bool = False, d
             return snakemake.show(line)
         for note in settings.notes:
             print(f"note: config: {note}", file=sys.stderr)
-        return _followed(line, settings, cores)
+        return _followed(line, settings, cores, tensorboard)
 
 
-def _followed(line: Sequence[str], settings: Settings, cores: int) -> int:
+def _followed(line: Sequence[str], settings: Settings, cores: int, tensorboard: bool) -> int:
+    events = Events(Path("results", settings.shared["name"])) if tensorboard else None
     with console.whole_bar() as show:
-        watch = Watch(settings, cores, show)
+        watch = Watch(settings, cores, show, events)
         stop = threading.Event()
         ticker = threading.Thread(target=_tick, args=(watch, stop), daemon=True)
         ticker.start()
@@ -61,6 +69,7 @@ def _followed(line: Sequence[str], settings: Settings, cores: int) -> int:
         finally:
             stop.set()
             ticker.join()
+            watch.look()  # what was written since
         if ended.code == 0:
             watch.end()
     if ended.code == 0:
@@ -80,8 +89,11 @@ def _tick(watch: "Watch", stop: threading.Event) -> None:
 class Watch:
     """What is shown: fed by events from one thread and by the clock from another."""
 
-    def __init__(self, settings: Settings, cores: int, show: Callable[[float, str], None]) -> None:
+    def __init__(
+        self, settings: Settings, cores: int, show: Callable[[float, str], None], events: Events | None = None
+    ) -> None:
         """Predict the weights of the stages from what is known of the corpus."""
+        self._events = events
         self._settings, self._cores, self._show = settings, cores, show
         self._root = Path("results", settings.shared["name"])
         self._lock = threading.RLock()
@@ -90,7 +102,7 @@ class Watch:
         self._sized = False
         self._begun = time.monotonic()
         self._course = Course(self._weights())
-        self._before = 0.0  # predicted seconds of work when it began
+        self._since, self._before = self._begun, 0.0  # when these predictions were made, and the seconds they gave
 
     def tell(self, event: dict[str, Any]) -> None:
         """Take an event of Snakemake."""
@@ -98,7 +110,7 @@ class Watch:
             kind = event["event"]
             if kind == "run_info" and event.get("stats"):
                 self._course.plan(event["stats"])
-                self._begun, self._before = time.monotonic(), self._course.left_s()
+                self._measure_anew()
             elif kind == "job_info":
                 self._rules[event["jobid"]] = event["rule_name"]
                 stage = STAGE.get(event["rule_name"], "")
@@ -116,7 +128,11 @@ class Watch:
         with self._lock:
             if not self._sized and (self._root / "data" / "corpus.json").exists():
                 self._course.weigh(self._weights())
+                self._measure_anew()
             runs = self._trainings()
+            if self._events:
+                for run in runs:
+                    self._events.write(run)
             self._course.train(_trained(runs))
             self._draw(runs)
 
@@ -134,10 +150,14 @@ class Watch:
         left = self._left_s()
         self._show(self._course.fraction, what + (f", {duration(left)} left" if left else ""))
 
+    def _measure_anew(self) -> None:
+        """Measure the speed from here: what was predicted before was predicted otherwise."""
+        self._since, self._before = time.monotonic(), self._course.left_s()
+
     def _left_s(self) -> float | None:
         """Return the seconds that are left, at the speed so far; None before a part of the work is done."""
         left = self._course.left_s()
-        done, passed = self._before - left, time.monotonic() - self._begun
+        done, passed = self._before - left, time.monotonic() - self._since
         return passed * left / done if passed > 10 and done > 0.03 * self._before else None
 
     def _trainings(self) -> list[Training]:

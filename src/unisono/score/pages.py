@@ -1,36 +1,34 @@
-"""Tables of the report as small HTML documents that stand alone: no script, nothing loaded, every value escaped."""
+"""Tables of the report as small HTML documents that stand alone: no script, nothing loaded, every value escaped.
 
-import html
-from collections.abc import Iterable, Sequence
-
-STYLE = """
-body { font: 15px/1.4 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 1.5em; }
-h1 { font-size: 1.25em; } h2 { font-size: 1.05em; margin-top: 1.6em; } p { max-width: 60em; }
-table { border-collapse: collapse; margin: 0.6em 0; }
-th, td { padding: 0.2em 0.8em; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
-th { border-bottom: 2px solid #888; position: sticky; top: 0; background: #fff; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-tr:hover td { background: #f3f6fa; } tr.marked td { font-weight: 600; }
+The HTML stands in `templates/page.html.j2`; Jinja2 escapes whatever is no result of the functions here.
 """
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_LOADER = FileSystemLoader(Path(__file__).parent / "templates")
+_ENVIRONMENT = Environment(
+    loader=_LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+)
+_MACROS: Any = _ENVIRONMENT.get_template("page.html.j2").module
 
 
 def page(title: str, *parts: str) -> str:
-    """Join parts (already HTML) into a document; the title is escaped."""
-    name = html.escape(title)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
-        f"<style>{STYLE}</style></head>\n<body><h1>{name}</h1>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
+    """Join parts (results of the functions below) into a document."""
+    return str(_MACROS.page(title, parts))
 
 
 def heading(text: str) -> str:
     """Give a heading within a page."""
-    return f"<h2>{html.escape(text)}</h2>"
+    return _MACROS.heading(text)
 
 
 def paragraph(text: str) -> str:
     """Give a paragraph."""
-    return f"<p>{html.escape(text)}</p>"
+    return _MACROS.paragraph(text)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], marked: Iterable[int] = ()) -> str:
@@ -39,12 +37,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], marked: Iter
     A column is one of numbers if its first value that is not None is an int or a `Number` (see `decimal`).
     """
     rows = list(rows)
-    bold = set(marked)
     numeric = [_is_numeric([row[i] for row in rows]) for i in range(len(columns))]
-    lines = ["<table><thead><tr>" + _cells("th", columns, numeric) + "</tr></thead><tbody>"]
-    for index, row in enumerate(rows):
-        lines.append(("<tr class=marked>" if index in bold else "<tr>") + _cells("td", row, numeric) + "</tr>")
-    return "\n".join([*lines, "</tbody></table>"])
+    return _MACROS.table(columns, [[_shown(cell) for cell in row] for row in rows], numeric, set(marked))
 
 
 class Number(str):
@@ -63,9 +57,6 @@ def _is_numeric(values: Sequence[object]) -> bool:
     return bool(known) and isinstance(known[0], Number | int)
 
 
-def _cells(tag: str, values: Sequence[object], numeric: Sequence[bool]) -> str:
-    cells = []
-    for value, is_number in zip(values, numeric, strict=True):
-        shown = "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-        cells.append(f"<{tag}{' class=number' if is_number else ''}>{html.escape(shown)}</{tag}>")
-    return "".join(cells)
+def _shown(value: object) -> str:
+    # A plain string: what is marked as safe, if a value ever were, would not be escaped.
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
