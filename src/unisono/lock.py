@@ -12,7 +12,7 @@ from pathlib import Path
 from unisono.errors import UserError
 
 _held: list[int] = []  # descriptors, open as long as the process lives
-_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
 def hold(path: str | os.PathLike[str]) -> None:
@@ -32,7 +32,7 @@ def hold(path: str | os.PathLike[str]) -> None:
         ) from None
     except OSError as error:
         os.close(descriptor)
-        if error.errno not in _WITHOUT_LOCKS:
+        if error.errno not in WITHOUT_LOCKS:
             raise
     else:
         _held.append(descriptor)

@@ -182,6 +182,8 @@ def test_a_whole_run(tmp_path):
     wer = json.loads((root / "runs/main/wer.json").read_text())
     assert f"{100 * wer['wer']:.2f} %" in done.stdout and "report/index.html" in done.stdout
     assert main(["status", str(root)]) == 0
+    assert main(["clean", str(root), "--all", "--yes"]) == 0 and not list((root / "features").rglob("*.h5"))
     again = run(tmp_path, SMALL, *words)
     assert again.returncode == 0 and "all is there already" in again.stdout
+    assert again.stdout.splitlines()[1:] == done.stdout.strip().splitlines(), "the answer once more"
     assert os.listdir(tmp_path) == [".snakemake", "results"] or sorted(os.listdir(tmp_path))[-1] == "results"

@@ -81,7 +81,8 @@ def test_a_lock_that_is_held_is_a_run(root):
         holder.stdout.readline()
         assert status.is_running(root)
         with pytest.raises(UserError, match="a snakemake is working on it"):
-            cleaning.find_waste(root)
+            cleaning.undisturbed(root).__enter__()
+        assert main(["clean", str(root), "--yes"]) == 2
         holder.stdin.close()
     assert not status.is_running(root)
 
@@ -131,6 +132,7 @@ def test_clean(root, capsys):
     (root / "data/.train.tsv.12.tmp").write_bytes(b"x" * 11)
     (root / "features/net").mkdir(parents=True)
     (root / "features/net/train.0.h5").write_bytes(b"x" * 13)
+    (root / ".lock").touch()
     kept = {path for path in root.rglob("*") if path.is_file()}
     assert main(["clean", str(root)]) == 0
     out = capsys.readouterr().out

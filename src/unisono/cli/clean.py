@@ -18,7 +18,14 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """List, ask, remove."""
+    """List, ask, remove, while no snakemake may begin."""
+    from unisono.desk import cleaning
+
+    with cleaning.undisturbed(args.results):
+        _clean(args)
+
+
+def _clean(args: argparse.Namespace) -> None:
     import sys
 
     from unisono.desk import cleaning

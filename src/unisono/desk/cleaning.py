@@ -8,13 +8,16 @@
 | with `everything`: features, frames, spoken and cut audio | only another training reads them, and makes them again |
 """
 
+import contextlib
+import fcntl
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from unisono.desk.status import is_running, used
+from unisono.desk.status import used
 from unisono.errors import UserError
+from unisono.lock import WITHOUT_LOCKS
 
 
 class Waste(NamedTuple):
@@ -28,16 +31,30 @@ class Waste(NamedTuple):
 def find_waste(root: Path, everything: bool = False) -> list[Waste]:
     """List what may go from `results/<name>`, in the order of the table.
 
-    Raises UserError where that is no folder of results, or one that a snakemake works on.
+    Raises UserError where that is no folder of results.
     """
     if not (root / "data").is_dir() and not (root / "runs").is_dir():
         raise UserError(f"{root}: no results there: give results/<name>, the folder that a config's runs write to")
-    if is_running(root):
-        raise UserError(f"{root}: a snakemake is working on it: wait for its end")
     return [
         Waste(path, used(path) if path.is_dir() else path.lstat().st_size, why)
         for path, why in _paths(root, everything)
     ]
+
+
+@contextlib.contextmanager
+def undisturbed(root: Path) -> Iterator[None]:
+    """Keep every snakemake from these results within the block. Raises UserError where one works on them."""
+    with contextlib.ExitStack() as stack:
+        if root.is_dir():
+            file = stack.enter_context(open(root / ".lock", "ab"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{root}: a snakemake is working on it: wait for its end") from None
+            except OSError as error:
+                if error.errno not in WITHOUT_LOCKS:
+                    raise
+        yield
 
 
 def remove(waste: Sequence[Waste]) -> int:

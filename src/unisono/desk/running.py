@@ -73,12 +73,23 @@ def _followed(line: Sequence[str], settings: Settings, cores: int, tensorboard: 
         if ended.code == 0:
             watch.end()
     if ended.code == 0:
-        print(ended.output.strip() or f"results/{settings.shared['name']}: all is there already")
+        print(ended.output.strip() or "\n".join(_there_already(Path("results", settings.shared["name"]))))
     for why in ended.why:
         print(f"unisono run: {why}" if why.startswith(("config: ", "log: ")) else why, file=sys.stderr)
     if ended.code in (0, 130):
         return ended.code
     return 2 if any(": error: " in why or why.startswith("config: ") for why in ended.why) else 1
+
+
+def _there_already(root: Path) -> list[str]:
+    """Return what is printed where nothing had to be done: the answer once more."""
+    from unisono.desk.answer import last_lines  # here, as it loads SciPy, and a mistake should be told at once
+
+    told = [f"{root}: all is there already"]
+    try:
+        return told + last_lines(read_json(root / "report" / "answer.json"), str(root))
+    except UserError:  # a study has none
+        return told
 
 
 def _tick(watch: "Watch", stop: threading.Event) -> None:
