@@ -42,7 +42,7 @@ class TestCourse:
         course.train(1.0)
         assert course.fraction == pytest.approx(0.9)
         course.finish_job("score")
-        assert course.fraction == 0.999
+        assert course.fraction == 0.99
         course.end()
         assert course.fraction == 1
 
@@ -62,7 +62,7 @@ class TestCourse:
         assert course.fraction > before
         course.finish_job("score")
         course.finish_job("score")
-        assert course.fraction == 0.999
+        assert course.fraction == 0.99
 
     def test_jobs_that_belong_to_no_stage_and_too_many_jobs(self):
         course = Course({})
@@ -71,7 +71,7 @@ class TestCourse:
         assert course.fraction == 0
         course.finish_job("corpus")
         course.finish_job("corpus")
-        assert course.fraction == 0.999
+        assert course.fraction == 0.99
 
     def test_nothing_to_do(self):
         course = Course(self.weights)

@@ -207,17 +207,20 @@ def test_last_lines(root):
 
 
 @pytest.mark.parametrize(
-    ("difference", "p", "said"),
+    ("difference", "ci95", "p", "said"),
     [
-        (-0.02, 0.001, "run a beats tri GMM by 2.00 points"),
-        (0.02, 0.001, "run a is worse than tri GMM by 2.00 points"),
-        (-0.02, 0.2, "run a and tri GMM do not differ by more than chance: 2.00 points"),
-        (0.0, 0.00001, "p < 0.0001"),
+        (-0.02, [-0.03, -0.01], 0.001, "run a beats tri GMM by 2.00 points"),
+        (0.02, [0.01, 0.03], 0.001, "run a is worse than tri GMM by 2.00 points"),
+        (-0.02, [-0.03, -0.01], 0.2, "run a and tri GMM do not differ by more than chance: 2.00 points"),
+        (-0.02, [-0.03, 0.0], 0.001, "run a and tri GMM do not differ by more than chance"),
+        (-0.02, [-0.03, -0.01], 0.00001, "p < 0.0001"),
     ],
 )
-def test_sentence(difference, p, said):
-    row = {"run": "a", "gmm": "tri GMM", "difference": difference, "ci95": [-0.03, 0.01], "p": p}
-    assert said in sentence(row) and "[-3.00, +1.00]" in sentence(row)
+def test_sentence(difference, ci95, p, said):
+    row = {"run": "a", "gmm": "tri GMM", "difference": difference, "ci95": ci95, "p": p}
+    assert said in sentence(row) and "[{:+.2f}, {:+.2f}]".format(*(100 * limit for limit in ci95)) in sentence(row)
+    row = {"run": "a", "other": "b", "difference": difference, "ci95": ci95, "p": p}
+    assert "run b" in sentence(row)
 
 
 def test_what_the_answer_advises(root):

@@ -92,7 +92,8 @@ def sentence(row: Mapping[str, Any]) -> str:
     p = "p < 0.0001" if row["p"] < 1e-4 else f"p = {row['p']:.4f}"
     points = f"{abs(100 * row['difference']):.2f} points"
     numbers = f"95 % interval of the difference [{low:+.2f}, {high:+.2f}], {p}"
-    if row["p"] >= SIGNIFICANT:
+    # The normal distribution of the test holds for many utterances, the interval for few, too: both must say so.
+    if row["p"] >= SIGNIFICANT or low <= 0 <= high:
         return f"run {row['run']} and {other} do not differ by more than chance: {points}, {numbers}"
     verb = "beats" if row["difference"] < 0 else "is worse than"
     return f"run {row['run']} {verb} {other} by {points}: {numbers}"

@@ -87,4 +87,4 @@ class Course:
         if self._left > 0:
             reached = self._base + (1 - self._base) * (1 - self.left_s() / self._left)
             # The end is reached when Snakemake says so.
-            self.fraction = max(self.fraction, min(reached, 0.999))
+            self.fraction = max(self.fraction, min(reached, 0.99))

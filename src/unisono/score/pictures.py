@@ -26,6 +26,11 @@ class Picture:
             FigureCanvasSVG(self._figure)
             self.axes: Axes = self._figure.subplots()
 
+    def legend_below(self) -> None:
+        """Name the lines under the axes, two in a row, where they hide none."""
+        if self.axes.get_legend_handles_labels()[0]:
+            self._figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+
     def text(self) -> str:
         """Return the SVG; the same data give the same bytes."""
         stream = io.StringIO()
@@ -55,8 +60,9 @@ def rates(systems: Sequence[Mapping[str, Any]]) -> str:
 
 def courses(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Dev objective (full line) and train objective (dotted) of each run against the frames seen."""
-    picture = Picture(3.1)
-    axes, shown = picture.axes, list(runs.items())[: len(COLOURS)]
+    shown = list(runs.items())[: len(COLOURS)]
+    picture = Picture(3.0 + 0.2 * len(shown))
+    axes = picture.axes
     for (name, rows), colour in zip(shown, COLOURS, strict=False):
         for field, style, label in (("objective_dev", "-", "dev"), ("objective_train", ":", "train")):
             known = [(row["frames_seen"], row[field]) for row in rows if row.get(field) is not None]
@@ -68,8 +74,7 @@ def courses(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.set_xlim(left=0)
     axes.set_ylabel("objective (nats a frame)")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right", fontsize=8 if len(shown) > 2 else 9)
+    picture.legend_below()
     return picture.text()
 
 
