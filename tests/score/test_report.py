@@ -232,7 +232,14 @@ def test_what_the_answer_advises(root):
     answer = make_answer(found, counts, speakers, {"main": {"parallel": {"workers": {"initial": 1, "final": 4}}}}, 1)
     assert any("learns its training set by heart" in warning for warning in answer["warnings"])
     assert any("lower the learning rate" in warning for warning in answer["warnings"])
-    answer["against_gmm"][0]["difference"] = 0.0
+    assert "even the GMM errs in most words" in answer["next"][0], "its wer.json says 75 %"
+    for result in found.results:
+        result.numbers["wer"] = 0.1
+    again = make_answer(found, counts, speakers, {}, 1)
+    assert again["next"][0].startswith("try network.dropout")
+    found.runs[0].combined[-1]["objective_train"] = -2.4
+    again = make_answer(found, counts, speakers, {}, 1)
+    assert again["next"][0].startswith("the network is not better than the GMM")
     assert best_system(answer["systems"])["name"] == "main, ema"
     assert page.workers(answer["training"]["main"]["workers"]) == "1 to 4 workers" and page.workers(1) == "1 worker"
     assert best_system([]) is None and "–" in (page.percent(None), page.decimal(None))

@@ -26,6 +26,7 @@ from unisono.score.summary import left_out
 from unisono.score.wer import Counts
 
 SIGNIFICANT = 0.05
+USELESS = 0.5  # a GMM with more errors a word shows that speech or text is too little
 OVERFIT = 0.3  # nats a frame by which train may be above dev before we speak of it
 
 AllCounts = Mapping[str, Mapping[str, Counts]]
@@ -168,10 +169,13 @@ def _next(answer: Mapping[str, Any], root: str) -> list[str]:
     """Say what a user may do now."""
     steps = []
     best = best_system(answer["systems"])
-    if any(row["difference"] >= 0 for row in answer["against_gmm"]):
-        steps.append("the network is not better than the GMM: more epochs, a higher learning rate, or more speech")
+    gmms = [system["wer"] for system in answer["systems"] if system["folder"].startswith("gmm/")]
+    if gmms and min(gmms) > USELESS:
+        steps.append("even the GMM errs in most words: more speech, or text for the language model (corpus.lm_text)")
     elif any("by heart" in warning for warning in answer["warnings"]):
         steps.append("try network.dropout: 0.2, speed_perturbation: [0.9, 1.1], or fewer epochs")
+    elif any(row["difference"] >= 0 for row in answer["against_gmm"]):
+        steps.append("the network is not better than the GMM: more epochs, a higher learning rate, or more speech")
     if best:
         steps.append(f"unisono transcribe --system {root}/runs/{best['folder'].split('/')[1]} recording.wav")
     if len(answer["training"]) == 1:
