@@ -80,6 +80,7 @@ class TestCourse:
         assert course.fraction == 0
 
 
+SILENT = "snakemake failed and did not say why: --verbose shows all it prints"
 WORKFLOW_ERROR = """WorkflowError in file "a.smk", line 3:
 config: seed: wrong
   File "a.smk", line 3, in f"""
@@ -114,7 +115,7 @@ def test_command():
             ["LockException: It is locked. Use --unlock"],
         ),
         ([], ["Traceback (most recent call last):\n", '  File "x", line 1\n', "ValueError: a\n"], ["ValueError: a"]),
-        ([], [], ["snakemake failed and did not say why: --verbose shows all it prints"]),
+        ([], ["Using workflow specific profile x\n"], [SILENT]),
     ],
 )  # fmt: skip
 def test_reasons(failed, printed, expected):

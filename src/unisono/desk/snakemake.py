@@ -16,7 +16,10 @@ from unisono.desk.settings import HOUSE, snakefile
 
 EVENTS = "UNISONO_EVENTS"  # as in the logger plugin snakemake_logger_plugin_unisono
 _OURS = re.compile(r"^unisono [\w-]+: error: ")
-_FRAME = re.compile(r'^\s*(File ".*", line|Traceback|.* in file ".*", line \d+:?$)|^\s*$')
+_FRAME = re.compile(
+    r'^\s*(File ".*", line|Traceback|.* in file ".*", line \d+:?$|Using workflow specific profile )|^\s*$'
+)
+INTERRUPTED = 130
 _LONGEST = 400  # characters of an error that is no line of ours
 
 
@@ -77,13 +80,15 @@ def follow(line: Sequence[str], tell: Callable[[dict[str, Any]], None]) -> Ended
                     tell(event)
             code = child.wait()
         except KeyboardInterrupt:
-            code = child.wait()
-            code = code or 130
+            child.wait()
+            code = INTERRUPTED
         finally:
             signal.signal(signal.SIGTERM, before)
         for reader in readers:
             reader.join(timeout=5)
     said = "".join(printed["stdout"])
+    if code == INTERRUPTED:
+        return Ended(code, said, ["interrupted: the same command goes on where it was"])
     return Ended(code, said, reasons(failed, printed["stderr"]) if code else [])
 
 
