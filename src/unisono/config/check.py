@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from unisono.config import resolve
-from unisono.config.config import Shared
+from unisono.config.config import Config
 from unisono.config.markers import is_name
 from unisono.config.mistakes import explain
 from unisono.config.rules import check_given, check_run, check_shared, warnings
@@ -25,7 +25,7 @@ from unisono.errors import UserError
 class Settings(NamedTuple):
     """A config made complete: what its runs share, each run by its name, and lines for the log."""
 
-    shared: Shared
+    shared: Config
     runs: dict[str, Run]
     notes: list[str]
 
@@ -39,7 +39,7 @@ def read_config(config: Mapping[str, Any]) -> Settings:
     check_given(raw)
     base, notes = resolve.base_of(raw), []
     parts, place = _experiments(raw, base)
-    shared = validate(Shared, resolve.shared_of({**base, "study": base.get("study")}, notes), "")
+    shared = validate(Config, resolve.shared_of(base, notes) | resolve.run_of(base, [], "", []), "")
     runs = {}
     for name, overrides in parts.items():
         where = f"{place}{name}" if place else ""
