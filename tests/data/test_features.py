@@ -11,6 +11,7 @@ from unisono.data.corpus.table import Utterance, write_table
 from unisono.data.features import cmvn
 from unisono.data.features.extract import FeatureOptions, add_deltas, base_features
 from unisono.data.features.reader import KIND, FeatureReader
+from unisono.data.features.write import write_features
 from unisono.data.sequences import Sequences, write_sequences
 from unisono.errors import UserError
 
@@ -206,19 +207,13 @@ def test_reader_names_what_does_not_fit(tmp_path: Path) -> None:
         FeatureReader(table, files, tmp_path / "c.h5", MFCC)
 
 
-def test_features_command_repeats_and_refuses_a_mixture_of_rates(tmp_path: Path) -> None:
-    import argparse
-    import json
-
-    from unisono.cli import features
-
+def test_features_repeat_and_a_mixture_of_rates_is_refused(tmp_path: Path) -> None:
     for name, rate in [("a", 8000), ("b", 8000), ("c", 16000)]:
         soundfile.write(tmp_path / f"{name}.flac", _signal(rate).astype("i2"), rate)
     rows = [dataclasses.replace(_row(u, "s", 0), path=str(tmp_path / f"{u}.flac")) for u in "abc"]
-    options = json.dumps(dataclasses.asdict(FBANK))
 
     def run(out: str) -> None:
-        features.run(argparse.Namespace(table=tmp_path / "t.tsv", shard=0, options=options, out=tmp_path / out))
+        write_features(tmp_path / "t.tsv", 0, FBANK, tmp_path / out)
 
     write_table(tmp_path / "t.tsv", rows[:2])
     run("one.h5")

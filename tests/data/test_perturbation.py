@@ -1,19 +1,18 @@
 """Speed perturbation: pitch and length of what is heard, the rows, and what reads them."""
 
-import argparse
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from unisono.cli import features, perturb
+from unisono.__main__ import main
 from unisono.data.corpus.audio import change_speed
 from unisono.data.corpus.perturbation import perturbed
 from unisono.data.corpus.table import Utterance, read_table, write_table
 from unisono.data.features.extract import FeatureOptions
+from unisono.data.features.write import write_features
 from unisono.data.sequences import Sequences
 from unisono.errors import UserError
 from unisono.files import read_json
@@ -69,16 +68,12 @@ def test_features_of_the_perturbed_table(tmp_path: Path) -> None:
     write_table(tmp_path / "train.tsv", rows)
     assert "speed" not in (tmp_path / "train.tsv").read_text()
     files = {name: str(tmp_path / name) for name in ("train.tsv", "perturbed.tsv", "info.json")}
-    perturb.run(argparse.Namespace(
-        table=files["train.tsv"], speeds=[0.9, 1.1], out=files["perturbed.tsv"], report=files["info.json"]
-    ))  # fmt: skip
+    flags = ["--table", files["train.tsv"], "--out", files["perturbed.tsv"], "--report", files["info.json"]]
+    assert main(["perturb", *flags, "--speeds", "0.9", "1.1"]) == 0
     assert read_json(files["info.json"]) == {"utterances": 4, "speakers": 4, "words": 8, "seconds": 36.364}
     assert [u.speed for u in read_table(files["perturbed.tsv"], 0)] == [0.9, 0.9, 1.1, 1.1]
-    options = json.dumps(dataclasses.asdict(FBANK))
     for name in ("train", "perturbed"):
-        features.run(argparse.Namespace(
-            table=files[f"{name}.tsv"], shard=0, options=options, out=str(tmp_path / f"{name}.h5")
-        ))  # fmt: skip
+        write_features(files[f"{name}.tsv"], 0, FBANK, tmp_path / f"{name}.h5")
     with Sequences(tmp_path / "train.h5") as plain, Sequences(tmp_path / "perturbed.h5") as store:
         assert (plain.rows + store.rows) / plain.rows == pytest.approx(1 / 0.9 + 1 + 1 / 1.1, abs=0.005)
         # The tone sits in a lower band when it is heard more slowly.

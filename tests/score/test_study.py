@@ -9,14 +9,16 @@ import pytest
 from unisono.engines.rules import vectors_sent
 from unisono.errors import UserError
 from unisono.schedule import CombineOptions
-from unisono.score import plots, study, study_plots, study_tables
+from unisono.score import plots
 from unisono.score.statistics import mean_interval
+from unisono.score.studies import findings, tables
+from unisono.score.studies import plots as study_plots
 
 SECTION = {
     "name": "s", "axes": {"workers": {"n2": {}, "n1": {}}}, "cells": {"odd": {}}, "seeds": [1, 2], "tune_on": "n1",
     "decode": {"cells": ["n2", "n1"], "candidates": ["last"]},
 }  # fmt: skip
-TEST = study.Test({"u1": ["A", "B"], "u2": ["C", "D"]}, {"u1": "ann", "u2": "tom"}, seed=1)
+TEST = findings.Test({"u1": ["A", "B"], "u2": ["C", "D"]}, {"u1": "ann", "u2": "tom"}, seed=1)
 # Objectives of the last model by cell and seed; words that were heard.
 LAST = {"n2": (-2.0, -3.0), "n1": (-1.0, -1.5), "odd": (-1.0, None)}
 HEARD = {"n2": ("u1 A X\nu2 C D\n", "u1 X X\nu2 C\n"), "n1": ("u1 A B\nu2 C D\n", "u1 A B\nu2 C X\n")}
@@ -66,9 +68,9 @@ def root(tmp_path):
 
 
 def found(root):
-    cells = study.gather(root, SECTION, TEST)
+    cells = findings.gather(root, SECTION, TEST)
     tuned = {"acoustic_scale": 0.1, "word_insertion_penalty": 0.5, "dev_wer": 0.3, "tried": []}
-    return cells, study.results(SECTION, cells, dict.fromkeys(LAST, SENT), tuned, TEST)
+    return cells, findings.results(SECTION, cells, dict.fromkeys(LAST, SENT), tuned, TEST)
 
 
 def test_interval_of_a_mean():
@@ -107,7 +109,7 @@ def test_a_seed_that_is_not_finite_leaves_no_mean(root):
     assert results["cells"]["odd"]["candidates"]["last"]["objective_dev"] == {
         "values": [-1.0, None], "mean": None, "ci95": None
     }  # fmt: skip
-    assert study.curve(cells[2])[1]["objective_dev"] is None
+    assert findings.curve(cells[2])[1]["objective_dev"] is None
 
 
 def test_pairs(root):
@@ -128,7 +130,7 @@ def test_pairs(root):
 
 def test_curve_is_mean_and_range_at_the_frames_of_all_workers(root):
     cells, _ = found(root)
-    rows = study.curve(cells[0])
+    rows = findings.curve(cells[0])
     assert [(row["frames"], row["objective_dev"]) for row in rows] == [(100, -4.5), (180, -2.5)]
     assert (rows[0]["objective_dev_min"], rows[0]["objective_dev_max"]) == (-5.0, -4.0)
     assert [row["limited"] for row in rows] == [0.0, 0.25]
@@ -136,13 +138,13 @@ def test_curve_is_mean_and_range_at_the_frames_of_all_workers(root):
 
 def test_tables(root):
     cells, results = found(root)
-    rows = list(csv.DictReader(study_tables.text(study_tables.cells(results)).splitlines()))
+    rows = list(csv.DictReader(tables.text(tables.cells(results)).splitlines()))
     assert [(row["cell"], row["candidate"]) for row in rows] == [
         ("n2", "last"), ("n1", "last"), ("n1", "ema"), ("odd", "last")
     ]  # fmt: skip
     assert (rows[0]["objective_dev"], rows[0]["wer"], rows[3]["objective_dev"]) == ("-2.5", "0.5", "")
     assert results["cells"]["n2"]["limited"] == [0.25 * 80 / 180] * 2 and float(rows[0]["limited"]) == 0.25 * 80 / 180
-    assert len(study_tables.text(study_tables.pairs(results)).splitlines()) == 1 + 4
+    assert len(tables.text(tables.pairs(results)).splitlines()) == 1 + 4
     folder = root / "benchmarks" / "train"
     folder.mkdir(parents=True)
     for name, cpu in {
@@ -153,7 +155,7 @@ def test_tables(root):
         "s.n2-s2.0.1": "NA",
     }.items():
         (folder / f"{name}.tsv").write_text(f"s\tcpu_time\n3\t{cpu}\n")
-    cost = study_tables.cost(root / "benchmarks", cells)
+    cost = tables.cost(root / "benchmarks", cells)
     assert [row["train_cpu_s"] for row in cost] == [4.5, 0.0, None, None, None, None]
     assert cost[0]["decode_cpu_s"] is None
 
@@ -163,7 +165,7 @@ def test_pictures_repeat(root, tmp_path):
     drawn = []
     for _ in range(2):
         study_plots.curves(
-            tmp_path / "curves.svg", ["workers"], cells, {cell.name: study.curve(cell) for cell in cells}
+            tmp_path / "curves.svg", ["workers"], cells, {cell.name: findings.curve(cell) for cell in cells}
         )
         study_plots.final(tmp_path / "final.svg", results)
         drawn.append([(tmp_path / name).read_bytes() for name in ("curves.svg", "final.svg")])
@@ -200,13 +202,13 @@ def test_runs_that_did_not_count_limited_steps_are_shown_without(root):
         path.write_text("".join(line.replace('"limited"', '"other"') for line in path.open()))
     cells, results = found(root)
     assert results["cells"]["n2"]["limited"] == [None, None]
-    row = study_tables.cells(results)[0]
-    assert row["limited"] is None and study.curve(cells[0])[0]["limited"] is None
+    row = tables.cells(results)[0]
+    assert row["limited"] is None and findings.curve(cells[0])[0]["limited"] is None
 
 
 def test_a_curve_that_fell_is_named_but_not_drawn(root, tmp_path):
     cells, _ = found(root)
-    courses = {cell.name: study.curve(cell) for cell in cells}
+    courses = {cell.name: findings.curve(cell) for cell in cells}
     drawn = []
     for start, end in ((-3.0, -70_000.4), (-4.0, -70_000.4), (-3.0, -9.0)):
         fell = [{**row, "objective_dev": start, "objective_dev_min": start, "objective_dev_max": start}
@@ -232,8 +234,8 @@ def test_a_legend_is_no_wider_than_its_panel(tmp_path, labels):
 
 def ends(objective, wer, spread=0.1):
     """A candidate's numbers over two seeds around given means."""
-    objectives = study.over_seeds([objective - spread, objective + spread])
-    return {"objective_dev": objectives, "wer": study.over_seeds([wer, wer])}
+    objectives = findings.over_seeds([objective - spread, objective + spread])
+    return {"objective_dev": objectives, "wer": findings.over_seeds([wer, wer])}
 
 
 def test_backoffs_and_rates_are_told(root):
@@ -247,9 +249,9 @@ def test_backoffs_and_rates_are_told(root):
     cell = results["cells"]["n2"]
     assert cell["backoffs"] == [0, 2] and cell["rejected"] == [0, 1] and cell["worker_rate_first"] == 0.1
     assert cell["worker_rate_mean"] == pytest.approx([0.1, (100 * 0.1 + 80 * 0.05) / 180])
-    row = study_tables.cells(results)[0]
+    row = tables.cells(results)[0]
     assert row["backoffs"] == 2 and row["worker_rate_mean"] == pytest.approx((0.1 + 14 / 180) / 2)
-    study_plots.curves(root / "curves.svg", ["workers"], cells, {cell.name: study.curve(cell) for cell in cells})
+    study_plots.curves(root / "curves.svg", ["workers"], cells, {cell.name: findings.curve(cell) for cell in cells})
     assert "(back-offs: 2)" in (root / "curves.svg").read_text()
 
 
@@ -259,7 +261,7 @@ def test_a_model_that_a_seed_lacks_is_named(root):
     del final["candidates"]["ema"]
     path.write_text(json.dumps(final))
     with pytest.raises(UserError, match="cell n1: not every seed has a model ema"):
-        study.gather(root, SECTION, TEST)
+        findings.gather(root, SECTION, TEST)
 
 
 @pytest.mark.parametrize(

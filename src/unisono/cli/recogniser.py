@@ -24,25 +24,11 @@ def run(args: argparse.Namespace) -> None:
     import json
     import os
 
-    from unisono.errors import UserError
     from unisono.files import read_json, write_json
     from unisono.recognise import system
 
-    tuned, corpus = read_json(args.tuned), read_json(args.corpus)
-    try:
-        settings = json.loads(args.settings)
-        facts = {
-            "name": args.name,
-            "run": args.run,
-            "final_model": args.final_model,
-            "settings": {key: settings[key] for key in system.SECTIONS},
-            "sampling_rate": int(corpus["sampling_rate"]),
-            "acoustic_scale": float(tuned["acoustic_scale"]),
-            "word_insertion_penalty": float(tuned["word_insertion_penalty"]),
-            "corpus": corpus["splits"],
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"--settings, {args.corpus} or {args.tuned}: {error!r}: run their stages again") from None
+    names = {"name": args.name, "run": args.run, "final_model": args.final_model}
+    facts = system.facts_of(names, json.loads(args.settings), read_json(args.tuned), read_json(args.corpus))
     files = {
         "network": args.network,
         "hmm": args.hmm_model,

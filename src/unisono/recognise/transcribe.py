@@ -14,7 +14,7 @@ from unisono.hmm.lexicon import load_lang
 from unisono.hmm.model import load_model
 from unisono.options import from_dict
 from unisono.recognise import acoustics
-from unisono.recognise.decode import Beam, Hypothesis, Searcher, Setting, decode
+from unisono.recognise.decode import Beam, Hypothesis, Searcher, Setting, decode, log_partial
 from unisono.recognise.system import System
 from unisono.recognise.word_times import WordAligner, WordTime, word_times
 
@@ -105,9 +105,7 @@ def _tell(
     wall: float,
     processes: int,
 ) -> None:
-    for name, hypothesis in found.items():
-        if not hypothesis.reached_final:
-            log.warning("%s: no complete sentence, best part taken", name)
+    log_partial(found)
     for name, spoken in times.items():
         if spoken is None:
             log.warning("%s: its words could not be aligned, so they have no times", name)

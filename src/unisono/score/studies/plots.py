@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from unisono.score.gather import Rows
 from unisono.score.plots import BLACK, BLUE, GREEN, ORANGE, RED, SKY, figure, frames_axis, legend_below
-from unisono.score.study import Cell, backoffs
+from unisono.score.studies.findings import Cell, backoffs
 
 COLORS = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
 LINES = ("-", "--", "-.", ":")
@@ -18,14 +18,14 @@ CANDIDATES = {"last": (BLUE, "o"), "best": (ORANGE, "^"), "ema": (RED, "s"), "po
 FURTHER = "further cells"
 FAR = {"objective_dev": 0.7, "wer": 0.3}  # what is far from the best cell at least: nats per frame, a fraction
 EARLY, LATE = 0.15, 0.4  # of a course: from where on it should be seen, and from where on it is in any case
-Placed = tuple[float, Mapping[str, Any]]  # height in the picture, and numbers of `study.over_seeds`
+Placed = tuple[float, Mapping[str, Any]]  # height in the picture, and numbers of `findings.over_seeds`
 
 
 def curves(path: str | Path, axis_names: Sequence[str], cells: Sequence[Cell], courses: Mapping[str, Rows]) -> None:
     """Dev objective against the frames of all workers: mean over seeds, band from the worst to the best seed.
 
     With two axes or more a panel for each value of the first, all on one scale, and one for cells outside of the grid.
-    axis_names: those of the grid. courses: rows of `study.curve` by cell.
+    axis_names: those of the grid. courses: rows of `findings.curve` by cell.
     """
     panels: dict[str, list[tuple[str, Rows]]] = {}
     for cell in cells:

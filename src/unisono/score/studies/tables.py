@@ -1,4 +1,4 @@
-"""The CSV files of a study, made from what `study.results` put together.
+"""The CSV files of a study, made from what `findings.results` put together.
 
 cells.csv   a row for each system (cell and candidate): settings, cost, means over seeds with their intervals
 pairs.csv   a row for each pair of systems: differences A minus B with their intervals, matched pairs on test
@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from unisono.score.gather import measured, read_tsv
-from unisono.score.study import Cell, mean
+from unisono.score.studies.findings import Cell, mean
 
 Row = Mapping[str, Any]
 # What of a run is measured: the folder of its benchmark files, and the rest of their names.
