@@ -10,7 +10,7 @@ import pytest
 from unisono.bootstrap.corpus import KIND as ALIGNMENT
 from unisono.cli import frames
 from unisono.data.corpus.table import Utterance, write_table
-from unisono.data.features.extract import FeatureOptions
+from unisono.config.features import FeatureOptions
 from unisono.data.features.reader import KIND
 from unisono.data.frames.store import FramesStore
 from unisono.data.sequences import Sequences, write_sequences

@@ -8,16 +8,17 @@ import torch
 from unisono.__main__ import main
 from unisono.data.corpus.audio import write_flac
 from unisono.data.corpus.table import Utterance, write_table
-from unisono.data.features.extract import FeatureOptions
+from unisono.config.features import FeatureOptions
 from unisono.data.features.recordings import RecordingFeatures, read_recordings
 from unisono.files import write_json
 from unisono.hmm import gmm, tree
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import HmmModel, save_model, transition_model
 from unisono.hmm.training import phone_states
-from unisono.nn.dnn import Dnn, DnnOptions
+from unisono.config.network import DnnOptions
+from unisono.nn.dnn import Dnn
 from unisono.nn.model_file import save_model as save_network
-from unisono.options import from_dict
+from unisono.config.build import build
 
 RATE = 8000
 FEATURES = {
@@ -112,7 +113,7 @@ def make_network(folder, truth):
     means = np.stack([x[y == phone].mean(axis=0) for phone in range(1, 5)]).repeat(3, axis=0)
     dim = x.shape[1]
     options = {"kind": "dnn", "hidden": [2 * dim], "nonlinearity": "relu", "context": [0, 0], "dropout": 0.0}
-    network = Dnn(from_dict(DnnOptions, options), dim, 12)
+    network = Dnn(build(DnnOptions, options), dim, 12)
     hidden = np.concatenate([np.eye(dim), -np.eye(dim)])
     matrices = [
         np.concatenate([hidden, np.zeros((2 * dim, 1))], axis=1),

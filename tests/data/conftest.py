@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from unisono.data.corpus.build import CorpusOptions, KaldiOptions, LibrispeechOptions, build
-from unisono.data.corpus.spoken import SpokenOptions
+from unisono.config.corpus import CorpusOptions, KaldiSplits, LibrispeechSplits
+from unisono.data.corpus.build import build
+from unisono.config.corpus import SpokenSize
 
-SPOKEN = SpokenOptions(
+SPOKEN = SpokenSize(
     train_sentences=6,
     dev_sentences=2,
     test_sentences=4,
@@ -34,8 +35,8 @@ OPTIONS = CorpusOptions(
     shards=2,
     seed=1,
     spoken=SPOKEN,
-    kaldi=KaldiOptions(train="train", dev="dev", test="test"),
-    librispeech=LibrispeechOptions(train=("train-a", "train-b"), dev=("dev",), test=("test",)),
+    kaldi=KaldiSplits(train="train", dev="dev", test="test"),
+    librispeech=LibrispeechSplits(train=("train-a", "train-b"), dev=("dev",), test=("test",)),
 )
 
 

@@ -9,7 +9,8 @@ import soundfile
 
 from unisono.data.corpus.table import Utterance, write_table
 from unisono.data.features import cmvn
-from unisono.data.features.extract import FeatureOptions, add_deltas, base_features
+from unisono.config.features import FeatureOptions
+from unisono.data.features.extract import add_deltas, base_features
 from unisono.data.features.reader import KIND, FeatureReader
 from unisono.data.features.write import write_features
 from unisono.data.sequences import Sequences, write_sequences

@@ -11,7 +11,7 @@ from unisono.__main__ import main
 from unisono.data.corpus.audio import change_speed
 from unisono.data.corpus.perturbation import perturbed
 from unisono.data.corpus.table import Utterance, read_table, write_table
-from unisono.data.features.extract import FeatureOptions
+from unisono.config.features import FeatureOptions
 from unisono.data.features.write import write_features
 from unisono.data.sequences import Sequences
 from unisono.errors import UserError

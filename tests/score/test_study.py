@@ -8,7 +8,7 @@ import pytest
 
 from unisono.engines.rules import vectors_sent
 from unisono.errors import UserError
-from unisono.schedule import CombineOptions
+from unisono.config.parallel import CombineOptions
 from unisono.score import plots
 from unisono.score.statistics import mean_interval
 from unisono.score.studies import findings, tables

@@ -4,9 +4,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unisono.data.features.extract import FeatureOptions
+    from unisono.config.features import FeatureOptions
+    from unisono.config.hmm import HmmOptions
     from unisono.data.features.reader import FeatureReader
-    from unisono.hmm.options import HmmOptions
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:
@@ -62,16 +62,16 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
 
 def hmm_options(args: argparse.Namespace) -> "HmmOptions":
     """Return the config section hmm."""
-    from unisono.hmm.options import HmmOptions
-    from unisono.options import from_json
+    from unisono.config.build import from_json
+    from unisono.config.hmm import HmmOptions
 
     return from_json(HmmOptions, args.options, "--options")
 
 
 def feature_options(args: argparse.Namespace) -> "FeatureOptions":
     """Return the config section of the split's features."""
-    from unisono.data.features.extract import FeatureOptions
-    from unisono.options import from_json
+    from unisono.config.build import from_json
+    from unisono.config.features import FeatureOptions
 
     return from_json(FeatureOptions, args.feature_options, "--feature-options")
 

@@ -56,9 +56,10 @@ def run(args: argparse.Namespace) -> None:
 def _build(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from unisono.data.corpus.build import CorpusOptions, build
+    from unisono.config.build import from_json
+    from unisono.config.corpus import CorpusOptions
+    from unisono.data.corpus.build import build
     from unisono.data.corpus.space import require_space_for
-    from unisono.options import from_json
 
     options = from_json(CorpusOptions, args.options)
     facts = build(options, Path(args.corpora_dir), Path(args.out_dir), args.processes)

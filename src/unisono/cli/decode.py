@@ -16,15 +16,16 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Search every utterance of the shard, write the words."""
+    from unisono.config.build import from_json
+    from unisono.config.language import DecodeOptions
     from unisono.files import write_json, write_text
     from unisono.hmm.arcs import read_fst
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import load_model
-    from unisono.options import from_json
     from unisono.recognise import acoustics, decode
     from unisono.score.wer import format_text
 
-    options, setting = from_json(decode.DecodeOptions, args.options), decode.read_setting(args.tuned)
+    options, setting = from_json(DecodeOptions, args.options), decode.read_setting(args.tuned)
     words, hmm = load_lang(args.lang_dir).word_list, load_model(args.hmm_model)
     reader = arguments.feature_reader(args, args.shard)
     utterances = [utterance.utterance_id for utterance in reader.utterances]

@@ -13,8 +13,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compute and write."""
-    from unisono.data.features.extract import FeatureOptions
+    from unisono.config.build import from_json
+    from unisono.config.features import FeatureOptions
     from unisono.data.features.write import write_features
-    from unisono.options import from_json
 
     write_features(args.table, args.shard, from_json(FeatureOptions, args.options), args.out)

@@ -17,11 +17,11 @@ def run(args: argparse.Namespace) -> None:
     """Make the model, write it."""
     import logging
 
+    from unisono.config.build import from_json
+    from unisono.config.language import LmOptions
     from unisono.files import write_json
     from unisono.hmm.arpa import write_arpa
     from unisono.hmm.language_model import language_model
-    from unisono.hmm.ngram import LmOptions
-    from unisono.options import from_json
 
     model, report = language_model(from_json(LmOptions, args.options), args.text, args.lexicon, args.arpa)
     write_arpa(args.out, model)

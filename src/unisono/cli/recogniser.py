@@ -1,6 +1,7 @@
 """Write down which files and settings make up the recogniser of a run: recogniser.json."""
 
 import argparse
+from typing import Any
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -21,14 +22,18 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write it."""
-    import json
     import os
 
+    from unisono.config.build import build, complete, from_json
+    from unisono.config.config import Config
     from unisono.files import read_json, write_json
     from unisono.recognise import system
 
+    given = from_json(dict[str, Any], args.settings, "--settings")
+    whole = build(Config, {"name": args.name, **given}, "--settings")
+    settings = {key: complete(getattr(whole, key)) for key in system.SECTIONS}
     names = {"name": args.name, "run": args.run, "final_model": args.final_model}
-    facts = system.facts_of(names, json.loads(args.settings), read_json(args.tuned), read_json(args.corpus))
+    facts = system.facts_of(names, settings, read_json(args.tuned), read_json(args.corpus))
     files = {
         "network": args.network,
         "hmm": args.hmm_model,

@@ -23,18 +23,17 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read all runs, then write every file."""
-    import json
-
-    from unisono import grid
+    from unisono.config.build import from_json
+    from unisono.config.study import Study, tuned_on
     from unisono.data.corpus.references import read_references
     from unisono.files import read_json
     from unisono.score.studies import findings
     from unisono.score.studies.files import write_study
 
-    section, root = json.loads(args.study), Path(args.root)
+    section, root = from_json(Study, args.study, "--study"), Path(args.root)
     test = findings.Test(*read_references(str(root / "data" / "test.tsv")), seed=1)
     cells = findings.gather(root, section, test)
-    tuned = read_json(root / grid.tuned_on(section) / "tune.json") if section["decode"]["cells"] else None
+    tuned = read_json(root / tuned_on(section) / "tune.json") if section.decode.cells else None
     found = findings.results(section, cells, {cell.name: _sent(root, cell) for cell in cells}, tuned, test)
     write_study(Path(args.out_dir), section, cells, found, root / "benchmarks")
 
@@ -44,9 +43,8 @@ def _sent(root: Path, cell: "Cell") -> dict[str, Any]:
     from unisono.engines.rules import vectors_sent
     from unisono.nn.model_file import load_model
     from unisono.schedule import worker_range
-    from unisono.sense import parallel_options
 
-    parallel = parallel_options(cell.runs[0].settings["parallel"])
+    parallel = cell.runs[0].settings.parallel
     vector = FLOAT_BYTES * load_model(root / "runs" / cell.runs[0].name / "final.safetensors").layout.size
     rule, looked_at = vectors_sent(parallel.combine, worker_range(parallel.workers)[1])
     return {

@@ -12,20 +12,19 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, write the model and the report."""
-    import json
-
     from unisono import console
     from unisono.bootstrap import corpus
+    from unisono.config.build import complete
     from unisono.errors import UserError
     from unisono.files import write_json
-    from unisono.hmm.lda_mllt import lda_mllt_options, train_lda_mllt
+    from unisono.hmm.lda_mllt import train_lda_mllt
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import load_model, save_model
 
     options = arguments.hmm_options(args)
     if deltas := arguments.feature_options(args).deltas:
         raise UserError(f"--feature-options: deltas {deltas}: splicing takes their place, give deltas 0")
-    own, lang = lda_mllt_options(options), load_lang(args.lang_dir)
+    own, lang = options.lda_mllt, load_lang(args.lang_dir)
     tri = load_model(args.from_model)
     shards = corpus.load_shards(lang, arguments.feature_reader(args))
     alignments = corpus.load_alignments(args.from_alignments, args.from_model, shards)
@@ -36,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
             tri,
             alignments,
             options,
-            json.loads(args.feature_options),
+            complete(arguments.feature_options(args)),
             args.processes,
             corpus.log_iteration(advance),
         )

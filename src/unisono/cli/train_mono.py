@@ -12,10 +12,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, write the model and the report."""
-    import json
-
     from unisono import console
     from unisono.bootstrap import corpus
+    from unisono.config.build import complete
     from unisono.files import write_json
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import save_model
@@ -26,7 +25,12 @@ def run(args: argparse.Namespace) -> None:
     shards = corpus.load_shards(lang, arguments.feature_reader(args))
     with console.progress("monophones", options.mono.iterations) as advance:
         trained = train_mono(
-            lang, shards, options, json.loads(args.feature_options), args.processes, corpus.log_iteration(advance)
+            lang,
+            shards,
+            options,
+            complete(arguments.feature_options(args)),
+            args.processes,
+            corpus.log_iteration(advance),
         )
     save_model(args.out, trained.model)
     write_json(args.report, trained.report)

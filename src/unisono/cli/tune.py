@@ -16,13 +16,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Decode dev at setting after setting, keep the best."""
+    from unisono.config.build import from_json
+    from unisono.config.language import DecodeOptions
     from unisono.files import write_json, write_text
     from unisono.hmm.arcs import read_fst
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import load_model
-    from unisono.options import from_json
     from unisono.recognise import acoustics
-    from unisono.recognise.decode import DecodeOptions
     from unisono.recognise.tune import tune_system
     from unisono.score.wer import format_text
 

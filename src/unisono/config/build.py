@@ -1,9 +1,9 @@
 """Sections to and from JSON without a validator: what a command is told, what a file keeps, what decides a result.
 
-    complete(section)   every key, for files that people and later programs read
-    identity(section)   only what is not at its default, without how a run is carried out: two sections are alike
-                        exactly when these are, and a key that a later version adds changes none of them
-    build(hint, values) the section again, from either
+complete(section)   every key, for files that people and later programs read
+identity(section)   only what is not at its default, without how a run is carried out: two sections are alike
+                    exactly when these are, and a key that a later version adds changes none of them
+build(hint, values) the section again, from either
 """
 
 import dataclasses
@@ -113,7 +113,9 @@ def build(hint: Any, values: Any, where: str = "config") -> Any:
         kinds = [args[0]] * len(values) if args[-1] is Ellipsis else list(args)
         if len(kinds) != len(values):
             raise UserError(f"{where}: expected {len(kinds)} values, found {len(values)}")
-        return tuple(build(kind, value, f"{where}[{i}]") for i, (kind, value) in enumerate(zip(kinds, values, strict=True)))
+        return tuple(
+            build(kind, value, f"{where}[{i}]") for i, (kind, value) in enumerate(zip(kinds, values, strict=True))
+        )
     if origin is dict and isinstance(values, dict):
         return {key: build(args[1], value, f"{where}.{key}") for key, value in values.items()}
     return _scalar(plain, values, where)

@@ -21,7 +21,6 @@ class Unit:
     name: str
 
 
-
 @dataclass(frozen=True)
 class Execution:
     """How a run is carried out, not what it computes: no part of its identity."""
@@ -55,7 +54,6 @@ class Unique:
             return values
 
         return core_schema.no_info_after_validator_function(check, handler(source))
-
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,6 @@ class Kinds:
             return f"<{value.get('kind') if isinstance(value, dict) else getattr(value, 'kind', None)}>"
 
         return core_schema.tagged_union_schema(choices, tag, custom_error_type="kind", custom_error_message="kind")
-
 
 
 def kinds_of(union: Any) -> dict[str, Any]:

@@ -77,7 +77,9 @@ def page() -> str:
         if below:
             parts = [f"- `{key.path}`: {key.meaning}" for key in below if _is_mapping(key.hint)]
             rows = _table([key for key in below if not _is_mapping(key.hint)])
-            sections.append("\n\n".join([f"## `{name}`", every[name].meaning, *(["\n".join(parts)] if parts else []), rows]))
+            sections.append(
+                "\n\n".join([f"## `{name}`", every[name].meaning, *(["\n".join(parts)] if parts else []), rows])
+            )
         else:
             single.append(every[name])
     return "\n".join([f"## Single keys\n\n{_table(single)}", *sections])

@@ -26,7 +26,7 @@ RUN_KEYS = [key for key in hints(Run) if key not in ("diagnostics", "data")]
 class Choice(NamedTuple):
     """The sections that may stand at a place: one of each kind, or a single one under no name."""
 
-    sections: dict[str | None, type]
+    sections: Mapping[Any, type]
     default: str | None
 
     @property
@@ -153,7 +153,9 @@ def _number(value: Any, hint: Any) -> Any:
         return [_number(one, kind) for one, kind in zip(value, kinds, strict=False)]
     if isinstance(value, dict) and origin is dict:
         return {key: _number(one, args[1]) for key, one in value.items()}
-    types_here = {get_args(one)[0] if markers(one) else one for one in args} if origin in (Union, types.UnionType) else {plain}
+    types_here = (
+        {get_args(one)[0] if markers(one) else one for one in args} if origin in (Union, types.UnionType) else {plain}
+    )
     if isinstance(value, float):
         return value + 0.0  # -0.0 equals 0.0 and would print otherwise
     if isinstance(value, str) and types_here & {int, float}:

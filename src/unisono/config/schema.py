@@ -99,7 +99,7 @@ def _mapping(hint: Any) -> Node:
 
 
 def _union(nodes: list[Node]) -> Node:
-    """Return the schema of plain types and at most one mapping: by the type of the value, so that errors are in words."""
+    """Return the schema of plain types and at most one mapping: by the type of the value, so errors are in words."""
     kinds = [kind for node in nodes for kind in node.get("type", ["string"])]
     found: Node = {"type": list(dict.fromkeys(kinds))}
     branches = []

@@ -1,4 +1,4 @@
-"""The matrix products of a training step, in the precision that the config names (`resources.precision`).
+"""The matrix products of a training step, in the precision that the config names (`precision`).
 
 `float32` and `tf32` are products as the library makes them; for `tf32` CUDA is told that its tensor cores may round
 float32 factors to 10 bits of fraction (`allow_tf32`), which no CPU does. `bf16`: both factors are rounded to bfloat16

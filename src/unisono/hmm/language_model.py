@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from unisono.config.language import LmOptions
 from unisono.errors import UserError
 from unisono.hmm import arpa, ngram
 from unisono.hmm.arpa import Arpa
 from unisono.hmm.lexicon import read_lexicon
-from unisono.hmm.ngram import LmOptions
 
 
 def language_model(

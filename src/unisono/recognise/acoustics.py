@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from unisono.data.features.extract import FeatureOptions
+from unisono.config.features import FeatureOptions
 from unisono.errors import UserError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unisono.data.features.extract import FeatureOptions
+from unisono.config.features import FeatureOptions
 from unisono.errors import UserError
 from unisono.recognise.system import System
 

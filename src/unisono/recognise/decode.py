@@ -8,7 +8,6 @@ All results are those of one utterance alone: every utterance has a decoder of i
 before may order its hypotheses differently, and prune others.
 """
 
-import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,22 +27,6 @@ log = logging.getLogger("unisono.decode")
 
 # Utterances that one task decodes: fixed, so that no result depends on the number of processes.
 BATCH = 8
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class DecodeOptions:
-    """The config section `decode`; the schema says what each key means and owns its default."""
-
-    beam: float
-    tuning_beam: float
-    max_active: int
-    min_active: int
-    acoustic_scales: tuple[float, ...]
-    gmm_acoustic_scales: tuple[float, ...]
-    word_insertion_penalties: tuple[float, ...]
-    tune_utterances: int | None
-    seed: int
-    systems: tuple[str, ...]
 
 
 class Beam(NamedTuple):

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from unisono import console
+from unisono.config.build import build
+from unisono.config.features import FeatureOptions
 from unisono.data.features import cmvn
-from unisono.data.features.extract import FeatureOptions
 from unisono.data.features.recordings import Recording, RecordingFeatures
 from unisono.hmm.arcs import read_fst
 from unisono.hmm.lexicon import load_lang
 from unisono.hmm.model import load_model
-from unisono.options import from_dict
 from unisono.recognise import acoustics
 from unisono.recognise.decode import Beam, Hypothesis, Searcher, Setting, decode, log_partial
 from unisono.recognise.system import System
@@ -48,7 +48,7 @@ def transcribe(
     Raises UserError for a recording that cannot be used, before anything is computed.
     """
     facts, count = system.facts, len(recordings)
-    options = from_dict(FeatureOptions, facts["settings"]["features"], "recogniser.json: settings.features")
+    options = build(FeatureOptions, facts["settings"]["features"], "recogniser.json: settings.features")
     statistics = cmvn.read_statistics(system.cmvn, options.base_dim) if system.cmvn else None
     features = RecordingFeatures(recordings, options, int(facts["sampling_rate"]), statistics)
     lang, hmm = load_lang(system.lang), load_model(system.hmm)

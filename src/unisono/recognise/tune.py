@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from unisono.config.language import DecodeOptions
 from unisono.errors import UserError
 from unisono.recognise.acoustics import LogLikelihoods
-from unisono.recognise.decode import Beam, DecodeOptions, Hypothesis, Searcher, Setting, decode, summarise, to_words
+from unisono.recognise.decode import Beam, Hypothesis, Searcher, Setting, decode, summarise, to_words
 from unisono.score import wer
 
 log = logging.getLogger("unisono.tune")

@@ -2,9 +2,10 @@
 
 import os
 
+from unisono.config.features import FeatureOptions
 from unisono.data.corpus.audio import change_speed, read_audio
 from unisono.data.corpus.table import read_table
-from unisono.data.features.extract import FeatureOptions, base_features
+from unisono.data.features.extract import base_features, check_rate
 from unisono.data.features.reader import KIND
 from unisono.data.sequences import SequenceWriter
 from unisono.errors import UserError
@@ -24,7 +25,7 @@ def write_features(
         for utterance in read_table(table, shard):
             samples, rate = read_audio(utterance.path)
             if shard_rate is None:
-                options.check(rate)
+                check_rate(options, rate)
             elif rate != shard_rate:
                 raise UserError(f"{utterance.path}: {rate} Hz, the rest has {shard_rate} Hz: run the corpus stage anew")
             shard_rate = rate

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unisono.data.features.extract import FeatureOptions
+from unisono.config.features import FeatureOptions
 from unisono.data.features.reader import FeatureReader
 from unisono.data.frames.store_write import write_frames
 from unisono.data.sequences import Sequences

@@ -13,7 +13,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from unisono import grid
+from unisono.config import study as grid
+from unisono.config.build import build, complete
+from unisono.config.run import Run as Settings
+from unisono.config.study import Study
 from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.score import statistics
@@ -30,7 +33,7 @@ class Run:
 
     name: str
     seed: int
-    settings: Numbers
+    settings: Settings
     final: Numbers
     combined: Rows
 
@@ -78,18 +81,18 @@ class Test:
     seed: int
 
 
-def gather(root: Path, study: grid.Section, test: Test) -> list[Cell]:
+def gather(root: Path, study: Study, test: Test) -> list[Cell]:
     """Read all runs of a study below `root`. study: the config's section."""
     decoded = set(grid.decoded(study))
     cells = []
     for name, cell in grid.cells(study).items():
-        runs = [_run(root / "runs" / grid.run_name(study, name, seed), seed) for seed in study["seeds"]]
-        made = grid.candidates(runs[0].settings)
+        runs = [_run(root / "runs" / grid.run_name(study, name, seed), seed) for seed in study.seeds]
+        made = runs[0].settings.candidates
         cells.append(Cell(name, cell.values, runs, [_system(root, name, c, runs, decoded, test) for c in made]))
     return cells
 
 
-def results(study: grid.Section, cells: Sequence[Cell], sent: Mapping[str, Numbers], tuned: Any, test: Test) -> Numbers:
+def results(study: Study, cells: Sequence[Cell], sent: Mapping[str, Numbers], tuned: Any, test: Test) -> Numbers:
     """Put together results.json. sent: of each cell, what a rank sends; tuned: tune.json of the study or None.
 
     Objectives are nats per frame of the whole dev set, accuracies and error rates fractions; `ci95` is over seeds,
@@ -97,8 +100,8 @@ def results(study: grid.Section, cells: Sequence[Cell], sent: Mapping[str, Numbe
     """
     first = cells[0].runs[0].final
     return {
-        "study": study["name"],
-        "seeds": study["seeds"],
+        "study": study.name,
+        "seeds": list(study.seeds),
         "cpu": sorted({run.final["cpu"] for cell in cells for run in cell.runs}),
         "version": first["version"],
         "libraries": first["libraries"],
@@ -152,7 +155,8 @@ def over_seeds(values: Sequence[float | None]) -> Numbers:
 
 
 def _run(folder: Path, seed: int) -> Run:
-    settings, final = read_json(folder / "config.json"), read_json(folder / "final.json")
+    settings = build(Settings, read_json(folder / "config.json"), str(folder / "config.json"))
+    final = read_json(folder / "final.json")
     return Run(folder.name, seed, settings, final, read_training(folder).combined)
 
 
@@ -170,14 +174,15 @@ def _system(root: Path, cell: str, candidate: str, runs: Sequence[Run], decoded:
 
 
 def _cell(cell: Cell, sent: Numbers, test: Test) -> Numbers:
-    parallel = cell.runs[0].settings["parallel"]
+    parallel, optimiser = cell.runs[0].settings.parallel, cell.runs[0].settings.optimiser
     return {
         "values": list(cell.values),
         "runs": [run.name for run in cell.runs],
-        "optimiser": cell.runs[0].settings["optimiser"]["kind"],
-        "learning_rate": cell.runs[0].settings["optimiser"]["learning_rate"],
-        **{key: parallel[key] for key in ("workers", "period_frames")},
-        "combine": parallel["combine"]["kind"],
+        "optimiser": optimiser.kind,
+        "learning_rate": optimiser.learning_rate,
+        "workers": complete(parallel)["workers"],
+        "period_frames": parallel.period_frames,
+        "combine": parallel.combine.kind,
         "frames": cell.runs[0].combined[-1]["frames_seen"],
         "iterations": [run.final["iterations"] for run in cell.runs],
         "worker_rate_first": cell.runs[0].combined[0]["learning_rate"],
