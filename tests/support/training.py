@@ -1,6 +1,7 @@
 """A small network with an optimiser, and minibatches for it: for tests of whole training steps."""
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from unisono.config.optimiser import MaxChangeOptions
 from unisono.config.optimiser import NgOptions
@@ -39,3 +40,16 @@ def batches(net, count, n=32):
 
 def deferred_rate(value=0.01):
     return torch.tensor(value, dtype=torch.float64)
+
+
+class NoReading(TorchDispatchMode):
+    """Raises where a tensor's value decides anything on the host: on a GPU that would wait, and break a capture."""
+
+    READS = ("aten._local_scalar_dense", "aten.is_nonzero", "aten.nonzero", "aten.equal", "aten.masked_select")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = str(func)
+        assert not name.startswith(self.READS), f"{name} reads a number"
+        indices = [i for i in args[1] if i is not None] if name.startswith("aten.index.") else []
+        assert not any(i.dtype == torch.bool for i in indices), "a mask as an index reads numbers"
+        return func(*args, **(kwargs or {}))

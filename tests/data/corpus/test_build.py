@@ -390,11 +390,13 @@ def test_samples_that_are_no_numbers_are_set_aside(corpus, subtype: str, form: s
 
 def test_headers_of_whole_numbers_are_enough(corpus, monkeypatch) -> None:
     """A hundred thousand recordings are checked in a minute, as only those in floating point are decoded."""
-    monkeypatch.setattr("unisono.data.corpus.audio._look", lambda path, parts: pytest.fail(f"{path} was decoded"))
+    path = corpus.folder / "audio/u3.wav"
     for form in ("WAV", "WAVEX"):
         for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW"):
-            soundfile.write(corpus.folder / "audio/u3.wav", np.zeros(2400), 8000, subtype=subtype, format=form)
-            assert inspect(corpus.folder / "audio/u3.wav") == (8000, 1, 2400)
+            soundfile.write(path, np.zeros(2400), 8000, subtype=subtype, format=form)
+            with monkeypatch.context() as closed:
+                closed.setattr(soundfile, "SoundFile", lambda *_: pytest.fail("a recording was decoded"))
+                assert inspect(path) == (8000, 1, 2400)
 
 
 def test_classes_of_speakers(corpus) -> None:
