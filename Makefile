@@ -40,13 +40,13 @@ test-mpich: venv ## the MPI tests once more with MPICH (in .venv-mpich, on top o
 fuzz: venv ## hostile random input, many examples
 	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -m fuzz $(ARGS)
 
-lint: venv ## ruff, pyright, snakefmt, snakemake --lint, floors
+lint: venv ## ruff, pyright, snakefmt, snakemake --lint, rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --warnings
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-	$(BIN)/python -m pytest -q --no-header --durations=0 tests/test_floors.py
+	PYTHONPATH=src $(BIN)/lint-imports
 
 format: venv ## write the format that lint asks for
 	$(BIN)/ruff format .
@@ -57,4 +57,4 @@ bench: venv ## speed as ratios within one run
 	$(BIN)/python -m benchmarks
 
 clean: ## remove caches; results and .venv stay
-	rm -rf .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist src/*.egg-info
