@@ -36,7 +36,7 @@ def read_settings():
 
 
 SHARED, RUNS = read_settings()
-# Values that must not run a stage again, such as these, reach its rule as `resources`, and as text: Snakemake cuts a
+# Values that must not run a stage again, such as these, reach the shell as `resources`, and as text: Snakemake cuts a
 # number to an integer there.
 THREADS = SHARED.resources.threads_per_worker
 DEVICE = SHARED.resources.device
