@@ -27,6 +27,7 @@ from unisono.options import from_dict
 from unisono.rates import ScheduleOptions
 
 FORMAT = "unisono.plan/1"
+REDEAL_FORMAT = "unisono.redeal/1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +114,14 @@ def static_workers(iterations: int, workers: Any) -> list[int]:
     """
     ramp = workers if isinstance(workers, int | Ramp) else from_dict(Ramp, workers, "parallel.workers")
     return [workers_at(ramp, i / iterations) for i in range(iterations)]
+
+
+def looks_apart(frames: int, keeps_best: bool) -> bool:
+    """Say whether under `jobs` a job of its own evaluates each model: where training need not wait for the answer.
+
+    frames: diagnostic ones. keeps_best: the dev objective at the ends of epochs decides what goes on.
+    """
+    return frames > 0 and not keeps_best
 
 
 def last_redealt(counts: Sequence[int], workers: Any) -> int:
@@ -267,3 +276,25 @@ def read_plan(path: str) -> Plan:
     return Plan(
         value["units"], value["minibatch"], value["dealing"], None if owned is None else tuple(owned), iterations
     )
+
+
+def read_redeal(path: str) -> dict[str, Any]:
+    """Read redeal.json: `workers` from now on, `done` iterations. Raises UserError where the file is none."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("format") != REDEAL_FORMAT:
+        raise UserError(f"{path}: not of format {REDEAL_FORMAT}: delete it to start anew")
+    return value | {"done": tuple(from_dict(Iteration, item, path) for item in value["done"])}
+
+
+def done_of(path: str, workers: Any) -> tuple[Iteration, ...]:
+    """Return the iterations that stay, of redeal.json. Raises UserError unless the config says the same number.
+
+    workers: the config's `parallel.workers`.
+    """
+    value = read_redeal(path)
+    if value["workers"] != workers:
+        raise UserError(
+            f"parallel.workers: {workers}, but {path} deals the rest of this run to {value['workers']}: set it to"
+            f" {value['workers']}, run `unisono redeal` again, or delete that file to start anew"
+        )
+    return value["done"]

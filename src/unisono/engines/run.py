@@ -1,29 +1,35 @@
-"""What one training run is: its config, its plan, and the objects that every engine builds from them."""
+"""What decides one training run: its config."""
 
 import os
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol
 
-import numpy as np
-import torch
-
-from unisono.core.optimiser import Optimiser, OptimiserOptions
+from unisono.core.optimiser import OptimiserOptions
 from unisono.core.products import Precision
-from unisono.data.frames.loader import Loader
-from unisono.data.frames.store import FramesStore
-from unisono.engines.place import CPU, Place
-from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.grid import keeps_best
-from unisono.nn.dnn import Dnn, DnnOptions
+from unisono.nn.dnn import DnnOptions
 from unisono.nn.initial import InitialisationOptions
 from unisono.options import from_dict
 from unisono.rates import ScheduleOptions
-from unisono.schedule import ParallelOptions, Plan, deal, worker_range
+from unisono.schedule import ParallelOptions, looks_apart
 from unisono.sense import check, parallel_options
 from unisono.study import LATER
 
 Prior = Literal["alignment", "posteriors"]  # of decoding: engines/prior.py
+
+
+class Observer(Protocol):
+    """An average over the models of training that is kept aside."""
+
+    @property
+    def start(self) -> float:
+        """The fraction of the run before it moves."""
+        ...
+
+    def weight(self, count: int) -> float:
+        """Return the weight of the `count`-th model that it takes in (from 1); the observer itself keeps the rest."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,12 +39,20 @@ class EmaOptions:
     decay: float
     start: float
 
+    def weight(self, count: int) -> float:
+        """Return 1 - decay: a memory of 1/(1 - decay) combinations."""
+        return 1.0 - self.decay
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PolyakOptions:
     """The config's `observers.polyak`: start as a fraction of the run."""
 
     start: float
+
+    def weight(self, count: int) -> float:
+        """Return 1/count: the mean of all (docs/mathematics.md 6.4)."""
+        return 1.0 / count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +61,11 @@ class ObserverOptions:
 
     ema: EmaOptions | None
     polyak: PolyakOptions | None
+
+    def on(self) -> dict[str, Observer]:
+        """Return the observers that are turned on, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: options for name, options in found.items() if options is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +106,11 @@ class Run:
         """Whether the best model so far (dev objective at the ends of epochs) is kept."""
         return keeps_best(self.final_model, self.schedule.kind)
 
+    @property
+    def looks_apart(self) -> bool:
+        """Whether under `jobs` a job of its own evaluates the models."""
+        return looks_apart(self.diagnostics.frames, self.keeps_best)
+
 
 def read_run(path: str | os.PathLike[str]) -> Run:
     """Read a run's config.json. Raises UserError naming what does not fit."""
@@ -99,44 +123,3 @@ def make_run(config: dict[str, Any]) -> Run:
     run = from_dict(Run, LATER | config | known, "config")
     check(config)
     return run
-
-
-def make_network(run: Run, store: FramesStore) -> Dnn:
-    """Return the network for the store's features and pdfs."""
-    return Dnn(run.network, store.dim, store.num_pdfs, run.precision)
-
-
-def make_optimiser(run: Run, network: Dnn) -> Optimiser:
-    """Return a fresh optimiser."""
-    return Optimiser(run.optimiser, network.layout)
-
-
-def make_loader(
-    run: Run, store: FramesStore, plan: Plan, ahead: int = 1, *, place: Place = CPU, keep: bool = False
-) -> Loader:
-    """Return a loader for the plan's slices; with `keep` the store stays on a GPU that has room for it.
-
-    Raises UserError where the plan is of other frames.
-    """
-    if plan.units != store.frames:
-        raise UserError(f"{store.path}: {store.frames} frames, the plan says {plan.units}: run the plan stage anew")
-    owners = None
-    if plan.dealing == "fixed":
-        owners = np.array(deal(store.lengths.tolist(), worker_range(run.parallel.workers)[0]))
-    context = run.network.context
-    resident = place.resident(store, context) if keep else None
-    return Loader(
-        store, context, seed=run.seed, window=run.data.shuffle_window, owners=owners, ahead=ahead, resident=resident,
-        pin=place.is_gpu,
-    )  # fmt: skip
-
-
-def generator_for(run_seed: int, *purpose: int) -> torch.Generator:
-    """Return a generator that depends on the run's seed and the purpose only."""
-    return torch.Generator().manual_seed(seed_for(run_seed, *purpose))
-
-
-def seed_for(run_seed: int, *purpose: int) -> int:
-    """Return the seed of one purpose within a run."""
-    state = np.random.SeedSequence(run_seed, spawn_key=purpose).generate_state(1, np.uint64)
-    return int(state[0]) & (2**63 - 1)
