@@ -6,6 +6,7 @@ read but the config and those that it names: Snakemake reads this for every job 
 """
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -42,8 +43,6 @@ THREADS = SHARED.resources.threads_per_worker
 DEVICE = SHARED.resources.device
 CHECKPOINT_S = str(SHARED.resources.checkpoint_s)
 HANG_TIMEOUT_S = str(SHARED.resources.hang_timeout_s)
-# What the plan does over an unfinished run of another number of workers.
-OTHER_WORKERS = "redeal" if SHARED.resources.redeal else "refuse"
 SHARDS = range(SHARED.corpus.shards)
 STUDY = SHARED.study
 SYSTEMS = [f"gmm/{system}" for system in SHARED.decode.systems]
