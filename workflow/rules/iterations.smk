@@ -1,6 +1,6 @@
 """How many workers an iteration has, and which files it reads: the chain from one combination to the next.
 
-Requires: settings.smk. Plans and states are read here; all other names follow from run, iteration and worker.
+Requires: settings.smk. Plans are read here; all other names follow from run, iteration and worker.
 """
 
 import functools
@@ -8,11 +8,10 @@ import os
 
 from snakemake.exceptions import WorkflowError
 
-from unisono.errors import UserError
-from unisono.files import read_json
-from unisono.schedule import last_redealt, read_plan, static_workers
+from unisono import grid
+from unisono.schedule import last_redealt, looks_apart, read_plan, static_workers
 
-BEHIND = 4  # training waits where more models than these have not been looked at
+BEHIND = 4  # training waits where more models than these have not been evaluated
 
 
 @functools.cache
@@ -29,10 +28,21 @@ def workers_of_plan(path, changed):
 
 def workers(run):
     """Return the workers of each iteration of a run; from its plan, unless the config says how many there are."""
-    if RUNS[run]["schedule"]["iterations"] and OTHER_WORKERS == "refuse":
+    if RUNS[run]["schedule"]["iterations"] and not os.path.exists(redeal_file(run)):
         return workers_of_config(run)
     path = checkpoints.plan.get(run=run).output[0]
     return workers_of_plan(path, os.stat(path).st_mtime_ns)
+
+
+def redeal_file(run):
+    """Return where `unisono redeal` writes that an unfinished run goes on with another number of workers."""
+    return results(f"runs/{run}/redeal.json")
+
+
+def redealt(wildcards):
+    """Return what deals the rest of a run anew; nothing where nobody asked for it."""
+    path = redeal_file(wildcards.run)
+    return [path] if os.path.exists(path) else []
 
 
 def iteration_file(run, iteration, name):
@@ -82,11 +92,6 @@ def block_begin(wildcards):
     return 0 if begin <= done <= end else begin
 
 
-def other_workers(wildcards):
-    """Return what to do about an unfinished run of another number of workers; `jobs` keeps no state of its own."""
-    return "ignore" if RUNS[wildcards.run]["parallel"]["engine"] == "jobs" else OTHER_WORKERS
-
-
 def combined_before_block(wildcards):
     """Return what the block before has yielded."""
     return iteration_file(wildcards.run, block_begin(wildcards) - 1, "combine.safetensors")
@@ -102,46 +107,28 @@ def last_combined(wildcards):
     return iteration_file(wildcards.run, len(workers(wildcards.run)) - 1, "combine.safetensors")
 
 
-@functools.cache
-def diagnosed_apart(run, iteration):
-    """Say whether a job of its own looks at an iteration's model: under `jobs`, unless its state is there and says all.
-
-    Then another engine made it, or an older version; its model may be gone, and it must not be made anew for this.
-    """
-    if iteration < 0 or RUNS[run]["parallel"]["engine"] != "jobs" or not RUNS[run]["diagnostics"]["frames"]:
-        return False
-    try:
-        return read_json(iteration_file(run, iteration, "state.json"))["diagnostics"] is None
-    except (OSError, UserError, LookupError, TypeError):  # not there yet; what is no state will be made anew
-        return True
+def last_state(wildcards):
+    """Return the numbers after the last iteration of a run."""
+    return iteration_file(wildcards.run, len(workers(wildcards.run)) - 1, "state.json")
 
 
-def earlier_training(wildcards):
-    """Return what a new plan does with the states of an earlier training: `jobs` would take them for the new one's.
-
-    On a cluster each job asks `diagnosed_apart` anew, and must be told the same. Where the number of iterations is
-    known without a plan it is asked before there is one, so they stay.
-    """
-    run = RUNS[wildcards.run]
-    return "remove" if run["parallel"]["engine"] == "jobs" and not run["schedule"]["iterations"] else "keep"
+def evaluated_apart(run):
+    """Say whether jobs of their own evaluate a run's models; else the combination does."""
+    settings = RUNS[run]
+    keeps_best = grid.keeps_best(settings["final_model"], settings["schedule"]["kind"])
+    return settings["parallel"]["engine"] == "jobs" and looks_apart(settings["diagnostics"]["frames"], keeps_best)
 
 
-def when_to_diagnose(wildcards):
-    """Return what the combination is told about the diagnostic frames."""
-    return "later" if diagnosed_apart(wildcards.run, int(wildcards.iter)) else "now"
-
-
-def looked_at_before(wildcards):
-    """Return what a worker waits for so that models that are still to be looked at do not pile up."""
+def evaluated_before(wildcards):
+    """Return what a worker waits for so that models that are still to be evaluated do not pile up."""
     iteration = int(wildcards.iter) - 1 - BEHIND
-    if not diagnosed_apart(wildcards.run, iteration):
+    if iteration < 0 or not evaluated_apart(wildcards.run):
         return []
     return iteration_file(wildcards.run, iteration, "diagnostics.json")
 
 
 def diagnostics_of_run(wildcards):
-    """Return the diagnostics of all iterations that jobs of their own look at."""
-    iterations = range(len(workers(wildcards.run)))
-    return [
-        iteration_file(wildcards.run, i, "diagnostics.json") for i in iterations if diagnosed_apart(wildcards.run, i)
-    ]
+    """Return the diagnostics of all iterations, where jobs of their own find them."""
+    if not evaluated_apart(wildcards.run):
+        return []
+    return [iteration_file(wildcards.run, i, "diagnostics.json") for i in range(len(workers(wildcards.run)))]
