@@ -58,7 +58,8 @@ def test_a_store_of_two_splits(tmp_path):
     split(tmp_path, "dev", {"d": (3, 3)})
     info = make(tmp_path, "train", "perturbed")
     assert info["train"] == {
-        "frames": 26, "utterances": 4, "lengths": [7, 8, 6, 5], "left_out": [{"utterance_id": "sp1.1-t", "reason": "too short"}]
+        "frames": 26, "utterances": 4, "lengths": [7, 8, 6, 5],
+        "left_out": [{"utterance_id": "sp1.1-t", "reason": "too short"}]
     }  # fmt: skip
     with Sequences(tmp_path / "out.train.h5") as store, Sequences(tmp_path / "perturbed.h5") as one:
         assert store.utts == ["b", "sp0.9-b", "sp0.9-t", "t"]
