@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from unisono.__main__ import TYPED, main
+from unisono.command import TYPED, main
 from unisono.cli import corpus, export
 from unisono.data.corpus.originals import ORIGINALS
 
