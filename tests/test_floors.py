@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "unisono"
-FLOORS = {"core": 1, "nn": 2, "data": 2, "hmm": 2, "score": 2, "engines": 3, "bootstrap": 3, "recognise": 3, "cli": 4, "warm": 6}
+FLOORS = {
+    "core": 1,
+    "nn": 2,
+    "data": 2,
+    "hmm": 2,
+    "score": 2,
+    "engines": 3,
+    "bootstrap": 3,
+    "recognise": 3,
+    "cli": 4,
+    "warm": 6,
+}
 TOP = {"command": 5, "__init__": 5, "__main__": 7}  # every other file beside them is floor 0
 
 # Library -> the parts of the package that may import it; a part is a folder or one file.

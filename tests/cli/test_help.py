@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
-from unisono.command import TYPED, main
 from unisono.cli import corpus, export
+from unisono.command import TYPED, main
 from unisono.data.corpus.originals import ORIGINALS
 
 

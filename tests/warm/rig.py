@@ -1,4 +1,4 @@
-"""A warm interpreter as a workflow has one, and a command of the test that says what it sees and does what it is told."""
+"""A warm interpreter as a workflow has one, and a command that says what it sees and does what it is told."""
 
 import os
 import subprocess
