@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from unisono.data.frames.store_write import write_frames
 
 RULES = ("configure", "plan", "init_model", "train_job", "combine", "diagnose", "finish")
-TARGET = "results/tiny/runs/main/final.safetensors"
+TARGET, PLAN = "results/tiny/runs/main/final.safetensors", "results/tiny/runs/main/plan.json"
 DIM, PDFS = 40, 30
 CONFIG = """
 name: tiny
@@ -107,6 +108,23 @@ def test_the_same_bytes_warm_and_cold(workspace, cold, threads):
     found = warm.made()
     assert list(found) == list(wanted)
     assert [name for name in wanted if found[name] != wanted[name]] == []
+
+
+@pytest.mark.parametrize("words", [("--software-deployment-method", "env-modules"), ("--no-hooks",)])
+def test_a_plain_start_with_environments_of_rules_and_on_a_cluster(workspace, words, monkeypatch):
+    """A cluster's job is a snakemake of its own with `--no-hooks`; there is no server for it."""
+    # Where rules bring their software, `python` is theirs.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    training = Training(workspace, warm=True)
+    process = workspace.run(PLAN, *training.words[1:], *words, **training.options)
+    assert process.returncode == 0, process.stdout[-5000:]
+    assert training.served == [] and not (training.results / "logs" / "warm.log").exists()
+
+
+def test_a_dry_run_starts_nothing(workspace):
+    training = Training(workspace, warm=True)
+    assert workspace.run("--dry-run", *training.words, **training.options).returncode == 0
+    assert not (training.results / "logs").exists()
 
 
 def at_work_in(folder):
