@@ -11,6 +11,7 @@ COMMAND = '''
 """A command of the test."""
 
 import argparse
+import atexit
 import json
 import locale
 import multiprocessing
@@ -19,6 +20,7 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 import time
 
 
@@ -64,6 +66,9 @@ def run(args: argparse.Namespace) -> None:
         print("aside", file=sys.stderr)
         os.write(2, b"from a library\\n")
         print(sys.stdin.read(), end="")
+    elif args.do == "late":
+        atexit.register(print, "at the end")
+        threading.Timer(0.3, print, ["from a thread"]).start()
     elif args.do == "work":
         block = bytearray(os.urandom(1 << 20)) * 300
         begun = time.process_time()

@@ -80,6 +80,8 @@ def test_a_refusal_names_what_differs(shared):
     [
         (["probe", "--do", "exit 0"], 0),
         (["probe", "--do", "exit 7"], 7),
+        (["probe", "--do", "late"], 0),
+        (["probe", "--help"], 0),
         (["probe", "--wrong"], 2),
         (["nonsense"], 2),
         (["--version"], 0),
@@ -191,3 +193,17 @@ def test_a_client_starts_with_a_little_of_the_standard_library(root, module):
         [sys.executable, "-c", code], env={"PYTHONPATH": str(root / "src")}, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["unisono"]
+
+
+@pytest.mark.parametrize("folder", ["x" * 100, "short"])
+def test_a_socket_with_too_long_a_name_means_plain_starts(tmp_path, package, folder):
+    temporary = tmp_path / folder
+    temporary.mkdir()
+    workflow = Workflow(tmp_path, package, {"TMPDIR": str(temporary)})
+    try:
+        fits = len(f"{temporary}/unisono-12345678/socket") <= 107
+        assert bool(workflow.socket) == workflow.is_served(warm=fits) == fits
+        assert ("AF_UNIX path too long" in workflow.refusals()) == (not fits)
+        assert fits or list(temporary.iterdir()) == []
+    finally:
+        workflow.close()
