@@ -94,7 +94,7 @@ def test_commands_know_exactly_the_keys_of_their_section():
 )
 def test_keys_outside_a_section_are_read_by_the_rules(path):
     key = path.rsplit(".", 1)[1]
-    read = RULES["settings"] + RULES["iterations"] + inspect.getsource(study.identity)
+    read = RULES["settings"] + RULES["iterations"] + RULES["warm"] + inspect.getsource(study.identity)
     assert re.search(rf"""\[["']{key}["']\]""", read), f"{path} is read by no rule"
 
 
