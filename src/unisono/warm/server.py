@@ -24,7 +24,7 @@ from unisono.warm import child, message
 
 # The commands of an iteration: what their modules import when they run is imported once, here.
 COMMANDS = ("train_job", "combine", "diagnose", "finish", "init_model")
-GRACE_S = 1.0  # from SIGTERM to SIGKILL for a command that nobody waits for any more
+GRACE_S = 0.5  # from SIGTERM to SIGKILL for a command that nobody waits for any more
 REQUEST_TIMEOUT_S = 10.0
 
 
