@@ -156,7 +156,10 @@ def find(victim, folder, snakemake):
 
 
 def interrupt(training, victim, delay):
-    """Start snakemake and kill -9 one who takes part; says whether it came to that. Nothing may stay behind."""
+    """Start snakemake and kill -9 one who takes part; says whether it failed by that. Nothing may stay behind.
+
+    It does not where all was done before, or where the server was killed between two jobs.
+    """
     folder, log = training.workspace.folder, training.workspace.folder / "killed.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -171,14 +174,14 @@ def interrupt(training, victim, delay):
         assert process.wait() == 0, log.read_text()
         return False
     os.kill(pid, signal.SIGKILL)
-    assert process.wait(300) != 0, log.read_text()
+    code = process.wait(300)
     deadline = time.monotonic() + LIMIT_S
     while at_work_in(folder):
         assert time.monotonic() < deadline, at_work_in(folder)
         time.sleep(0.02)
     if victim == "snakemake":
         assert training.workspace.run("--unlock", config=training.options["config"]).returncode == 0
-    return True
+    return code != 0
 
 
 LIMIT_S = 20.0  # on a machine with other work
