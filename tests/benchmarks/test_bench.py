@@ -42,7 +42,7 @@ KEYS = {
     "memory": {"vector_copies", "vector_copies_jobs", "vector_copies_sync"},
     "jobs": {
         *(f"iteration_{name}_s" for name in ("start", "load", "write", "combine", "snakemake", "diagnose")),
-        *("iteration_overhead_s", "iteration_overhead_spare_s", "torch_import_s"),
+        *("iteration_overhead_s", "iteration_overhead_cold_s", "iteration_overhead_spare_s", "torch_import_s"),
     },
 }
 

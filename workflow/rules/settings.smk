@@ -54,10 +54,11 @@ LEARNT = SHARED.learnt
 # The interpreter that runs snakemake runs the rules, uninstalled; with conda the environment's own comes first.
 PYTHON = "" if workflow.deployment_settings.deployment_method else f"{Path(sys.executable).parent}:"
 HIDDEN = " CUDA_VISIBLE_DEVICES=" if DEVICE == "cpu" else ""
-shell.prefix(
+PREFIX = (
     f"export PATH={shlex.quote(PYTHON)}$PATH PYTHONPATH={shlex.quote(workflow.basedir)}/src"
     f" PYTHONNOUSERSITE=1 PYTHONUNBUFFERED=1{HIDDEN}; "
 )
+shell.prefix(PREFIX)
 
 
 wildcard_constraints:
