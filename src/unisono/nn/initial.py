@@ -12,6 +12,7 @@ from unisono.core.flat import Layout
 from unisono.errors import UserError
 
 # Sigmoid: the constant of Kaldi's nnet1 prototypes; its slope of 1/4 wants large weights.
+# p-norm: that of Povey 2014, who divides by the affine outputs, not by the inputs (docs/mathematics.md 4.3).
 _GAINS = {"relu": math.sqrt(2.0), "relu_renorm": 1.0, "tanh": 1.0, "sigmoid": 3.5}
 
 
@@ -21,7 +22,7 @@ class InitialisationOptions:
 
     kind: `random`, or `model`: start from the file `path`.
     hidden_gain: hidden weights are N(0, hidden_gain^2 / inputs), biases 0; null takes sqrt 2 for relu, 3.5 for sigmoid,
-        1 for relu_renorm and tanh.
+        1 for relu_renorm and tanh, and N(0, 1 / outputs) for p-norm.
     output_gain: the same for the output layer; 0 starts it at zero, as Kaldi does.
     """
 
@@ -45,11 +46,15 @@ def random_parameters(
 
     Numbers are drawn matrix by matrix from `generator` alone, so they depend on its seed and the shapes only.
     """
-    hidden_gain = _GAINS[nonlinearity] if options.hidden_gain is None else options.hidden_gain
     parameters = flat.zeros(layout.size)
     for name, matrix in flat.views(layout, parameters).items():
-        gain = options.output_gain if name == layout.names[-1] else hidden_gain
         rows, inputs = matrix.shape[0], matrix.shape[1] - 1
+        if name == layout.names[-1]:
+            gain = options.output_gain
+        elif options.hidden_gain is not None:
+            gain = options.hidden_gain
+        else:
+            gain = math.sqrt(inputs / rows) if nonlinearity == "pnorm" else _GAINS[nonlinearity]
         drawn = torch.randn(rows, inputs, generator=generator)
         matrix[:, :-1] = drawn.mul_(gain / math.sqrt(inputs))
     return parameters
