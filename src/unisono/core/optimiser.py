@@ -80,6 +80,22 @@ class Estimator(Protocol):
         ...
 
 
+class Updater(Protocol):
+    """What a network hands the parts of a minibatch to; an `Optimiser`, or a `core.gradient.Gradient`."""
+
+    def begin(self, params: Tensor, rate: Number, products: Products) -> None:
+        """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient."""
+        ...
+
+    def layer_(self, index: int, x: Tensor, error: Tensor) -> None:
+        """Take in one layer's part; may overwrite it."""
+        ...
+
+    def finish_(self) -> int | Tensor:
+        """End the minibatch; return 1 where a step was limited."""
+        ...
+
+
 class Optimiser:
     """Momentum, L2, natural gradient and max-change for the affine layers of one layout.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.core.number import Number
-from unisono.core.optimiser import Optimiser
+from unisono.core.optimiser import Updater
 from unisono.core.products import Precision, Products
 from unisono.errors import UserError
 from unisono.nn import activation, loss
@@ -172,7 +172,7 @@ class FrameNetwork:
         return self.input_buffer(n), self._room(n).ids
 
     def step_(
-        self, batch: Batch, optimiser: Optimiser, rate: Number, generator: torch.Generator | None = None
+        self, batch: Batch, optimiser: Updater, rate: Number, generator: torch.Generator | None = None
     ) -> StepStats:
         """Train on one minibatch, in place, with `rate` per summed gradient.
 
