@@ -1,6 +1,6 @@
 """The final model as an optimised combination of the last models of a run (docs/mathematics.md 6.1.8).
 
-The result is sum_n s_nc W_nc for each component c (a matrix of the layout), with weights s > 0 that sum to one over the
+The result is sum_n s_nc W_nc for each component c of the layout, with weights s > 0 that sum to one over the
 models. They are the softmax of free numbers theta, which start at 0, so at the plain mean; L-BFGS maximises an
 objective over theta. With g the objective's gradient at the combination, the derivative at s_nc is the inner product
 (g_c, W_nc), so models are asked for one after the other, twice an evaluation: memory stays at the combination, a
@@ -61,7 +61,7 @@ def combine(
     as worse than all others. Raises ValueError where it is so at the mean already.
     """
     search = _Search(model, shares, layout, objective, evaluations, dtype)
-    theta = torch.zeros(len(shares), len(layout.names), dtype=torch.float64, requires_grad=True)
+    theta = torch.zeros(len(shares), layout.components(), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS(
         [theta],
         max_iter=evaluations,
@@ -132,7 +132,7 @@ class _Search:
 
     def _inner_products(self, gradient: Tensor) -> Tensor:
         """Return (g_c, W_nc) [models, components], summed in float64."""
-        found = torch.zeros(self._shares.shape[1], len(self._layout.names), dtype=torch.float64)
+        found = torch.zeros(self._shares.shape[1], self._layout.components(), dtype=torch.float64)
         slopes = flat.segments(self._layout, gradient)
         for n in range(len(found)):
             for c, (slope, own) in enumerate(zip(slopes, flat.segments(self._layout, self._model(n)), strict=True)):
