@@ -28,6 +28,8 @@ TARGETS = {
     "sgd_full_gemm_fraction": Target(True, 0.93),
     "ng_over_sgd": Target(False, 1.12),
     "ng_gemm_fraction": Target(True, 0.86),
+    "rbm_gemm_fraction_512": Target(True, 0.88),
+    "rbm_gemm_fraction_100": Target(True, 0.78),
     "average_share": Target(False, 0.05),
     "observer_share": Target(False, 0.03),
     "data_over_training": Target(True, 500.0),
