@@ -2,7 +2,8 @@
 
 With the statistics of one minibatch of B frames and the actual rate r = rate (1 - m):
     Delta_W <- m Delta_W + r/B (h+^T v+ - h-^T v-) - r decay W, Delta_b and Delta_c likewise without decay;
-then all are added to the parameters. Rates are per *mean* gradient: more workers or a larger minibatch do not want a larger one.
+then all are added to the parameters. Rates are per *mean* gradient: more workers, or a larger minibatch, do not want a
+larger one.
 """
 
 import math
