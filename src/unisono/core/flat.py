@@ -53,6 +53,10 @@ class Layout(NamedTuple):
         """Return the number of parameters without padding."""
         return sum(rows * columns for rows, columns in self.shapes)
 
+    def is_vector(self, index: int) -> bool:
+        """Say whether a matrix is a stack of vectors that act element by element: no bias, each row a block."""
+        return not self.biases[index] and self.shapes[index][0] == self.blocks[index]
+
     def components(self) -> int:
         """Return the number of components: blocks of all matrices."""
         return sum(self.blocks)

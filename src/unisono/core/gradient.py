@@ -25,8 +25,8 @@ class Gradient:
         if self.sum is not None:
             self.sum.zero_()
 
-    def begin(self, params: Tensor, rate: Number, products: Products) -> None:
-        """Start a minibatch; `rate` has no meaning here."""
+    def begin(self, params: Tensor, rate: Number, products: Products, frames: int | None = None) -> None:
+        """Start a minibatch; `rate` and `frames` have no meaning here."""
         self._products = products
         if self.sum is None or self.sum.dtype != params.dtype or self.sum.device != params.device:
             self.sum = flat.zeros(self.layout.size, params.dtype).to(params.device)
@@ -35,6 +35,10 @@ class Gradient:
     def layer_(self, index: int, x: Tensor, error: Tensor) -> None:
         """Take in one layer's part: x [N, in + 1], error [N, out], the derivative of minus the objective."""
         self._products.add_step_(self._parts[index], x, error, 1.0)
+
+    def rows_(self, index: int, block: int, products: Tensor) -> None:
+        """Take in one vector's part: per-frame products [N, D] of the derivative of minus the objective."""
+        self._parts[index][block].sub_(products.sum(dim=0))
 
     def finish_(self) -> int:
         """End the minibatch; nothing was limited."""
