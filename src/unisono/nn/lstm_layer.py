@@ -20,9 +20,7 @@ import torch
 from torch import Tensor
 
 from unisono.core import flat
-
-_BLOCK = 512  # columns of a recurrent product of few rows that are made at a time: the library is faster so
-_FEW_ROWS = 256
+from unisono.nn import packed
 
 
 class Truncation(NamedTuple):
@@ -94,7 +92,7 @@ class Room:
         self.outer = flat.matrix(rows, shape.outputs(), like)
         self.products = flat.matrix(rows, cells, like)
         self.norms = like.new_zeros(times, 2, chunks)
-        self.dr, self.dm = flat.matrix(chunks, back, like), flat.matrix(chunks, cells, like)
+        self.dm = flat.matrix(chunks, cells, like)
         self.dc, self.spare = flat.matrix(chunks, cells, like), flat.matrix(chunks, cells, like)
         self.at = [self._time(t, shape) for t in range(times)]
 
@@ -132,6 +130,7 @@ class LstmLayer:
         is 0 state and output stay zero.
         """
         rows, first = room.times * room.chunks, room.at[0]
+        self._forward_product, self._backward_product = packed.products(self._back, self._bias, room.chunks)
         if carry:
             first.r.copy_(room.at[-1].r_next)
             first.c_before.copy_(room.at[-1].c)
@@ -140,9 +139,9 @@ class LstmLayer:
             first.c_before.zero_()
         room.x[:, -1] = 1.0  # natural gradient overwrites the ones
         room.m[:, -1] = 1.0
-        torch.addmm(self._bias, room.x[:rows, : self.shape.inputs], self._own.t(), out=room.gates)
+        torch.mm(room.x[:rows, : self.shape.inputs], self._own.t(), out=room.gates)
         for t, at in enumerate(room.at):
-            _add_product_(at.gates, at.r, self._back)
+            self._forward_product(at.r, at.gates)
             if self._peepholes is not None:
                 at.i_f.addcmul_(at.c_before[:, None], self._peepholes[:2])
             at.forget_in.sigmoid_()
@@ -186,9 +185,9 @@ class LstmLayer:
         for t in reversed(range(first, room.times)):
             at = room.at[t]
             if t + 1 < room.times:
-                torch.mm(room.at[t + 1].gates, self._back, out=room.dr)
-                self._truncate_(room.dr, at.norms[1], None if keep is None else keep[t])
-                at.outer[:, : self.shape.fed_back()].add_(room.dr)
+                dr = self._backward_product(room.at[t + 1].gates)
+                self._truncate_(dr, at.norms[1], None if keep is None else keep[t])
+                at.outer[:, : self.shape.fed_back()].add_(dr)
             hold = held[t] if held is not None and t < len(held) else None
             if hold is not None:
                 at.outer.mul_(hold)
@@ -268,12 +267,3 @@ class LstmLayer:
         if keep is not None:
             factor.masked_fill_(~keep & (size > zero), 0.0)
         derivative.mul_(factor)
-
-
-def _add_product_(out: Tensor, rows: Tensor, weight: Tensor) -> None:
-    """Add rows weight^T to `out`, in blocks of columns where there are few rows."""
-    if len(rows) > _FEW_ROWS or len(weight) <= _BLOCK or rows.is_cuda:
-        out.addmm_(rows, weight.t())
-        return
-    for begin in range(0, len(weight), _BLOCK):
-        out[:, begin : begin + _BLOCK].addmm_(rows, weight[begin : begin + _BLOCK].t())
