@@ -27,13 +27,14 @@ def products(weight: Tensor, bias: Tensor, rows: int) -> tuple[Add, Multiply]:
     if rows <= _FEW_ROWS and weight.numel() >= _SMALLEST and _packs(weight):
         forward, backward = _pack(weight, bias.contiguous(), rows), _pack(weight.t(), None, rows)
         return lambda x, y: y.add_(forward(x)), backward
-    if rows <= _FEW_ROWS and not weight.is_cuda:
+    if rows <= _FEW_ROWS and weight.device.type == "cpu":
         return lambda x, y: _add_in_blocks_(x, y, weight, bias), lambda y: torch.mm(y, weight)
     return lambda x, y: y.add_(bias).addmm_(x, weight.t()), lambda y: torch.mm(y, weight)
 
 
 def _packs(weight: Tensor) -> bool:
-    return _IS_THERE and not weight.is_cuda and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    fits = weight.device.type == "cpu" and weight.dtype == torch.float32
+    return _IS_THERE and fits and torch.backends.mkldnn.is_available()
 
 
 def _pack(weight: Tensor, bias: Tensor | None, rows: int) -> Multiply:

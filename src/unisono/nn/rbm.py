@@ -165,7 +165,7 @@ class Rbm:
     @staticmethod
     def _draw_(probabilities: Tensor, out: Tensor, bits: Tensor, generator: torch.Generator) -> None:
         """Write 1 with the given probabilities, else 0; on a CPU 16 bits decide on each, a multiple of 1/65536."""
-        if out.is_cuda:
+        if out.device.type != "cpu":
             torch.bernoulli(probabilities, generator=generator, out=out)
             return
         rows, width = out.shape
