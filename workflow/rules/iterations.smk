@@ -1,17 +1,38 @@
 """How many workers an iteration has, and which files it reads: the chain from one combination to the next.
 
-Requires: settings.smk. Plans are read here; all other names follow from run, iteration and worker.
+Requires: settings.smk, flags.smk. Plans are read here, and which engine has made a run; all other names follow from run, iteration and worker.
 """
 
 import functools
+import json
 import os
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
 from unisono import grid
+from unisono.errors import UserError
+from unisono.files import read_json
 from unisono.schedule import last_redealt, looks_apart, read_plan, static_workers
 
 BEHIND = 4  # training waits where more models than these have not been evaluated
+
+
+def engine_of(run):
+    """Return the engine of a run: the config's, but where a run of these settings is finished the one that made it.
+
+    Engines write the same bytes; to Snakemake they are other rules, and it would train such a run again.
+    """
+    try:
+        final = read_json(results(f"runs/{run}/final.json"))
+        same = final["config"] == json.loads(run_identity(SimpleNamespace(run=run)))
+        return final["engine"] if same else RUNS[run]["parallel"]["engine"]
+    except (OSError, UserError, LookupError, TypeError):  # not there yet, or damaged: it will be made anew
+        return RUNS[run]["parallel"]["engine"]
+
+
+for run in RUNS:
+    RUNS[run]["parallel"]["engine"] = engine_of(run)
 
 
 @functools.cache
@@ -43,6 +64,11 @@ def redealt(wildcards):
     """Return what deals the rest of a run anew; nothing where nobody asked for it."""
     path = redeal_file(wildcards.run)
     return [path] if os.path.exists(path) else []
+
+
+def engine_of_run(wildcards):
+    """Return the engine that trains a run."""
+    return RUNS[wildcards.run]["parallel"]["engine"]
 
 
 def iteration_file(run, iteration, name):
