@@ -1,4 +1,4 @@
-"""A killed run goes on under snakemake with another number of workers: refused by name, then dealt anew by a command."""
+"""A killed run and another number of workers: refused by name, then dealt anew by a command."""
 
 import json
 import os

@@ -14,10 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from unisono.engines import redeal
-from unisono.engines.checkpoint import Checkpoints
+from unisono.engines.checkpoint import Checkpoints, digest_of
 from unisono.engines.comm import Comm
 from unisono.engines.ending import next_rate
-from unisono.engines.identity import digest_of
 from unisono.engines.session import Session
 from unisono.engines.state import State, from_json, read_state, to_json, write_state
 from unisono.engines.store import COMBINE, WORKER, Folder, Formed, Held, Stored, save

@@ -89,9 +89,9 @@ def advance(
     after, state = _combine(session, rule, before, state, arrived, verdict, models)
     state = replace(state, arrived=(*state.arrived, *became))
     if len(state.arrived) < len(iteration.slices):
-        for name in before.names:
-            if name == "best" or name.startswith("observer."):
-                after.put(name, before.take(name))
+        kept = [f"observer.{name}" for name in session.observers] + (["best"] if state.best else [])
+        for name in kept:
+            after.put(name, before.take(known(before, name)))
         return after, state
     after, state = end(session, iteration, before, after, state, evaluator)
     average = time.perf_counter() - begun - (state.seconds["evaluate"] or 0.0)

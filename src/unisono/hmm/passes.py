@@ -12,7 +12,7 @@ from unisono.hmm.align import Aligned, Aligner, MinimumFrames, Scorer, Shard, co
 from unisono.hmm.lexicon import Lang
 from unisono.hmm.model import HmmModel
 from unisono.hmm.options import HmmOptions
-from unisono.hmm.parallel import map_shards
+from unisono.processes import map_shards
 
 
 class Alignments(NamedTuple):

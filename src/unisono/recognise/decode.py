@@ -19,7 +19,7 @@ from unisono.errors import UserError
 from unisono.hmm.arcs import Arcs
 from unisono.hmm.graph import with_word_penalty
 from unisono.hmm.libs import kaldifst, kd
-from unisono.hmm.parallel import map_shards
+from unisono.processes import map_shards
 
 # Utterances that one task decodes: fixed, so that no result depends on the number of processes.
 BATCH = 8

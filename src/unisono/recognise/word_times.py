@@ -16,7 +16,7 @@ from unisono.hmm.align import SELF_LOOP_SCALE, TRANSITION_SCALE
 from unisono.hmm.lexicon import Lang
 from unisono.hmm.libs import kaldifst, khg
 from unisono.hmm.model import HmmModel
-from unisono.hmm.parallel import map_shards
+from unisono.processes import map_shards
 
 # In nats, far wider than in training: the graph of a few words is small, and the words are known to fit.
 BEAM, RETRY_BEAM = 40.0, 400.0
