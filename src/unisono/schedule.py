@@ -1,4 +1,4 @@
-"""The plan of a run: which worker reads which part of the data in which iteration (design.md 3).
+"""The plan of a run: which worker reads which part of the data in which iteration (docs/architecture.md).
 
 A Snakefile may import this module: it needs the standard library only. All engines read the same plan.
 Counts are in units, which are frames for a feed-forward network. `plan.json`:
@@ -119,7 +119,7 @@ def build_plan(
     minibatch: int,
     done: Sequence[Iteration] = (),
 ) -> Plan:
-    """Plan a run over utterances of the given lengths (frames), as design.md 3 says.
+    """Plan a run over utterances of the given lengths (frames); see docs/architecture.md.
 
     done: iterations that stay as they are, by another number of workers; what is left of the epoch is dealt anew.
     Raises UserError where there is too little data for the workers.

@@ -174,8 +174,8 @@ def test_each_call_trains_as_many_minibatches_as_asked(store, optimiser):
     before = ours.worker.params.clone()
     ours.train(3)
     ours.train(2)
-    assert ours.worker.stats is not None
-    assert ours.worker.stats.minibatches == 5 and ours.worker.stats.frames == 5 * QUICK.minibatch
+    assert ours.worker.record is not None
+    assert ours.worker.record.minibatches == 5 and ours.worker.stats.frames == 5 * QUICK.minibatch
     assert not torch.equal(before, ours.worker.params)
     assert torch.isfinite(ours.worker.params).all()
 

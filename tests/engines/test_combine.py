@@ -1,5 +1,6 @@
 """What the end of an iteration decides: rejection, back-off, observers, newbob, best; the same in every engine."""
 
+import dataclasses
 import json
 import math
 
@@ -8,11 +9,13 @@ import pytest
 import torch
 
 from tests.support.miniature import Task, config, scripted
+from unisono.data.frames.ledger import ledger
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.jobs import FileModels
 from unisono.engines.judge import decide
 from unisono.engines.records import Record
+from unisono.engines.step import advance
 from unisono.engines.store import COMBINE, Stored, known
 from unisono.engines.worker import Worker
 from unisono.errors import UserError
@@ -275,3 +278,30 @@ def test_a_model_is_looked_at_on_the_same_frames_whatever_the_seed(tmp_path):
         evaluator = Evaluator(task.session, Alone())
         found.append(evaluator.evaluate(params, whole_dev=False))
     assert found[0] == found[1]
+
+
+def test_the_step_is_fed_one_arrival_at_a_time(tmp_path):
+    """Nothing waits for the others: each arrival is combined, and with the last slice the iteration ends."""
+    task = Task(
+        tmp_path, config(parallel__workers=3, parallel__first_iteration="combine", observers__polyak={"start": 0.0})
+    )
+    task.initialise()
+    for j in range(3):
+        task.train_worker(0, j)
+    files = [task.worker(0, j) for j in range(3)]
+    session, vectors, state = task.session, Stored(task.combined(-1), COMBINE, task.network.layout), task.read_state(-1)
+    for count, j in enumerate((2, 0, 1), start=1):  # whoever is ready first
+        record = Record.from_json(json.loads(files[j].record.read_text()), "here")
+        models = FileModels([files[j].model], [files[j].state], task.network.layout)
+        vectors, state = advance(session, vectors, state, [record], models, None)
+        assert torch.equal(vectors.view("model"), models.one(0)) and state.turn == count
+        if count < 3:
+            assert (state.iteration, [outcome.slice for outcome in state.arrived]) == (-1, [2, 0][:count])
+            assert "observer.polyak" in vectors.names and state.observed == {}
+    assert (state.iteration, state.arrived, state.observed) == (0, (), {"polyak": 1})
+    assert [outcome.slice for outcome in state.workers] == [2, 0, 1] and not any(o.rejected for o in state.workers)
+    counts = ledger(task.plan, [state.workers])["workers"]
+    assert [counts[str(j)]["seen"] for j in range(3)] == [end - begin for begin, end in task.plan.iterations[0].slices]
+    twice = [dataclasses.replace(outcome, slice=0) for outcome in state.workers]
+    with pytest.raises(UserError, match=r"iteration 0: slices \[0, 0, 0\] were read, the plan has 3"):
+        ledger(task.plan, [twice])

@@ -6,7 +6,7 @@ import torch
 
 from tests.support.miniature import Task, config
 from unisono.core import flat
-from unisono.engines import growth
+from unisono.engines.start import grown
 from unisono.engines.step import first
 from unisono.engines.store import Held
 
@@ -54,17 +54,17 @@ def test_rule_observers_and_optimisers_start_anew_when_the_layout_changes(tmp_pa
         matrix.fill_(5.0)
     state = replace(state, **ran)
     before = Held({"model": trained, "start": trained * 2, "rule.delta": trained * 3, "observer.ema": trained * 4})
-    after, grown = growth.on_reading(session, before, state)
+    after, state = grown(session, before, state)
     found = flat.views(LARGE, after.view("model"))
     assert (found["hidden1"] == 5).all() and (found["hidden2"] == 1).all()
     names = {"start", "observer.ema", "observer.polyak"}
     assert all(after.view(name) is after.view("model") for name in names)
     assert set(after.names) == {"model", "rule.delta", *names}
     assert after.view("rule.delta").shape == (LARGE.size,) and not after.view("rule.delta").any()
-    assert (grown.fresh, grown.observed, grown.best, grown.iteration) == ((0, 1), {}, None, 1)
+    assert (state.fresh, state.observed, state.best, state.iteration) == ((0, 1), {}, None, 1)
     assert torch.equal(before.view("model"), trained)  # whoever looks at iteration 1 sees what was trained
     same = replace(state, iteration=0)
-    assert growth.on_reading(session, before, same) == (before, same)
+    assert grown(session, before, same) == (before, same)
 
 
 def test_networks_of_today_keep_their_layout(tmp_path):

@@ -164,7 +164,7 @@ class Task:
 
     def finish(self):
         out = Outputs(self.folder / "models", *(self.folder / n for n in NAMES))
-        finish(self.session, combined=self.combined(self.last), iterations_dir=self.iterations, out=out)
+        finish(self.session, combined=self.combined(self.last), iterations_dir=self.iterations, engine="any", out=out)
         write_metrics(self.plan, self.iterations, self.folder / "metrics.jsonl")
         return (self.folder / "final.safetensors").read_bytes()
 

@@ -108,9 +108,14 @@ def last(name):
     return file
 
 
+def engine_of_run(wildcards):
+    """Return the engine that makes a run."""
+    return ENGINES[wildcards.run]
+
+
 def evaluated_apart(run):
     """Say whether jobs of their own evaluate a run's models; else the combination does."""
-    return RUNS[run].parallel.engine == "jobs" and RUNS[run].looks_apart
+    return ENGINES[run] == "jobs" and RUNS[run].looks_apart
 
 
 def evaluated_before(wildcards):

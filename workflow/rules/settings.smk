@@ -43,6 +43,7 @@ THREADS = SHARED.resources.threads_per_worker
 DEVICE = SHARED.resources.device
 CHECKPOINT_S = str(SHARED.resources.checkpoint_s)
 HANG_TIMEOUT_S = str(SHARED.resources.hang_timeout_s)
+ENGINES = {name: files.engine_of(SHARED, name, run) for name, run in RUNS.items()}
 SHARDS = range(SHARED.corpus.shards)
 STUDY = SHARED.study
 SYSTEMS = [f"gmm/{system}" for system in SHARED.decode.systems]
@@ -87,7 +88,7 @@ def hold_results():
 
 def runs_with(*engines):
     """Return a pattern for the names of the runs with these engines; it matches nothing where there are none."""
-    return "|".join(re.escape(name) for name in RUNS if RUNS[name].parallel.engine in engines) or "(?!)"
+    return "|".join(re.escape(name) for name in RUNS if ENGINES[name] in engines) or "(?!)"
 
 
 # What the commands are told.

@@ -142,6 +142,7 @@ rule finish:
     threads: THREADS
     resources:
         worker_threads=THREADS,
+        engine=engine_of_run,
     params:
         recipe=RECIPE["train"],
         iterations=subpath(input.combined, parent=True),
@@ -151,7 +152,7 @@ rule finish:
         "python -m unisono finish --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q}"
         " --frames-dev {input.dev:q} --combined {input.combined:q} --iterations-dir {params.iterations:q}"
         " --models-dir {output.models:q} --out {output.model:q} --out-info {output.info:q}"
-        " --ledger {output.ledger:q} --threads {resources.worker_threads} --log {log:q}"
+        " --ledger {output.ledger:q} --engine {resources.engine} --threads {resources.worker_threads} --log {log:q}"
         # The workers' last states, which the engines virtual and sync leave behind.
         " && rm -f {params.iterations:q}/*.state.safetensors"
 

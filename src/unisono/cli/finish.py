@@ -13,6 +13,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models-dir", required=True, metavar="DIR", help="folder for the candidate models")
     parser.add_argument("--out", required=True, metavar="FILE", help="final.safetensors")
     parser.add_argument("--out-info", required=True, metavar="FILE", help="final.json: where the model comes from")
+    parser.add_argument("--engine", required=True, metavar="NAME", help="config key parallel.engine, for final.json")
     parser.add_argument("--ledger", required=True, metavar="FILE", help="ledger.json")
 
 
@@ -28,4 +29,4 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     out = Outputs(*map(Path, (args.models_dir, args.out, args.out_info, args.ledger)))
     with open_session(args.config, args.plan, args.frames_train, args.frames_dev) as session:
-        finish(session, combined=args.combined, iterations_dir=Path(args.iterations_dir), out=out)
+        finish(session, combined=args.combined, iterations_dir=Path(args.iterations_dir), engine=args.engine, out=out)

@@ -3,9 +3,11 @@
 import os
 from collections.abc import Mapping
 
+from unisono.config.build import complete
 from unisono.config.config import Shared
 from unisono.config.run import Run
 from unisono.errors import UserError
+from unisono.files import read_json
 
 SPLITS = ("train", "dev", "test")
 # Of a Kaldi data directory; the first three must be there.
@@ -100,6 +102,19 @@ def finished_run(shared: Shared) -> str:
     assert other is not None
     path = f"results/{other.name}/runs/{other.run}/recogniser.json"
     return present("hmm.align_with", path, "let that config finish first")
+
+
+def engine_of(shared: Shared, name: str, run: Run) -> str:
+    """Return the engine of a run: the config's, but where a run of these settings is finished the one that made it.
+
+    Engines write the same bytes; to Snakemake they are other rules, and it would train such a run again.
+    """
+    try:
+        final = read_json(f"results/{shared.name}/runs/{name}/final.json")
+        same = final["config"] == complete(run, execution=False)
+        return str(final["engine"]) if same else run.parallel.engine
+    except (OSError, UserError, LookupError, TypeError):  # not there yet, or damaged: it will be made afresh
+        return run.parallel.engine
 
 
 def start_model(run: Run) -> list[str]:

@@ -6,19 +6,16 @@ A block reads and writes the same files as `jobs` does at its borders, so blocks
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from unisono.data.frames.loader import Loader
-from unisono.engines import growth
-from unisono.engines.border import Border, check_range
+from unisono.engines.border import Block, Border
 from unisono.engines.comm import Comm
 from unisono.engines.diagnose import described
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.records import Record
 from unisono.engines.session import Session
-from unisono.engines.start import begin_
+from unisono.engines.start import begin_, grown
 from unisono.engines.state import State
 from unisono.engines.step import Models, advance, pass_on
 from unisono.engines.worker import Worker
@@ -28,24 +25,6 @@ logger = logging.getLogger("unisono.train")
 
 class Stopped(Exception):
     """The block was interrupted and its state is saved."""
-
-
-@dataclass(slots=True)
-class Block:
-    """What a block is asked to do. first..last: its iterations, both included.
-
-    checkpoint_s: seconds between checkpoints, 0 = after each iteration. interrupted: asked before each minibatch.
-    after: called after each iteration (progress). resting: called whenever the steps of an iteration are done.
-    """
-
-    first: int
-    last: int
-    iterations_dir: Path
-    state_dir: Path
-    checkpoint_s: float
-    interrupted: Callable[[], bool]
-    after: Callable[[], None] = field(default=lambda: None)
-    resting: Callable[[], None] = field(default=lambda: None)
 
 
 class Group(Models, Protocol):
@@ -75,11 +54,7 @@ def train_block(session: Session, group: Group, block: Block) -> None:
 
     Collective: every rank calls it. Rank 0 writes the results.
     """
-    check_range(block.first, block.last, len(session.plan.iterations))
-    border = Border(
-        session, group.comm, group.workers, block.first, block.last, block.iterations_dir, block.state_dir,
-        block.checkpoint_s,
-    )  # fmt: skip
+    border = Border(session, block, group.comm, group.workers)
     evaluator = Evaluator(session, group.comm)
     standing = border.resume()
     with session.loader(keep=True) as loader:
@@ -87,7 +62,7 @@ def train_block(session: Session, group: Group, block: Block) -> None:
             if standing.states[-1].stop:
                 standing.states.append(pass_on(standing.states[-1]))
                 continue
-            before, state = growth.on_reading(session, standing.before, standing.states[-1])
+            before, state = grown(session, standing.before, standing.states[-1])
             begun = time.perf_counter()
             if not standing.under_way:
                 for number, worker in group.workers.items():

@@ -6,7 +6,7 @@ also lie within an iteration; then the workers' files hold all that they own, an
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -14,10 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from unisono.engines import redeal
-from unisono.engines.checkpoint import Checkpoints
+from unisono.engines.checkpoint import Checkpoints, digest_of
 from unisono.engines.comm import Comm
 from unisono.engines.ending import next_rate
-from unisono.engines.identity import digest_of
 from unisono.engines.session import Session
 from unisono.engines.state import State, from_json, read_state, to_json, write_state
 from unisono.engines.store import COMBINE, WORKER, Folder, Formed, Held, Stored, save
@@ -28,6 +27,24 @@ from unisono.schedule import write_plan
 
 logger = logging.getLogger("unisono.train")
 HISTORY = "history.json"
+
+
+@dataclass(slots=True)
+class Block:
+    """What a block is asked to do. first..last: its iterations, both included.
+
+    checkpoint_s: seconds between checkpoints, 0 = after each iteration. interrupted: asked before each minibatch.
+    after: called after each iteration (progress). resting: called whenever the steps of an iteration are done.
+    """
+
+    first: int
+    last: int
+    iterations_dir: Path
+    state_dir: Path
+    checkpoint_s: float
+    interrupted: Callable[[], bool]
+    after: Callable[[], None] = field(default=lambda: None)
+    resting: Callable[[], None] = field(default=lambda: None)
 
 
 @dataclass(slots=True)
@@ -47,24 +64,24 @@ class Standing:
 class Border:
     """The files of one block. Collective: every rank calls the same methods, and writes its own workers' files."""
 
-    def __init__(
-        self, session: Session, comm: Comm, workers: Mapping[int, Worker], first: int, last: int,
-        iterations_dir: Path, state_dir: Path, checkpoint_s: float,
-    ) -> None:  # fmt: skip
-        self._session, self._comm, self._workers = session, comm, workers
-        self._first, self._last, self._checkpoint_s = first, last, checkpoint_s
-        self._files, self._state_dir = Folder(iterations_dir), state_dir
+    def __init__(self, session: Session, block: Block, comm: Comm, workers: Mapping[int, Worker]) -> None:
+        """Take the lease of the run's checkpoints. Raises UserError for a block that the plan does not have."""
+        last = len(session.plan.iterations) - 1
+        if not 0 <= block.first <= block.last <= last:
+            raise UserError(f"--first, --last: {block.first} to {block.last}: the plan has 0 to {last}")
+        self._session, self._block, self._comm, self._workers = session, block, comm, workers
+        self._files = Folder(block.iterations_dir)
         self._saved = time.monotonic()
         self._checkpoints = None
         if comm.rank == 0:
             dev, plan = session.dev_frames(), session.plan
             identity = {
                 "config": session.config, "plan": digest_of(asdict(plan)),
-                "initial": read_state(self._files.state(first - 1)).initial,
+                "initial": read_state(self._files.state(block.first - 1)).initial,
                 "frames": {"train": session.train.digest, "dev": dev.digest},
             }  # fmt: skip
             redealt = redeal.last_done(plan, session.run.parallel.workers) >= 0
-            self._checkpoints = Checkpoints(state_dir, identity, other_workers=redealt)
+            self._checkpoints = Checkpoints(block.state_dir, identity, other_workers=redealt)
             write_plan(str(self._checkpoints.folder / redeal.PLAN), plan)
 
     def resume(self) -> Standing:
@@ -72,7 +89,10 @@ class Border:
         found = b""
         if self._checkpoints is not None and (latest := self._checkpoints.latest_sound()) is not None:
             path, manifest = latest
-            if manifest["first"] <= self._first and self._first - 1 <= manifest["iteration"] <= self._last:
+            if (
+                manifest["first"] <= self._block.first
+                and self._block.first - 1 <= manifest["iteration"] <= self._block.last
+            ):
                 found = str(path).encode()
         name = self._comm.broadcast_bytes(found, 0).decode()
         if not name:
@@ -83,7 +103,7 @@ class Border:
 
     def _from_files(self) -> Standing:
         """Return what the iteration before the block left in files."""
-        number, layout = self._first - 1, self._session.layout
+        number, layout = self._block.first - 1, self._session.layout
         state = read_state(self._files.state(number), number)
         before = Stored(self._files.combined(number), COMBINE, layout, number)
         return Standing(before, [state], self._files.owned(number, self._took_part(state), layout))
@@ -100,7 +120,7 @@ class Border:
                 self._workers[worker].restore({name: file.take(name) for name in file.names})
         else:
             standing.owned = folder.owned(number, self._took_part(states[-1]), layout)
-        del states[: max(0, self._first - 1 - states[0].iteration)]
+        del states[: max(0, self._block.first - 1 - states[0].iteration)]
         return standing
 
     def _redealt(self) -> Standing | None:
@@ -112,12 +132,14 @@ class Border:
         run, plan = self._session.run, self._session.plan
         workers = run.parallel.workers
         last = redeal.last_done(plan, workers)
-        if not self._first <= last <= self._last:
+        if not self._block.first <= last <= self._block.last:
             return None
-        path = redeal.source(self._state_dir, plan, workers)
+        path = redeal.source(self._block.state_dir, plan, workers)
         standing = self._from_checkpoint(path)
         state, earlier = standing.states[-1], standing.states[0].iteration
-        standing.states[:0] = [read_state(self._files.state(number)) for number in range(self._first - 1, earlier)]
+        standing.states[:0] = [
+            read_state(self._files.state(number)) for number in range(self._block.first - 1, earlier)
+        ]
         for file in standing.owned.values():
             file.names = tuple(name for name in file.names if name != "start")
         if standing.under_way:
@@ -132,8 +154,8 @@ class Border:
 
     def save_if_due(self, standing: Standing) -> None:
         """Save after an iteration, if rank 0 finds it is time."""
-        due = self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._checkpoint_s
-        if due and standing.states[-1].iteration < self._last:
+        due = self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._block.checkpoint_s
+        if due and standing.states[-1].iteration < self._block.last:
             self.save(standing)
 
     def save(self, standing: Standing) -> None:
@@ -181,17 +203,10 @@ class Border:
             return worker.save()
         if own is not None:
             return own.to_write()
-        carried = self._session.run.parallel.carry_state != "reset"
-        tensors = {f"optimiser.{n}": tensor for n, tensor in worker.optimiser.state().items()} if carried else {}
+        tensors = worker.optimiser_tensors() if self._session.run.parallel.carry_state != "reset" else {}
         start = f"start.{number}"
         return tensors | ({"start": standing.before.view(start)} if start in standing.before.names else {})
 
     def _took_part(self, state: State) -> list[int]:
         """Return the own workers that did something in the last iteration."""
         return sorted({outcome.worker for outcome in state.workers} & set(self._workers))
-
-
-def check_range(first: int, last: int, iterations: int) -> None:
-    """Raise UserError for a block that the plan does not have."""
-    if not 0 <= first <= last < iterations:
-        raise UserError(f"--first, --last: {first} to {last}: the plan has 0 to {iterations - 1}")

@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unisono.engines import identity as identity_of
 from unisono.errors import UserError
 from unisono.files import read_json, sha256, write_json
 
@@ -40,6 +39,11 @@ class Fenced(UserError):
     """Another process has taken over the run."""
 
 
+def digest_of(identity: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that name an identity (plain JSON values)."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
 class Checkpoints:
     """The checkpoints of one run. Made by the one process (rank 0) that publishes."""
 
@@ -51,7 +55,7 @@ class Checkpoints:
         Raises UserError where that state is of an unfinished run which differs in nothing but the number of workers,
         unless `other_workers` says that the plan goes on from it.
         """
-        self.folder = Path(state_dir) / identity_of.digest_of(identity)
+        self.folder = Path(state_dir) / digest_of(identity)
         if not self.folder.exists():
             _meet_other(Path(state_dir), identity, other_workers)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -171,23 +175,21 @@ def _digest_of_body(manifest: Mapping[str, Any]) -> str:
 
 def _meet_other(state_dir: Path, identity: Mapping[str, Any], other_workers: bool) -> None:
     """Say in one line what differs from the state that was used last, or refuse to leave one."""
-    others = identity_of.identities(state_dir)
+    others = identities(state_dir)
     if not others:
         return
-    _, wanted = identity_of.apart_from_workers(identity)
-    alike = next(
-        ((folder, other) for folder, other in others if identity_of.apart_from_workers(other)[1] == wanted), None
-    )
+    _, wanted = apart_from_workers(identity)
+    alike = next(((folder, other) for folder, other in others if apart_from_workers(other)[1] == wanted), None)
     if alike and not other_workers:
         check_workers(*alike, identity)
     folder, other = others[0]
-    differences = "; ".join(identity_of.differences_of(other, identity))
+    differences = "; ".join(differences_of(other, identity))
     logger.warning("the state in %s is of another run and set aside; what differs: %s", folder, differences)
 
 
 def check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Raise UserError where an unfinished run, of which an iteration is done, differs in its number of workers only."""
-    (before, same), (now, wanted) = identity_of.apart_from_workers(other), identity_of.apart_from_workers(identity)
+    (before, same), (now, wanted) = apart_from_workers(other), apart_from_workers(identity)
     if before == now or same != wanted:
         return
     found = newest_sound(folder)
@@ -198,6 +200,30 @@ def check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str,
             f" iterations done): set it to {before} to go on, type `unisono redeal {run} --workers {now}` to go on with"
             f" {now}, or delete that folder to start anew"
         )
+
+
+def identities(state_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the folders of a run's states and what each stands for, the last used first."""
+    files = sorted(state_dir.glob("*/identity.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [(file.parent, read_json(file)) for file in files]
+
+
+def apart_from_workers(identity: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the number of workers, and the rest of an identity without the plan, which follows from it."""
+    rest = json.loads(json.dumps({key: value for key, value in identity.items() if key != "plan"}))
+    config = rest.get("config")
+    parallel = config.get("parallel", {}) if isinstance(config, dict) else {}
+    return parallel.pop("workers", None), rest
+
+
+def differences_of(old: Any, new: Any, where: str = "") -> list[str]:
+    """Return one phrase for each leaf that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in sorted({*old, *new}):
+            found += differences_of(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+        return found
+    return [] if old == new else [f"{where}: {old} -> {new}"]
 
 
 def _sync_folder(path: Path) -> None:

@@ -33,7 +33,7 @@ class Outputs(NamedTuple):
     ledger: Path
 
 
-def finish(session: Session, *, combined: PathLike, iterations_dir: Path, out: Outputs) -> None:
+def finish(session: Session, *, combined: PathLike, iterations_dir: Path, engine: str, out: Outputs) -> None:
     """Write all that is left of a run but its metrics. Raises UserError where an iteration is missing."""
     run, network = session.run, session.network
     states = read_states(session.plan, Folder(iterations_dir))
@@ -51,7 +51,7 @@ def finish(session: Session, *, combined: PathLike, iterations_dir: Path, out: O
         for path in paths:
             save_model(path, network.spec(), network.layout, vector, prior)
     write_json(out.ledger, ledger(session.plan, [state.workers for state in states]))
-    write_json(out.info, _provenance(session, states, objectives))
+    write_json(out.info, _provenance(session, states, objectives) | {"engine": engine})
 
 
 def _candidates(session: Session, last: State) -> dict[str, str]:

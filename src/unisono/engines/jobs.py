@@ -2,22 +2,21 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from unisono.core import average, gossip
 from unisono.core.flat import Layout
-from unisono.engines import growth
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.records import Record
 from unisono.engines.session import Session
-from unisono.engines.start import begin_
+from unisono.engines.start import begin_, grown
 from unisono.engines.state import State, read_state, write_state
 from unisono.engines.step import advance, pass_on
 from unisono.engines.store import COMBINE, MODEL, WORKER, Formed, PathLike, Stored, Vectors, save, take_group
@@ -35,21 +34,15 @@ class WorkerFiles(NamedTuple):
 
 
 def train_job(
-    session: Session,
-    *,
-    iteration: int,
-    slice_: int,
-    combined: PathLike,
-    state: PathLike,
-    own: PathLike | None,
+    session: Session, *, iteration: int, slice_: int, combined: PathLike, state: PathLike, own: PathLike | None,
     out: WorkerFiles,
-) -> None:
+) -> None:  # fmt: skip
     """Train one slice of one iteration, from files to files. own: what the worker left in the iteration before."""
     worker = session.worker(slice_)
     before, numbers = _before(session, combined, state, iteration)
     if numbers.stop:
         passed = Record(iteration=iteration, slice=slice_, worker=slice_, start=numbers.iteration, complete=True)
-        _write(session, out, passed, {}, {})
+        _write(session, out, passed)
         return
     left = None if own is None or numbers.shared else Stored(own, WORKER, session.layout)
     begin_(session.run, numbers, before, worker, left)
@@ -57,22 +50,18 @@ def train_job(
         started = seconds_since_start()
         record = worker.run(session.task(numbers, slice_), loader)
     record.seconds_start = started
-    write_worker(session, out, worker, record)
+    _write(session, out, record, worker)
 
 
-def write_worker(session: Session, out: WorkerFiles, worker: Worker, record: Record) -> None:
+def _write(session: Session, out: WorkerFiles, record: Record, worker: Worker | None = None) -> None:
     """Write a worker's model, optimiser state (empty where it is not carried on) and record."""
-    carried = worker.optimiser.state() if session.run.parallel.carry_state != "reset" else {}
-    _write(session, out, record, {"model": worker.params}, carried)
-
-
-def _write(
-    session: Session, out: WorkerFiles, record: Record, model: Mapping[str, Tensor], optimiser: Mapping[str, Tensor]
-) -> None:
     begun = time.perf_counter()
+    model, left = {}, {}
+    if worker is not None:
+        model = {"model": worker.params}
+        left = worker.optimiser_tensors() if session.run.parallel.carry_state != "reset" else {}
     save(out.model, model, MODEL, session.layout, record.iteration)
-    named = {f"optimiser.{name}": tensor for name, tensor in optimiser.items()}
-    save(out.state, named, WORKER, session.layout, record.iteration)
+    save(out.state, left, WORKER, session.layout, record.iteration)
     record.seconds_write = time.perf_counter() - begun
     write_json(out.record, record.to_json())
 
@@ -89,28 +78,18 @@ class FileModels:
         """Return a model [P]."""
         return self._models[index]().take("model")
 
-    def mean(self, weights: Sequence[float]) -> Tensor:
-        """Return the weighted mean of the models."""
+    def mean(self, weights: Sequence[float], name: Literal["params", "momentum"] = "params") -> Tensor:
+        """Return the weighted mean of the models or momenta."""
+        files, key = (self._models, "model") if name == "params" else (self._states, "optimiser.momentum")
         total = average.RunningMean(self._layout.size)
-        for model, weight in zip(self._models, weights, strict=True):
+        for file, weight in zip(files, weights, strict=True):
             if weight:
-                total.add(model().view("model"), weight)
+                total.add(file().view(key), weight)
         return total.result()
 
     def optimiser_state(self, index: int) -> dict[str, Tensor]:
         """Return an optimiser state."""
         return take_group(self._states[index](), "optimiser.")
-
-    def mean_momentum(self, weights: Sequence[float]) -> Tensor | None:
-        """Return the weighted mean of the momenta."""
-        total = average.RunningMean(self._layout.size)
-        for state, weight in zip(self._states, weights, strict=True):
-            file = state()
-            if "optimiser.momentum" not in file.names:
-                return None
-            if weight:
-                total.add(file.view("optimiser.momentum"), weight)
-        return total.result()
 
     def average_with_partners(
         self, partners: Sequence[int | None], taking_part: Sequence[bool]
@@ -125,15 +104,9 @@ class FileModels:
 
 
 def combine_job(
-    session: Session,
-    *,
-    iteration: int,
-    combined: PathLike,
-    state: PathLike,
-    workers: Sequence[WorkerFiles],
-    out: PathLike,
-    out_state: PathLike,
-) -> None:
+    session: Session, *, iteration: int, combined: PathLike, state: PathLike, workers: Sequence[WorkerFiles],
+    out: PathLike, out_state: PathLike,
+) -> None:  # fmt: skip
     """Combine the slices of one iteration, from files to files."""
     before, numbers = _before(session, combined, state, iteration)
     if numbers.stop:
@@ -159,7 +132,7 @@ def combine_job(
 def _before(session: Session, combined: PathLike, state: PathLike, iteration: int) -> tuple[Vectors, State]:
     """Return what the iteration starts from."""
     numbers = read_state(state, iteration - 1)
-    return growth.on_reading(session, Stored(combined, COMBINE, session.layout, iteration - 1), numbers)
+    return grown(session, Stored(combined, COMBINE, session.layout, iteration - 1), numbers)
 
 
 def seconds_since_start() -> float:

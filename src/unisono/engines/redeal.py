@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unisono.engines import checkpoint, identity
+from unisono.engines import checkpoint
 from unisono.errors import UserError
 from unisono.files import write_json
 from unisono.schedule import REDEAL_FORMAT, Plan, last_redealt, read_plan
@@ -23,11 +23,11 @@ def redeal(run_dir: Path, workers: int) -> int:
     Raises UserError where there is nothing to go on from, or where the rest cannot be dealt anew.
     """
     state_dir = run_dir / "state"
-    found = identity.identities(state_dir)
+    found = checkpoint.identities(state_dir)
     if not found:
         raise UserError(f"{state_dir}: no checkpoint: only runs of the engines virtual and sync can be dealt anew")
     folder, known = found[0]
-    before, rest = identity.apart_from_workers(known)
+    before, rest = checkpoint.apart_from_workers(known)
     plan, sound = read_plan(str(folder / PLAN)), checkpoint.newest_sound(folder)
     last = -1 if sound is None else sound[1]["iteration"]
     if last < 0:
@@ -54,8 +54,8 @@ def check_run(value: dict[str, Any], where: str, config: dict[str, Any], frames:
 
     config: the run's. frames: digest of the training frames.
     """
-    _, wanted = identity.apart_from_workers({"config": config})
-    differing = identity.differences_of(value["run"]["config"], wanted["config"])
+    _, wanted = checkpoint.apart_from_workers({"config": config})
+    differing = checkpoint.differences_of(value["run"]["config"], wanted["config"])
     if value["run"]["frames"]["train"] != frames:
         differing.append("the training frames")
     if differing:

@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -30,8 +30,8 @@ class Models(Protocol):
     Vectors come as the caller's own, save from `average_with_partners`.
     """
 
-    def mean(self, weights: Sequence[float]) -> Tensor:
-        """Return the weighted mean of the models [P]: float64 in order, rounded once; weight 0 leaves out."""
+    def mean(self, weights: Sequence[float], name: Literal["params", "momentum"] = "params") -> Tensor:
+        """Return the weighted mean of a vector [P]: float64 in order, rounded once; weight 0 leaves out."""
         ...
 
     def one(self, index: int) -> Tensor:
@@ -40,10 +40,6 @@ class Models(Protocol):
 
     def optimiser_state(self, index: int) -> dict[str, Tensor]:
         """Return the optimiser state of one worker."""
-        ...
-
-    def mean_momentum(self, weights: Sequence[float]) -> Tensor | None:
-        """Return the weighted mean of the momenta [P], None where there is none."""
         ...
 
     def average_with_partners(
@@ -75,13 +71,9 @@ def pass_on(state: State) -> State:
 
 
 def advance(
-    session: Session,
-    before: Vectors,
-    state: State,
-    arrived: Sequence[Record],
-    models: Models,
+    session: Session, before: Vectors, state: State, arrived: Sequence[Record], models: Models,
     evaluator: Evaluator | None,
-) -> tuple[Held, State]:
+) -> tuple[Held, State]:  # fmt: skip
     """Combine slices of the iteration after `state` and return what goes on; with the last slice the iteration ends.
 
     before: given up, what is replaced as soon as that is possible. evaluator: None where a job of its own evaluates the
@@ -97,9 +89,9 @@ def advance(
     after, state = _combine(session, rule, before, state, arrived, verdict, models)
     state = replace(state, arrived=(*state.arrived, *became))
     if len(state.arrived) < len(iteration.slices):
-        for name in before.names:
-            if name == "best" or name.startswith("observer."):
-                after.put(name, before.take(name))
+        kept = [f"observer.{name}" for name in session.observers] + (["best"] if state.best else [])
+        for name in kept:
+            after.put(name, before.take(known(before, name)))
         return after, state
     after, state = end(session, iteration, before, after, state, evaluator)
     average = time.perf_counter() - begun - (state.seconds["evaluate"] or 0.0)
@@ -107,14 +99,9 @@ def advance(
 
 
 def _combine(
-    session: Session,
-    rule: CombineRule,
-    before: Vectors,
-    state: State,
-    arrived: Sequence[Record],
-    verdict: Verdict,
+    session: Session, rule: CombineRule, before: Vectors, state: State, arrived: Sequence[Record], verdict: Verdict,
     models: Models,
-) -> tuple[Held, State]:
+) -> tuple[Held, State]:  # fmt: skip
     """Return the vectors after an arrival, but for observers and best, and what follows for the workers."""
     carry = session.run.parallel.carry_state
     came = {record.worker for record in arrived}
@@ -132,8 +119,8 @@ def _combine(
             after.put(f"optimiser.{name}", tensor)
         return after, replace(state, fresh=fresh, shared=carry != "reset")
     after = _apply(rule, before, state.turn, arrived, verdict, models)
-    if carry == "average" and (momentum := models.mean_momentum(verdict.weights)) is not None:
-        after.put("optimiser.momentum", momentum)
+    if carry == "average" and session.run.optimiser.momentum > 0.0:
+        after.put("optimiser.momentum", models.mean(verdict.weights, "momentum"))
     return after, replace(state, turn=state.turn + 1, fresh=fresh, shared=False)
 
 

@@ -19,7 +19,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import safetensors
 import torch
@@ -42,27 +42,6 @@ class Formed(NamedTuple):
 
     like: Tensor
     form: Callable[[], Tensor]
-
-
-class Vectors(Protocol):
-    """Vectors by name, wherever they lie."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of what is there."""
-        ...
-
-    def view(self, name: str) -> Tensor:
-        """Return a vector to read before the next call, not to keep and not to change."""
-        ...
-
-    def take(self, name: str) -> Tensor:
-        """Return a vector that is the caller's from now on."""
-        ...
-
-    def drop(self, *names: str) -> None:
-        """Free the memory of vectors that nobody needs any more."""
-        ...
 
 
 class Held:
@@ -149,6 +128,9 @@ class Stored:
     def to_write(self) -> dict[str, Tensor | Formed]:
         """Return what a copy of the file holds."""
         return {name: self.view(name) for name in self.names}
+
+
+Vectors = Held | Stored
 
 
 def known(vectors: Vectors, *names: str) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import safetensors.torch
@@ -10,10 +11,12 @@ from torch import Tensor
 from unisono.core import gossip
 from unisono.data.frames.loader import Loader
 from unisono.engines.block import Block, train_block
-from unisono.engines.comm import Comm
 from unisono.engines.records import Record
 from unisono.engines.session import Session
 from unisono.engines.state import State
+
+if TYPE_CHECKING:
+    from unisono.engines.mpi import Mpi
 
 
 class Sync:
@@ -23,7 +26,7 @@ class Sync:
     in the same order.
     """
 
-    def __init__(self, session: Session, comm: Comm) -> None:
+    def __init__(self, session: Session, comm: "Mpi") -> None:
         self.comm, self._session = comm, session
         self._own = session.worker(comm.rank)
         self.workers = {comm.rank: self._own}
@@ -48,9 +51,10 @@ class Sync:
         rows = self.comm.gather_records(np.array(record.to_row()))[: len(self._session.plan.iterations[number].slices)]
         return [Record.from_row(row.tolist(), record.device) for row in rows]  # this rank's device stands for all
 
-    def mean(self, weights: Sequence[float]) -> Tensor:
-        """Return the weighted mean of all ranks' parameters."""
-        return self.comm.mean(self._own.params, self._padded(weights))
+    def mean(self, weights: Sequence[float], name: Literal["params", "momentum"] = "params") -> Tensor:
+        """Return the weighted mean of all ranks' parameters or momenta; an idle rank's vector does not count."""
+        vector = self._own.vector(name if self.comm.rank < len(weights) else "params")
+        return self.comm.mean(vector, [*weights, *[0.0] * (self.comm.size - len(weights))])
 
     def one(self, index: int) -> Tensor:
         """Return a rank's parameters, a copy."""
@@ -61,14 +65,6 @@ class Sync:
         data = safetensors.torch.save(self._own.optimiser.state()) if index == self.comm.rank else b""
         data = self.comm.broadcast_bytes(data, index)
         return {name: tensor.clone() for name, tensor in safetensors.torch.load(data).items()}
-
-    def mean_momentum(self, weights: Sequence[float]) -> Tensor | None:
-        """Return the weighted mean of the ranks' momenta, None where the optimiser has none."""
-        if self._session.run.optimiser.momentum == 0.0:
-            return None
-        works = self.comm.rank < len(weights)
-        vector = self._own.optimiser.state()["momentum"] if works else self._own.params
-        return self.comm.mean(vector, self._padded(weights))
 
     def average_with_partners(self, partners: Sequence[int | None], taking_part: Sequence[bool]) -> dict[int, Tensor]:
         """Take the own parameters half-way to the partner's and return them."""
@@ -83,11 +79,8 @@ class Sync:
             gossip.average_with_partners_([self._own.params, received], [1, None])
         return {rank: self._own.params}
 
-    def _padded(self, weights: Sequence[float]) -> list[float]:
-        return [*weights, *[0.0] * (self.comm.size - len(weights))]
 
-
-def train(session: Session, block: Block, comm: Comm) -> None:
+def train(session: Session, block: Block, comm: "Mpi") -> None:
     """Train a block of iterations. Collective: every rank calls it, rank 0 writes the results.
 
     Raises `block.Stopped` after an interruption, with everything saved.

@@ -1,6 +1,7 @@
 """The engine `virtual`: all workers in one process, one after the other; vectors stay in memory."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from torch import Tensor
 
@@ -37,9 +38,9 @@ class Virtual:
             found.append(record)
         return found
 
-    def mean(self, weights: Sequence[float]) -> Tensor:
-        """Return the weighted mean of the workers' parameters."""
-        return average.weighted_mean([self.workers[n].params for n in range(len(weights))], weights)
+    def mean(self, weights: Sequence[float], name: Literal["params", "momentum"] = "params") -> Tensor:
+        """Return the weighted mean of the workers' parameters or momenta."""
+        return average.weighted_mean([self.workers[n].vector(name) for n in range(len(weights))], weights)
 
     def one(self, index: int) -> Tensor:
         """Return a worker's parameters, a copy."""
@@ -48,15 +49,6 @@ class Virtual:
     def optimiser_state(self, index: int) -> dict[str, Tensor]:
         """Return a worker's optimiser state, a copy."""
         return {name: tensor.clone() for name, tensor in self.workers[index].optimiser.state().items()}
-
-    def mean_momentum(self, weights: Sequence[float]) -> Tensor | None:
-        """Return the weighted mean of the workers' momenta, None where the optimiser has none."""
-        if self._session.run.optimiser.momentum == 0.0:
-            return None
-        total = average.RunningMean(self._session.layout.size)
-        for number, weight in enumerate(weights):
-            total.add(self.workers[number].optimiser.state()["momentum"], weight)
-        return total.result()
 
     def average_with_partners(self, partners: Sequence[int | None], taking_part: Sequence[bool]) -> dict[int, Tensor]:
         """Take the workers' parameters half-way to their partners' and return them."""

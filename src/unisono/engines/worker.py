@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -146,10 +146,18 @@ class Worker:
         `params` [P]; `optimiser.*`; `generator` uint8; `record` float64 [n] where a task has begun.
         """
         tensors = {"params": self.params, "generator": self._generator.get_state()}
-        tensors |= {f"optimiser.{name}": tensor for name, tensor in self.optimiser.state().items()}
+        tensors |= self.optimiser_tensors()
         if self.record is not None:
             tensors["record"] = torch.tensor(self.record.to_row(), dtype=torch.float64)
         return tensors
+
+    def vector(self, name: Literal["params", "momentum"]) -> Tensor:
+        """Return the worker's own parameters or momentum [P]."""
+        return self.params if name == "params" else self.optimiser.state()["momentum"]
+
+    def optimiser_tensors(self) -> dict[str, Tensor]:
+        """Return the optimiser's state by its names in a file, `optimiser.*`."""
+        return {f"optimiser.{name}": tensor for name, tensor in self.optimiser.state().items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `save` returned."""

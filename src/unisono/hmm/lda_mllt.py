@@ -17,10 +17,10 @@ from unisono.hmm import gmm, transform
 from unisono.hmm.align import Shard
 from unisono.hmm.lexicon import Lang
 from unisono.hmm.model import HmmModel
-from unisono.hmm.parallel import map_shards
 from unisono.hmm.passes import Alignments, Corpus
 from unisono.hmm.training import Plan, Progress, Trained, refine, triphone_start
 from unisono.hmm.triphones import transition_table
+from unisono.processes import map_shards
 
 MLLT_ITERATIONS = (2, 4, 6, 12)
 SPLIT_POWER = 0.2

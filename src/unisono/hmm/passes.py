@@ -12,7 +12,7 @@ from unisono.errors import UserError
 from unisono.hmm.align import Aligned, Aligner, MinimumFrames, Scorer, Shard, compile_graphs, equal_align, obstacle
 from unisono.hmm.lexicon import Lang
 from unisono.hmm.model import HmmModel
-from unisono.hmm.parallel import map_shards
+from unisono.processes import map_shards
 
 
 class Alignments(NamedTuple):

@@ -139,7 +139,7 @@ class FrameNetwork:
     def layout_at(self, iteration: int) -> Layout:
         """Return the layout that parameters have in an iteration of training: always the same, as this one never grows.
 
-        Where a network's differs between two iterations, `engines.growth` says what goes on.
+        Where a network's differs between two iterations, `engines.start` says what goes on.
         """
         return self.layout
 

@@ -21,7 +21,7 @@ from unisono.files import read_json
 from unisono.hmm.arcs import Arcs
 from unisono.hmm.graph import with_word_penalty
 from unisono.hmm.libs import kaldifst, kd
-from unisono.hmm.parallel import map_shards
+from unisono.processes import map_shards
 
 log = logging.getLogger("unisono.decode")
 

@@ -6,7 +6,6 @@ The checksum of each result tells whether it equals, sample for sample, the reco
 """
 
 import gzip
-import multiprocessing
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from unisono.data.corpus.audio import UnusableAudio, inspect, read_audio, write_
 from unisono.data.corpus.text import short_list
 from unisono.errors import UserError
 from unisono.files import atomic_path
+from unisono.processes import map_shards
 
 TABLES = Path(__file__).parent / "tables"
 # Name of the corpus -> sampling rate in Hz, and the folders of --from in which its recordings may lie.
@@ -55,11 +55,7 @@ def convert_corpus(name: str, source: Path, corpora_dir: Path, processes: int = 
     parts = plan(name, source, corpora_dir / name, tables)
     for folder in sorted({part.target.parent for part in parts}):
         folder.mkdir(parents=True, exist_ok=True)
-    if processes < 2:
-        crcs = list(map(make, parts))
-    else:
-        with multiprocessing.get_context("fork").Pool(processes) as pool:
-            crcs = pool.map(make, parts, chunksize=50)
+    crcs = map_shards(lambda index: make(parts[index]), len(parts), processes)
     for path in sorted((tables / name).iterdir()):
         if path.name.removesuffix(".gz") not in _INNER:
             with atomic_path(corpora_dir / name / path.name.removesuffix(".gz")) as temporary:

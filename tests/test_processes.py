@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from unisono.errors import UserError
-from unisono.hmm.parallel import map_shards
+from unisono.processes import map_shards
 
 
 @pytest.mark.parametrize("processes", [0, 1, 2, 5])

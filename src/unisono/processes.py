@@ -1,4 +1,4 @@
-"""The same task on each shard, in forked processes that inherit data, graphs and models without a copy.
+"""The one pool: the same task on each shard, in forked processes that inherit data, graphs and models without a copy.
 
 The shards are fixed by the corpus and the results come back in shard order, so what is summed over them never
 depends on the number of processes.
