@@ -1,0 +1,94 @@
+"""Kaldi's archives and scripts against their text forms and Kaldi's own decompression."""
+
+import builtins
+
+import numpy as np
+import pytest
+from golden import IO, cases, needed
+
+from unisono.data.kaldi.archive import Script, parts, read_all, read_archive
+from unisono.errors import UserError
+
+LEGAL = ("crlf", "text_utf8_key", "text_empty", "key_path", "duplicate_keys", "gz_bomb")
+# Archives that are sound, but whose numbers mean nothing to their model: the readers of systems refuse them.
+OTHERS = ("ali_unknown_transition_id",)
+
+
+def matrices(path):
+    return dict(read_archive(path, "matrix"))
+
+
+@pytest.mark.parametrize("scp", cases("feats/*.scp", "decode/*.scp"))
+def test_scripts_and_archives_hold_the_same(scp):
+    script = Script(scp, "matrix")
+    assert len(script) > 0
+    expected = {}
+    for path in {entry.path for entry in script._entries.values()}:
+        expected |= matrices(path)
+    for key, value in script.items():
+        if key in expected:
+            assert np.array_equal(value, expected[key])
+
+
+@pytest.mark.parametrize("path", cases("feats/compressed_method[0-9].ark"))
+def test_compressed(path):
+    found, expected = matrices(path), matrices(path.with_name(f"{path.stem}_as_float.ark"))
+    assert list(found) == list(expected)
+    for key, value in expected.items():
+        assert np.all(np.abs(found[key] - value) <= np.spacing(np.abs(value)) + 2e-7 * np.abs(value).max())
+
+
+@pytest.mark.parametrize("path", cases("feats/*_one_text.ark", "feats/cmvn_text.ark"))
+def test_text_matrices(path):
+    stem = path.stem.removesuffix("_text").removesuffix("_one")
+    found, expected = matrices(path), matrices(path.with_name(f"{stem}.ark"))
+    for key, value in found.items():
+        np.testing.assert_allclose(value, expected[key], rtol=1e-6)
+
+
+@pytest.mark.parametrize("scp", cases("feats/range*.scp"))
+def test_ranges(scp):
+    script = Script(scp, "matrix")
+    for key, value in matrices(scp.with_name(f"{scp.stem}_expected_text.ark")).items():
+        np.testing.assert_allclose(script[key], value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("text", cases("*/ali.txt"))
+def test_alignments_in_parts(text):
+    found = dict(read_all(parts(text.with_name("ali.*.gz")), "integers"))
+    expected = dict(read_archive(text, "integers"))
+    assert list(found) == list(expected) and len(found) > 0
+    for key, ids in found.items():
+        assert ids.dtype == np.int32 and np.array_equal(ids, expected[key])
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in cases("hostile/*.ark", "hostile/*.gz", "hostile/*.scp") if "tree_" not in str(p.id)]
+)
+def test_hostile_files_are_refused_in_one_line_and_nothing_runs(path, tmp_path, monkeypatch):
+    # The scripts name feats/raw.ark, which lies beside their folder.
+    monkeypatch.chdir(tmp_path)
+    kind = "integers" if path.name.startswith(("int_", "ali_", "truncated_ints")) else "matrix"
+    kind = "vector" if path.name.startswith("vector_") else kind
+
+    def read():
+        if path.suffix == ".scp":
+            return dict(Script(path, kind))
+        return dict(read_archive(path, kind))
+
+    if path.name.startswith(LEGAL + OTHERS):
+        assert all(np.isfinite(value).all() for value in read().values())
+    else:
+        with pytest.raises(UserError) as caught:
+            read()
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    assert not hasattr(builtins, "KALDI_IO_UNPICKLED") and list(tmp_path.iterdir()) == []
+
+
+@needed
+def test_one_kind_is_not_taken_for_another():
+    for kind in ("vector", "integers"):
+        with pytest.raises(UserError, match=r"raw\.ark: 'george.*' where"):
+            list(read_archive(IO / "feats/raw.ark", kind))
+    with pytest.raises(UserError, match="where a matrix should begin"):
+        list(read_archive(IO / "mono/ali.1.gz", "matrix"))
