@@ -238,6 +238,8 @@ def test_whole_files_have_a_limit(tmp_path):
 
 def test_finite_sees_through_an_overflowing_sum():
     assert finite(np.full(4, 3e38, np.float32)) and finite(np.zeros(0))
-    assert not finite(np.float32([1, np.inf])) and not finite(np.float32([np.inf, -np.inf])) and not finite(
-        np.float32([np.nan])
+    assert (
+        not finite(np.float32([1, np.inf]))
+        and not finite(np.float32([np.inf, -np.inf]))
+        and not finite(np.float32([np.nan]))
     )

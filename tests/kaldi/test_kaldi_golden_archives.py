@@ -4,7 +4,7 @@ import builtins
 
 import numpy as np
 import pytest
-from golden import IO, cases, needed
+from golden import IO, cases, first_system
 
 from unisono.data.kaldi.archive import Script, parts, read_all, read_archive
 from unisono.errors import UserError
@@ -85,7 +85,7 @@ def test_hostile_files_are_refused_in_one_line_and_nothing_runs(path, tmp_path, 
     assert not hasattr(builtins, "KALDI_IO_UNPICKLED") and list(tmp_path.iterdir()) == []
 
 
-@needed
+@first_system
 def test_one_kind_is_not_taken_for_another():
     for kind in ("vector", "integers"):
         with pytest.raises(UserError, match=r"raw\.ark: 'george.*' where"):

@@ -5,8 +5,9 @@
     for utt, ids in read_all(parts("exp/tri/ali.*.gz"), "integers"): ...
 
 An entry of an archive is its key, a space and a value (`values.py`), without anything between two. A line of a script
-is a key and the place of a value: path, then `:byte`, then rows and columns `[first:last]` or `[first:last,first:last]`,
-both counted from 0 and taken with their last; an axis that is `:` is whole. Commands and standard input are refused.
+is a key and the place of a value: path, then `:byte`, then rows and columns `[first:last]` or
+`[first:last,first:last]`, both counted from 0 and taken with their last; an axis that is `:` is whole. Commands and
+standard input are refused.
 At any time one value is in memory.
 """
 
@@ -77,7 +78,8 @@ class Script(Mapping[str, NDArray]):
 
     def __init__(self, path: str | os.PathLike[str], kind: Kind) -> None:
         """Read the script, no values yet. Raises UserError naming file and line."""
-        self.path, self.kind = Path(path), kind
+        self.path = Path(path)
+        self.kind: Kind = kind
         self._source: Source | None = None
         self._folders: dict[str, Path] = {}
         self._entries: dict[str, Entry] = {}

@@ -31,7 +31,7 @@ def text_integers(line: bytes) -> NDArray[np.int32]:
 
 
 def text_reals(text: bytes, kind: Literal["matrix", "vector"]) -> NDArray[np.float64]:
-    """Return `[ 1 2 3 ]` or, row by row, `[\\n 1 2 3\\n 4 5 6 ]`, float64. Raises ValueError saying what is wrong."""
+    """Return `[ 1 2 3 ]`, or a matrix with a row on each line, float64. Raises ValueError saying what is wrong."""
     text = text.strip()
     if text[:1] != b"[" or text[-1:] != b"]":
         raise ValueError("more on the line that closes a text value")

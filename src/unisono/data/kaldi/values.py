@@ -8,7 +8,7 @@ numbers are read here. All that is returned is finite.
 import io
 import math
 import struct
-from typing import Literal
+from typing import Any, Literal
 
 import kaldiio.matio
 import numpy as np
@@ -38,7 +38,7 @@ def read_value(source: Source, kind: Kind) -> NDArray:
     if head == _BINARY[:1]:
         if source.read_byte() != _BINARY[1:]:
             source.fail("neither Kaldi's text nor its binary form", "is it a Kaldi archive?")
-        value = _integers(source) if kind == "integers" else _reals(source, kind)
+        value: NDArray = _integers(source) if kind == "integers" else _reals(source, kind)
     else:
         value = _text(source, head, kind)
     return value
@@ -104,7 +104,7 @@ def _reals(source: Source, kind: Kind) -> NDArray:
     else:
         file = io.BytesIO(_BINARY + token + header + source.read(length))
     try:
-        value = kaldiio.matio.read_kaldi(file)
+        value: Any = kaldiio.matio.read_kaldi(file)  # an array: tokens of audio and others did not pass
     except (ValueError, struct.error, AssertionError) as error:
         source.fail(f"not readable ({error})")
     if token[:1] != b"C" and not finite(value):  # those are finite by their header
@@ -145,4 +145,3 @@ def _compressed_header(source: Source, token: bytes) -> tuple[bytes, int, bool]:
 def _check_shape(source: Source, counts: tuple[int, ...]) -> None:
     if min(counts) < 0 or (0 in counts and any(counts)):
         source.fail(f"a size of {' x '.join(map(str, counts))}")
-
