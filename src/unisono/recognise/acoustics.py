@@ -20,12 +20,15 @@ LogLikelihoods = Callable[[str], npt.NDArray[np.float32]]
 
 
 class Features(Protocol):
-    """Where features come from, by utterance id: FeatureReader or RecordingFeatures."""
+    """Where features come from, by utterance id: FeatureReader, RecordingFeatures or KaldiFeatures."""
 
-    options: FeatureOptions
+    @property
+    def dim(self) -> int:
+        """Return the number of features a frame."""
+        ...
 
     def get(self, utt: str) -> np.ndarray:
-        """Return features after CMVN and deltas, float32 [t, options.dim]."""
+        """Return features after CMVN and deltas, float32 [t, dim]."""
         ...
 
 
@@ -63,8 +66,13 @@ def scorer(args: argparse.Namespace, reader: FeatureReader, hmm: "HmmModel") -> 
     return network_scorer(args.network, args.threads, reader, hmm.num_pdfs)
 
 
-def network_scorer(path: str | os.PathLike[str], threads: int, reader: Features, num_pdfs: int) -> LogLikelihoods:
-    """Return a function from an utterance id to a network's log-likelihoods; see `scorer`."""
+def network_scorer(
+    path: str | os.PathLike[str], threads: int, reader: Features, num_pdfs: int | None = None, priors: bool = True
+) -> LogLikelihoods:
+    """Return a function from an utterance id to a network's log-likelihoods; see `scorer`.
+
+    `num_pdfs` of the HMM it goes with is compared, if given; without `priors` these are the log-posteriors.
+    """
     import torch
 
     from unisono.nn.model_file import load_model, network_of
@@ -72,25 +80,25 @@ def network_scorer(path: str | os.PathLike[str], threads: int, reader: Features,
     torch.set_num_threads(threads)
     model = load_model(path)
     network = network_of(model.network)
-    if network.num_pdfs != num_pdfs:
+    if num_pdfs is not None and network.num_pdfs != num_pdfs:
         raise UserError(
             f"{path}: the network has {network.num_pdfs} outputs, the HMM {num_pdfs} pdfs: use the HMM of its training"
         )
-    if network.feature_dim != reader.options.dim:
+    if network.feature_dim != reader.dim:
         raise UserError(
-            f"{path}: the network takes {network.feature_dim} features a frame, these are {reader.options.dim}: "
+            f"{path}: the network takes {network.feature_dim} features a frame, these are {reader.dim}: "
             "use the features it was trained on"
         )
-    if model.log_prior is None:
+    if priors and model.log_prior is None:
         raise UserError(f"{path}: no log_prior: decode final.safetensors, not a model of an iteration")
     network.bind(model.flat)
-    log_prior = model.log_prior
+    log_prior = model.log_prior if priors else torch.zeros(network.num_pdfs)
     left, right = network.context
 
     def log_likelihoods(utterance: str) -> npt.NDArray[np.float32]:
         frames = torch.from_numpy(reader.get(utterance))
         if not len(frames):
-            return np.zeros((0, num_pdfs), np.float32)
+            return np.zeros((0, network.num_pdfs), np.float32)
         # Beyond the ends the first and the last frame are repeated, as in training.
         steps = torch.arange(len(frames))[:, None] + torch.arange(-left, right + 1)
         spliced = frames[steps.clamp(0, len(frames) - 1)].flatten(1)
