@@ -28,7 +28,6 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/settings.smk"
-include: "workflow/rules/flags.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/iterations.smk"
 # From recordings to aligned frames,

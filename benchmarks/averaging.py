@@ -13,7 +13,7 @@ from benchmarks.timing import Results, paired, pinned, put, spread
 from unisono.core import observers
 from unisono.engines.rules import rule_for
 from unisono.files import read_json
-from unisono.schedule import CombineOptions
+from unisono.config.parallel import CombineOptions
 
 WORKERS = 2
 

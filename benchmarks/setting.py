@@ -20,7 +20,6 @@ from unisono.schedule import build_plan, write_plan
 
 DIM = 40
 UTTERANCE = 300  # frames, 3 s
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 
 
 class Size(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies
 
 from unisono.errors import UserError
-from unisono.options import from_dict, from_json
+from unisono.config.build import build, from_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unisono.errors import UserError
-from unisono.options import from_dict
-from unisono.rates import NewbobOptions, ScheduleOptions, base_rate, newbob_start, newbob_step, scales_with_workers
+from unisono.config.build import build
+from unisono.config.schedule import NewbobOptions, ScheduleOptions
+from unisono.rates import base_rate, newbob_start, newbob_step, scales_with_workers
 from unisono.schedule import build_plan, cut, deal, last_redealt, read_plan, static_workers, write_plan
 from unisono.sense import check, parallel_options, warnings
 
@@ -38,7 +39,7 @@ PARALLEL = {
 
 
 def schedule(**changes):
-    return from_dict(ScheduleOptions, SCHEDULE | changes)
+    return build(ScheduleOptions, SCHEDULE | changes)
 
 
 def parallel(**changes):

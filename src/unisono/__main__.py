@@ -1,4 +1,4 @@
-"""The command `unisono`: one subcommand per stage, each a module of `unisono.cli`, imported only when it is chosen.
+"""The command `unisono`: one subcommand per stage (`cli/commands.py`), whose module is imported only when it is chosen.
 
 A mistake of the user ends as the one line `unisono <command>: error: ...` and exit code 2; a defect of ours keeps its
 traceback and ends with 1. With `--log FILE` everything that the command and its libraries print goes to that file, and
@@ -6,7 +6,6 @@ such a line also to the terminal, so that it is seen where nobody opens the log.
 """
 
 import argparse
-import ast
 import difflib
 import importlib
 import logging
@@ -18,27 +17,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from unisono import __version__, console
+from unisono.cli.commands import COMMANDS, module_of
 from unisono.errors import MACHINE, UserError
 
 # Numeric libraries read these once, when they are first imported.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-COMMANDS = Path(__file__).parent / "cli"
-# What a user types; all others are called by the workflow.
-TYPED = ("corpus", "transcribe", "export", "compare", "loglikes", "import-model")
+TOP = """what you type (training itself starts with snakemake --cores N --configfile mine.yaml):
+{typed}
 
-
-def commands() -> dict[str, str]:
-    """Return each command's name and the first line of its module's docstring, without importing any of them."""
-    lines = {path.stem.replace("_", "-"): _summary(path) for path in sorted(COMMANDS.glob("*.py"))}
-    return {name: line for name, line in lines.items() if line is not None}
-
-
-def _summary(path: Path) -> str | None:
-    """Return the first line of a module's docstring, None where it is no command."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    if not any(isinstance(node, ast.FunctionDef) and node.name == "register" for node in tree.body):
-        return None
-    return (ast.get_docstring(tree) or "").split("\n", 1)[0]
+what the workflow calls, and config-reference, which makes a page of the docs:
+{called}
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,9 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0].startswith("-"):
         return _top(arguments)
     name, rest = arguments[0], arguments[1:]
-    path = COMMANDS / f"{name.replace('-', '_')}.py"
-    if "_" in name or path.parent != COMMANDS or not path.is_file() or _summary(path) is None:
-        near = difflib.get_close_matches(name, commands(), n=1)
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
         remedy = f"did you mean {near[0]}?" if near else "unisono --help lists them; training starts with snakemake"
         print(f"unisono: error: {name}: no such command: {remedy}", file=sys.stderr)
         return 2
@@ -63,23 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-TOP = """what you type (training itself starts with snakemake --cores N --configfile mine.yaml):
-{typed}
-
-what the workflow calls, and config-reference, which makes a page of the docs:
-{called}
-"""
-
-
 def _top(arguments: list[str]) -> int:
-    found = commands()
-    lines = {name: f"  {name:<18}{line}" for name, line in found.items()}
+    lines = {name: f"  {name:<18}{command.does}" for name, command in COMMANDS.items()}
     parser = argparse.ArgumentParser(
         prog="unisono",
         description="Parallel training of speech acoustic models.",
         epilog=TOP.format(
-            typed="\n".join(lines[name] for name in TYPED),
-            called="\n".join(lines[name] for name in found if name not in TYPED),
+            typed="\n".join(lines[name] for name, command in COMMANDS.items() if command.typed),
+            called="\n".join(lines[name] for name, command in COMMANDS.items() if not command.typed),
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -105,7 +84,7 @@ def _run(name: str, arguments: list[str]) -> int:
     console.start_logging()
     logging.getLogger("unisono").debug("command: unisono %s %s", name, " ".join(arguments))
     try:
-        module = importlib.import_module(f"unisono.cli.{name.replace('-', '_')}")
+        module = importlib.import_module(module_of(name))
         parser = _Parser(
             prog=f"unisono {name}", description=module.__doc__, parents=[common], allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,

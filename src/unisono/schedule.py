@@ -19,47 +19,15 @@ Counts are in units, which are frames for a feed-forward network. `plan.json`:
 import heapq
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
+from unisono.config.build import build
+from unisono.config.parallel import ParallelOptions, Ramp
+from unisono.config.schedule import ScheduleOptions
 from unisono.errors import UserError
 from unisono.files import read_json, write_json
-from unisono.options import from_dict
-from unisono.rates import ScheduleOptions
 
 FORMAT = "unisono.plan/1"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ramp:
-    """A growing number of workers."""
-
-    initial: int
-    final: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CombineOptions:
-    """The config's `parallel.combine`."""
-
-    kind: Literal["mean", "bmuf", "bmuf_nesterov", "butterfly", "ring", "hopping_ring"]
-    weights: Literal["frames", "equal"]
-    block_momentum: float | Literal["auto"]
-    block_learning_rate: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ParallelOptions:
-    """The config's `parallel` without what leaves the result alone (engine, iterations_per_job)."""
-
-    workers: int | Ramp
-    combine: CombineOptions
-    period_frames: int
-    dealing: Literal["rotating", "fixed"]
-    carry_state: Literal["reset", "carry", "average"]
-    first_iteration: Literal["best", "combine"]
-    scale_rate_with_workers: bool | Literal["auto"]
-    reject_below: float
-    max_backoffs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +79,7 @@ def static_workers(iterations: int, workers: Any) -> list[int]:
 
     workers: a number or a mapping {initial, final}.
     """
-    ramp = workers if isinstance(workers, int | Ramp) else from_dict(Ramp, workers, "parallel.workers")
+    ramp = workers if isinstance(workers, int | Ramp) else build(Ramp, workers, "parallel.workers")
     return [workers_at(ramp, i / iterations) for i in range(iterations)]
 
 
@@ -262,7 +230,7 @@ def read_plan(path: str) -> Plan:
     value = read_json(path)
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise UserError(f"{path}: not a plan of format {FORMAT}: delete it and run the plan stage")
-    iterations = tuple(from_dict(Iteration, item, str(path)) for item in value["phases"][-1]["iterations"])
+    iterations = tuple(build(Iteration, item, str(path)) for item in value["phases"][-1]["iterations"])
     owned = value["worker_units"]
     return Plan(
         value["units"], value["minibatch"], value["dealing"], None if owned is None else tuple(owned), iterations

@@ -11,16 +11,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.ours import NG, SGD, SGD_FULL, Ours, frames_needed, gemm_limit
+from benchmarks.setting import DIM, FULL, QUICK, write_store
+from benchmarks.targets import TARGETS, table
+from benchmarks.timing import Spread, paired, put, ratio
+from unisono.engines.place import Place
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.ours import NG, SGD, SGD_FULL, Ours, frames_needed, gemm_limit  # noqa: E402
-from benchmarks.setting import DIM, FULL, QUICK, write_store  # noqa: E402
-from benchmarks.targets import TARGETS, table  # noqa: E402
-from benchmarks.timing import Spread, paired, put, ratio  # noqa: E402
-
-from unisono.engines.place import Place  # noqa: E402
-
 RATIOS = {"sgd_gemm_fraction", "sgd_full_gemm_fraction", "ng_gemm_fraction", "ng_over_sgd", "sgd_over_eager"}
 RATIOS |= {"sgd_bf16_over_float32", "full_bf16_over_float32", "ng_bf16_over_float32"}
 

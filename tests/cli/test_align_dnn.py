@@ -14,7 +14,8 @@ from unisono.files import write_json
 from unisono.hmm import gmm, tree
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import HmmModel, load_model, save_model, transition_model
-from unisono.nn.dnn import Dnn, DnnOptions
+from unisono.config.network import DnnOptions
+from unisono.nn.dnn import Dnn
 from unisono.nn.model_file import save_model as save_network
 from unisono.recognise.system import describe
 

@@ -9,17 +9,18 @@ import pytest
 import torch
 
 from unisono.data.corpus.table import Utterance, write_table
-from unisono.data.features.extract import FeatureOptions
+from unisono.config.features import FeatureOptions
 from unisono.data.features.reader import FeatureReader
 from unisono.data.sequences import write_sequences
 from unisono.hmm import gmm, tree
 from unisono.hmm.arcs import read_fst
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import HmmModel, load_model, save_model, transition_model
-from unisono.nn.dnn import Dnn, DnnOptions
-from unisono.nn.initial import InitialisationOptions
+from unisono.config.network import DnnOptions
+from unisono.nn.dnn import Dnn
+from unisono.config.network import InitialisationOptions
 from unisono.nn.model_file import save_model as save_network
-from unisono.options import from_dict
+from unisono.config.build import build
 from unisono.recognise.decode import Beam, Searcher, Setting
 
 DIM, SHARDS = 6, 2
@@ -66,8 +67,8 @@ def folder(tmp_path_factory):
     save_model(path / "model.h5", model)
     for split in ("dev", "test"):
         make_split(path, split, means, chance)
-    network = Dnn(from_dict(DnnOptions, NETWORK), DIM, 12)
-    start = from_dict(InitialisationOptions, {"kind": "random", "path": None, "hidden_gain": None, "output_gain": 1.0})
+    network = Dnn(build(DnnOptions, NETWORK), DIM, 12)
+    start = build(InitialisationOptions, {"kind": "random", "path": None, "hidden_gain": None, "output_gain": 1.0})
     vector = network.initial_parameters(start, torch.Generator().manual_seed(2))
     prior = torch.log_softmax(torch.linspace(-1, 1, 12), 0)
     save_network(path / "net.safetensors", network.spec(), network.layout, vector, prior)
@@ -173,7 +174,7 @@ def literal_network_hypotheses(folder, setting):
     hidden, output = sorted(matrices, key=lambda name: tensors[f"{name}.weight"].shape[0] != 16)
     reader = FeatureReader(
         folder / "test.tsv", [folder / f"test.{shard}.h5" for shard in range(SHARDS)], folder / "none.h5",
-        from_dict(FeatureOptions, FEATURES),
+        build(FeatureOptions, FEATURES),
     )  # fmt: skip
     chosen = Setting(setting["acoustic_scale"], setting["word_insertion_penalty"])
     searcher = Searcher(read_fst(folder / "HCLG.fst"), model.id2pdf, [chosen.word_insertion_penalty])
@@ -195,7 +196,7 @@ def test_mistakes_are_one_line(folder, tmp_path):
     (tmp_path / "tune.json").write_text('{"acoustic_scale": 0.1, "word_insertion_penalty": 0.5}')
     paths = {"out": tmp_path / "h", "report": tmp_path / "r", "shard": 0, "tuned": tmp_path / "tune.json"}
     given = flags(folder, "gmm", "test.tsv", ["test.0.h5"], **paths)
-    other = Dnn(from_dict(DnnOptions, NETWORK), DIM, 11)
+    other = Dnn(build(DnnOptions, NETWORK), DIM, 11)
     save_network(tmp_path / "n", other.spec(), other.layout, torch.zeros(other.layout.size), torch.zeros(11))
     cases = [
         (["--system", "dnn", "--network", tmp_path / "n"], "the network has 11 outputs, the HMM 12 pdfs"),

@@ -69,7 +69,7 @@ def test_speakers_matter_and_order_does_not(tones, exported, capsys, tmp_path):
 
 def test_features_are_those_of_the_pipeline(tones):
     """The same numbers for the same speakers; others where each file is a speaker, or by other statistics."""
-    from unisono.data.features.extract import FeatureOptions
+    from unisono.config.features import FeatureOptions
     from unisono.data.features.reader import FeatureReader
     from unisono.data.features.recordings import RecordingFeatures, of_files, read_recordings
 

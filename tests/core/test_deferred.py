@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
-from small_training import NG, batches, deferred_rate, training
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.support.training import NG, NoReading, batches, deferred_rate, training
 from unisono.core import bfloat16_unit, flat, number
 from unisono.core.natural_gradient import estimator_for
 from unisono.core.ng_updates import settle
@@ -18,19 +17,6 @@ from unisono.nn import dnn, loss
 def no_unit(monkeypatch):
     """Steps in bf16 go by copies, as on a GPU, also where the CPU has a unit for them (test_bfloat16_unit.py)."""
     monkeypatch.setattr(bfloat16_unit, "takes", lambda *matrices: False)
-
-
-class NoReading(TorchDispatchMode):
-    """Raises where a tensor's value decides anything on the host: on a GPU that would wait, and break a capture."""
-
-    READS = ("aten._local_scalar_dense", "aten.is_nonzero", "aten.nonzero", "aten.equal", "aten.masked_select")
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = str(func)
-        assert not name.startswith(self.READS), f"{name} reads a number"
-        indices = [i for i in args[1] if i is not None] if name.startswith("aten.index.") else []
-        assert not any(i.dtype == torch.bool for i in indices), "a mask as an index reads numbers"
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("limit", ["none", "nnet3", "nnet3_2017", "nnet2", "su_chen"])

@@ -6,10 +6,10 @@ it says that nothing mixes devices or types, which no other test on a CPU could 
 
 import pytest
 import torch
-from small_training import NG, training
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import backend_registration
 
+from tests.support.training import NG, training
 from unisono.core import fisher, flat, natural_gradient, products
 from unisono.core.natural_gradient import OnlineEstimator, estimator_for
 from unisono.nn.batch import Batch

@@ -13,12 +13,15 @@ import pytest
 import torch
 
 from unisono.core import flat
-from unisono.core.max_change import MaxChangeOptions
-from unisono.core.natural_gradient import PRESETS, NgOptions, OnlineEstimator
+from unisono.config.optimiser import MaxChangeOptions
+from unisono.config.optimiser import NgOptions
+from unisono.core.natural_gradient import PRESETS, OnlineEstimator
 from unisono.core.ng_simple import SimpleEstimator, precondition
-from unisono.core.optimiser import Optimiser, OptimiserOptions
+from unisono.config.optimiser import OptimiserOptions
+from unisono.core.optimiser import Optimiser
 from unisono.nn.batch import Batch
-from unisono.nn.dnn import Dnn, DnnOptions
+from unisono.config.network import DnnOptions
+from unisono.nn.dnn import Dnn
 
 PLAIN = ("white_d30", "decay_d300", "softmax_d100", "jumps_d30", "history_varn", "d2", "alpha01_d30")
 ONLINE = (*PLAIN, "relu_d441", "rank_ge_dim", "n_lt_rank")

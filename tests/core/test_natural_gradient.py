@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from unisono.core import fisher, flat
-from unisono.core.natural_gradient import PRESETS, NgOptions, OnlineEstimator, estimator_for
+from unisono.config.optimiser import NgOptions
+from unisono.core.natural_gradient import PRESETS, OnlineEstimator, estimator_for
 from unisono.errors import UserError
 
 EPSILON = 1e-10

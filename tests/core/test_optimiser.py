@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from unisono.core import flat
-from unisono.core.max_change import MaxChangeOptions, row_scale, step_scales
-from unisono.core.natural_gradient import NgOptions, estimator_for
+from unisono.config.optimiser import MaxChangeOptions
+from unisono.core.max_change import row_scale, step_scales
+from unisono.config.optimiser import NgOptions
+from unisono.core.natural_gradient import estimator_for
 from unisono.core.ng_simple import SimpleEstimator
-from unisono.core.optimiser import Optimiser, OptimiserOptions
+from unisono.config.optimiser import OptimiserOptions
+from unisono.core.optimiser import Optimiser
 from unisono.errors import UserError
 
 LAYOUT = flat.make_layout([("hidden1", (7, 6)), ("output", (5, 8))])

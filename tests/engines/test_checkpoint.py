@@ -10,8 +10,8 @@ import time
 
 import pytest
 import torch
-from miniature import Interrupted, Task, config
 
+from tests.support.miniature import Interrupted, Task, config
 from unisono.engines import checkpoint
 from unisono.engines.block import Stopped
 from unisono.errors import UserError
@@ -178,7 +178,7 @@ def test_other_alignments_under_the_same_config_set_the_state_aside(tmp_path, ca
     task.initialise()
     with pytest.raises(Stopped):
         task.block(interrupted=Interrupted(40))
-    from miniature import make_store
+    from tests.support.miniature import make_store
 
     make_store(tmp_path / "train.h5", 40, 77)
     changed = Task(tmp_path, config())

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from miniature import Task, config, scripted
 
+from tests.support.miniature import Task, config, scripted
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.judge import decide

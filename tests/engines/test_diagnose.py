@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from miniature import Task, config, scripted
 
+from tests.support.miniature import Task, config, scripted
 from unisono.__main__ import main
 from unisono.engines.diagnose import described, with_diagnostics
 from unisono.errors import UserError

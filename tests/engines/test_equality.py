@@ -7,8 +7,8 @@ import json
 
 import pytest
 import torch
-from miniature import CONFIG, Task, config
 
+from tests.support.miniature import CONFIG, Task, config
 from unisono.core import average
 from unisono.engines.worker import Worker
 

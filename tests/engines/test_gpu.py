@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from miniature import LIMIT, Interrupted, Task, config
 
+from tests.support.miniature import LIMIT, Interrupted, Task, config
 from unisono.core import flat
 from unisono.core.products import Products, allow_tf32
 from unisono.data.frames.loader import Slice

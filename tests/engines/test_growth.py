@@ -1,8 +1,8 @@
 """A network that grows between two iterations: what is kept of the model, and what starts anew."""
 
 import torch
-from miniature import Task, config
 
+from tests.support.miniature import Task, config
 from unisono.core import flat
 from unisono.engines.combine import advance, first_state
 from unisono.engines.worker import Stats

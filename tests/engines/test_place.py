@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from miniature import LIMIT, Interrupted, Task, config
 
+from tests.support.miniature import LIMIT, Interrupted, Task, config
 from unisono.data.frames.loader import Slice
 from unisono.data.frames.resident import Resident, bytes_needed
 from unisono.data.frames.store import load_window

@@ -1,11 +1,11 @@
 """The prior of decoding: counts of the alignment, or the network's mean posteriors."""
 
-import miniature
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support import miniature
 from unisono.data.frames.store import FramesStore
 from unisono.engines.prior import log_prior, posterior_sums
 from unisono.engines.run import make_network

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 import torch
-from miniature import Interrupted, Task, config
 from test_sync import arguments
 
+from tests.support.miniature import Interrupted, Task, config
 from unisono.__main__ import main
 from unisono.engines.block import Stopped
 from unisono.errors import UserError

@@ -5,8 +5,8 @@ import logging
 
 import pytest
 import torch
-from miniature import CONFIG, Task, config
 
+from tests.support.miniature import CONFIG, Task, config
 from unisono.__main__ import main
 
 torch.set_num_threads(1)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from miniature import Interrupted, Task, config
 
+from tests.support.miniature import Interrupted, Task, config
 from unisono.core.optimiser import Optimiser
 from unisono.data.frames.loader import Slice
 from unisono.data.frames.order import Order

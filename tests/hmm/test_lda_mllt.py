@@ -16,7 +16,7 @@ from unisono.hmm import gmm, transform
 from unisono.hmm.lda_mllt import lda_mllt_plan
 from unisono.hmm.libs import khg
 from unisono.hmm.model import load_model, save_model
-from unisono.hmm.options import LdaMlltOptions
+from unisono.config.hmm import LdaMlltOptions
 
 
 def test_splice_repeats_the_ends_and_nothing_else():

@@ -7,7 +7,7 @@ from unisono.errors import UserError
 from unisono.hmm.align import Shard, transcript_ids
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import save_model
-from unisono.hmm.options import HmmOptions, MonoOptions, TriOptions
+from unisono.config.hmm import HmmOptions, MonoOptions, TriOptions
 from unisono.hmm.passes import align_corpus
 from unisono.hmm.training import initial_gmms, mono_plan, train_mono, train_tri, tri_plan
 from unisono.hmm.triphones import transition_table

@@ -4,8 +4,8 @@ import builtins
 
 import numpy as np
 import pytest
-from golden import IO, cases, first_system
 
+from tests.kaldi.golden import IO, cases, first_system
 from unisono.data.kaldi.archive import Script, parts, read_all, read_archive
 from unisono.errors import UserError
 

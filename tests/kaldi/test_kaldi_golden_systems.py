@@ -4,8 +4,8 @@ import shutil
 
 import numpy as np
 import pytest
-from golden import IO, cases, first_system
 
+from tests.kaldi.golden import IO, cases, first_system
 from unisono.__main__ import main
 from unisono.bootstrap.kaldi import hmm_model, write_graph, write_lang
 from unisono.data.features.extract import add_deltas

@@ -7,14 +7,16 @@ import pytest
 import torch
 
 from unisono.core import flat
-from unisono.core.max_change import MaxChangeOptions
-from unisono.core.natural_gradient import NgOptions
-from unisono.core.optimiser import Optimiser, OptimiserOptions
+from unisono.config.optimiser import MaxChangeOptions
+from unisono.config.optimiser import NgOptions
+from unisono.config.optimiser import OptimiserOptions
+from unisono.core.optimiser import Optimiser
 from unisono.errors import UserError
 from unisono.nn import activation, loss
 from unisono.nn.batch import Batch
-from unisono.nn.dnn import Dnn, DnnOptions
-from unisono.nn.initial import InitialisationOptions
+from unisono.config.network import DnnOptions
+from unisono.nn.dnn import Dnn
+from unisono.config.network import InitialisationOptions
 
 NG = NgOptions(
     preset="nnet3",

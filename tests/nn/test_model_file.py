@@ -10,8 +10,9 @@ import torch
 import unisono
 from unisono.core import flat
 from unisono.errors import UserError
-from unisono.nn.dnn import Dnn, DnnOptions
-from unisono.nn.initial import InitialisationOptions
+from unisono.config.network import DnnOptions
+from unisono.nn.dnn import Dnn
+from unisono.config.network import InitialisationOptions
 from unisono.nn.model_file import load_model, network_of, save_model
 
 

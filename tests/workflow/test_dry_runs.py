@@ -84,7 +84,7 @@ def test_studies_share_what_lies_before_training():
     paths = [path for path in CONFIGS if path.parent.name == "studies"]
     before = ("name", "corpus", "features", "hmm", "lm")
     configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
-    assert len(paths) == 7
+    assert paths
     assert all({key: config[key] for key in before} == {key: configs[0][key] for key in before} for config in configs)
 
 

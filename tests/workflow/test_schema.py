@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from unisono import grid, sense, study
-from unisono.data.corpus.build import CorpusOptions
-from unisono.data.features.extract import FeatureOptions
-from unisono.nn.dnn import DnnOptions
-from unisono.options import from_dict
+from unisono.config.corpus import CorpusOptions
+from unisono.config.features import FeatureOptions
+from unisono.config.network import DnnOptions
+from unisono.config.build import build
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
@@ -67,9 +67,9 @@ def test_whole_sections_reach_their_commands():
 
 
 def strict_classes():
-    from unisono.core.optimiser import OptimiserOptions
-    from unisono.hmm.options import HmmOptions
-    from unisono.nn.initial import InitialisationOptions
+    from unisono.config.optimiser import OptimiserOptions
+    from unisono.config.hmm import HmmOptions
+    from unisono.config.network import InitialisationOptions
 
     return {
         "corpus": CorpusOptions,
@@ -83,7 +83,7 @@ def strict_classes():
 
 def test_commands_know_exactly_the_keys_of_their_section():
     for section, cls in strict_classes().items():
-        built = from_dict(cls, DEFAULTS[section], section)
+        built = build(cls, DEFAULTS[section], section)
         assert {str(f.metadata.get("key", f.name)) for f in dataclasses.fields(built)} == set(DEFAULTS[section])
     sense.check(DEFAULTS)
     assert sense.warnings(DEFAULTS) == []

@@ -8,7 +8,7 @@ Provides: data/{train,dev,test}.tsv, data/lexicon.txt, data/lm_text.txt, data/co
 rule corpus:
     """Check the corpus, or speak it, and write one table per split."""
     input:
-        corpus_files,
+        files.corpus_files(SHARED),
     output:
         tables=expand(results("data/{split}.tsv"), split=SPLITS),
         lexicon=results("data/lexicon.txt"),
@@ -23,8 +23,8 @@ rule corpus:
     threads: 8
     params:
         recipe=RECIPE["corpus"],
-        options=options("corpus"),
-        corpora_dir=SHARED["corpora_dir"],
+        options=told("corpus"),
+        corpora_dir=SHARED.corpora_dir,
         out_dir=subpath(output.info, parent=True),
     message:
         "Corpus: check recordings, transcripts and lexicon"
@@ -48,7 +48,7 @@ rule perturb:
         "../../envs/corpus.yaml"
     params:
         recipe=RECIPE["corpus"],
-        speeds=SHARED["speed_perturbation"],
+        speeds=SHARED.speed_perturbation,
     message:
         "Corpus: the training set at other speeds"
     shell:

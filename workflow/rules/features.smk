@@ -19,7 +19,7 @@ rule features:
         "../../envs/base.yaml"
     params:
         recipe=RECIPE["features"],
-        options=feature_section,
+        options=features_told("", "features"),
     message:
         "Features for {wildcards.frontend}: {wildcards.split}, shard {wildcards.shard}"
     shell:
@@ -42,7 +42,7 @@ rule cmvn:
         "../../envs/base.yaml"
     params:
         recipe=RECIPE["features"],
-        options=feature_section,
+        options=features_told("", "cmvn"),
     message:
         "Features for {wildcards.frontend}: mean and variance of {wildcards.split}"
     shell:

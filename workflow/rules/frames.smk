@@ -33,8 +33,8 @@ rule frames:
         "../../envs/base.yaml"
     params:
         recipe=RECIPE["frames"],
-        features=options("features"),
-        dtype=SHARED["data"]["dtype"],
+        features=features_told("net"),
+        dtype=SHARED.data.dtype,
     message:
         "Frames: join features and alignment"
     shell:

@@ -31,7 +31,7 @@ rule lang:
         "../../envs/bootstrap.yaml"
     params:
         recipe=RECIPE["lang"],
-        options=hmm_options("mono", "tri", "lda_mllt", "align", "features"),
+        options=told("lang"),
         out_dir=subpath(output.info, parent=True),
     message:
         "HMM: lexicon and topology"
@@ -59,8 +59,8 @@ rule train_mono:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("tri", "lda_mllt", "align"),
-        features=options("hmm", "features"),
+        options=told("train-mono"),
+        features=features_told("hmm"),
         lang_dir=subpath(input.lang, parent=True),
     message:
         "HMM: train monophones"
@@ -92,8 +92,8 @@ rule train_tri:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("mono", "lda_mllt", "align"),
-        features=options("hmm", "features"),
+        options=told("train-tri"),
+        features=features_told("hmm"),
         lang_dir=subpath(input.lang, parent=True),
     message:
         "HMM: train triphones"
@@ -126,8 +126,8 @@ rule train_lda_mllt:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("mono", "tri", "align"),
-        features=gmm_features,
+        options=told("train-lda-mllt"),
+        features=gmm_features_told,
         lang_dir=subpath(input.lang, parent=True),
     message:
         "HMM: train LDA+MLLT"
@@ -145,7 +145,7 @@ rule align:
         lang=results("hmm/lang/lang.json"),
         model=results("hmm/{system}/model.h5"),
         table=results("data/{split}.tsv"),
-        features=hmm_features,
+        features=features_of_split,
         cmvn=hmm_cmvn,
     output:
         alignments=results("hmm/{system}/ali.{split}.h5"),
@@ -161,8 +161,8 @@ rule align:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("mono", "tri", "lda_mllt", "align"),
-        features=gmm_features,
+        options=told("align"),
+        features=gmm_features_told,
         lang_dir=subpath(input.lang, parent=True),
     message:
         "HMM: align {wildcards.split} with {wildcards.system}"
@@ -219,8 +219,8 @@ rule align_dnn:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("mono", "tri", "lda_mllt", "align", "features"),
-        features=options("features"),
+        options=told("align-dnn"),
+        features=features_told("net"),
         source=subpath(input.recogniser, parent=True),
         lang_dir=subpath(input.lang, parent=True),
     message:

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 from unisono.errors import UserError
 from unisono.files import read_json
-from unisono.schedule import last_redealt, read_plan, static_workers
+from unisono.schedule import last_redealt, read_plan, static_workers, worker_range
 
 BEHIND = 4  # training waits where more models than these have not been looked at
 
@@ -18,7 +18,7 @@ BEHIND = 4  # training waits where more models than these have not been looked a
 @functools.cache
 def workers_of_config(run):
     """Return the workers of each iteration where the config says how many iterations there are."""
-    return static_workers(RUNS[run]["schedule"]["iterations"], RUNS[run]["parallel"]["workers"])
+    return static_workers(RUNS[run].schedule.iterations, RUNS[run].parallel.workers)
 
 
 @functools.cache
@@ -29,7 +29,7 @@ def workers_of_plan(path, changed):
 
 def workers(run):
     """Return the workers of each iteration of a run; from its plan, unless the config says how many there are."""
-    if RUNS[run]["schedule"]["iterations"] and OTHER_WORKERS == "refuse":
+    if RUNS[run].schedule.iterations and OTHER_WORKERS == "refuse":
         return workers_of_config(run)
     path = checkpoints.plan.get(run=run).output[0]
     return workers_of_plan(path, os.stat(path).st_mtime_ns)
@@ -38,6 +38,31 @@ def workers(run):
 def iteration_file(run, iteration, name):
     """Return a file of an iteration; those before iteration 0 are called `init`."""
     return results(f"runs/{run}/iterations/{'init' if iteration < 0 else iteration}.{name}")
+
+
+def state_dir(wildcards):
+    """Return where an interrupted block keeps its checkpoints."""
+    return results(f"runs/{wildcards.run}/state")
+
+
+def iterations_dir(wildcards):
+    """Return where the numbers of a run's iterations lie."""
+    return results(f"runs/{wildcards.run}/iterations")
+
+
+def ranks(wildcards):
+    """Return the number of MPI ranks of a run: the workers of its last iteration."""
+    return worker_range(RUNS[wildcards.run].parallel.workers)[1]
+
+
+def cores_of_ranks(wildcards):
+    """Return the cores that all ranks of a run keep busy; snakemake takes no more than its --cores."""
+    return ranks(wildcards) * THREADS
+
+
+def worker_state_flag(wildcards, input):
+    """Return the flag that hands the state over, or none."""
+    return ["--worker-state", input.worker_state] if input.get("worker_state") else []
 
 
 def combined_before(wildcards):
@@ -73,18 +98,18 @@ def block_begin(wildcards):
 
     Where another number of workers takes over, all that was done before belongs to the block that goes on from it.
     """
-    length = RUNS[wildcards.run]["parallel"]["iterations_per_job"]
+    length = RUNS[wildcards.run].parallel.iterations_per_job
     end, begin = int(wildcards.iter), int(wildcards.iter) // length * length
     last = len(workers(wildcards.run)) - 1
     if end != min(begin + length - 1, last):
         raise WorkflowError(f"run {wildcards.run}: no block of iterations ends with {end}")
-    done = last_redealt(workers(wildcards.run), RUNS[wildcards.run]["parallel"]["workers"]) + 1
+    done = last_redealt(workers(wildcards.run), RUNS[wildcards.run].parallel.workers) + 1
     return 0 if begin <= done <= end else begin
 
 
 def other_workers(wildcards):
     """Return what to do about an unfinished run of another number of workers; `jobs` keeps no state of its own."""
-    return "ignore" if RUNS[wildcards.run]["parallel"]["engine"] == "jobs" else OTHER_WORKERS
+    return "ignore" if RUNS[wildcards.run].parallel.engine == "jobs" else OTHER_WORKERS
 
 
 def combined_before_block(wildcards):
@@ -108,7 +133,7 @@ def diagnosed_apart(run, iteration):
 
     Then another engine made it, or an older version; its model may be gone, and it must not be made anew for this.
     """
-    if iteration < 0 or RUNS[run]["parallel"]["engine"] != "jobs" or not RUNS[run]["diagnostics"]["frames"]:
+    if iteration < 0 or RUNS[run].parallel.engine != "jobs" or not RUNS[run].diagnostics.frames:
         return False
     try:
         return read_json(iteration_file(run, iteration, "state.json"))["diagnostics"] is None
@@ -123,7 +148,7 @@ def earlier_training(wildcards):
     known without a plan it is asked before there is one, so they stay.
     """
     run = RUNS[wildcards.run]
-    return "remove" if run["parallel"]["engine"] == "jobs" and not run["schedule"]["iterations"] else "keep"
+    return "remove" if run.parallel.engine == "jobs" and not run.schedule.iterations else "keep"
 
 
 def when_to_diagnose(wildcards):

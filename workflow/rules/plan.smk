@@ -16,7 +16,7 @@ rule configure:
     conda:
         "../../envs/base.yaml"
     params:
-        options=run_identity,
+        options=run_told,
     message:
         "Run {wildcards.run}: settings"
     shell:

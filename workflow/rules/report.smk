@@ -4,6 +4,8 @@ Requires: the numbers of all stages.
 Provides: report/ with summary.txt; `snakemake --report` puts its plots and tables on one page.
 """
 
+import json
+
 WORDS = "Word error rate"
 CORPUS = "Corpus and alignment"
 TIME = "Time"
@@ -13,7 +15,7 @@ rule report:
     """Draw the learning curves and tabulate word errors, corpus, alignment and time."""
     input:
         corpus=results("data/corpus.json"),
-        speakers=speaker_table,
+        speakers=files.speaker_table(SHARED),
         perturbed=results("data/perturbed.json") if len(LEARNT) > 1 else [],
         table=results("data/test.tsv"),
         alignments=reported_alignments(),
@@ -91,8 +93,8 @@ rule report:
         results=decoded(),
         runs=list(RUNS),
         align=aligned_systems(),
-        classes=options("report", "classes"),
-        seed=SHARED["seed"],
+        classes=json.dumps(SHARED.report.classes),
+        seed=SHARED.seed,
     message:
         "Report"
     shell:

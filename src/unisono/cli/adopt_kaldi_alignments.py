@@ -25,14 +25,14 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from unisono.bootstrap import kaldi
-    from unisono.data.features.extract import FeatureOptions
+    from unisono.config.build import from_json
+    from unisono.config.features import FeatureOptions
     from unisono.data.features.reader import BaseReader
     from unisono.data.kaldi.archive import parts, read_all
     from unisono.data.kaldi.gmm import read_model
     from unisono.errors import UserError
     from unisono.files import write_json
     from unisono.hmm.model import load_model
-    from unisono.options import from_json
 
     options = from_json(FeatureOptions, args.feature_options, "--feature-options")
     transitions, _ = read_model(Path(args.dir) / "final.mdl")

@@ -13,10 +13,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Sum the statistics in table order."""
+    from unisono.config.build import from_json
+    from unisono.config.features import FeatureOptions
     from unisono.data.features import cmvn
-    from unisono.data.features.extract import FeatureOptions
     from unisono.data.features.reader import BaseReader
-    from unisono.options import from_json
 
     options = from_json(FeatureOptions, args.options)
     reader = BaseReader(args.table, args.features, options)

@@ -6,9 +6,8 @@ them in a config and start snakemake, see docs/own-data.md.
 
 import argparse
 
-# Features of the GMMs (float32), of the network (float32) and the frames store (16 bits and a pdf_id) at 100 frames a
-# second come to about 30 kB; deltas on the network's features, hypotheses and models are covered by the rest.
-BYTES_PER_SECOND = 60_000
+from unisono.cli import arguments
+
 # Where the public originals are to be had.
 ADDRESSES = {
     "fsdd": "https://github.com/Jakobovski/free-spoken-digit-dataset",
@@ -29,7 +28,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("original", nargs="?", metavar="{fsdd,speechocean762}", help="public corpus to convert")
     parser.add_argument("--from", dest="source", metavar="DIR", help="folder of the unpacked original")
     parser.add_argument("--corpora-dir", default="corpora", metavar="DIR", help="folder of all corpora (corpora)")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="no result depends on their number (1)")
+    arguments.add_processes(parser)
     stage = parser.add_argument_group("what the workflow gives instead")
     stage.add_argument("--options", metavar="JSON", help="config section corpus")
     stage.add_argument("--out-dir", metavar="DIR", help="folder for the tables (and for generated audio)")
@@ -57,9 +56,10 @@ def run(args: argparse.Namespace) -> None:
 def _build(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from unisono.data.corpus.build import CorpusOptions, build
-    from unisono.files import require_space
-    from unisono.options import from_json
+    from unisono.config.build import from_json
+    from unisono.config.corpus import CorpusOptions
+    from unisono.data.corpus.build import build
+    from unisono.data.corpus.space import require_space_for
 
     options = from_json(CorpusOptions, args.options)
     facts = build(options, Path(args.corpora_dir), Path(args.out_dir), args.processes)
@@ -71,8 +71,7 @@ def _build(args: argparse.Namespace) -> None:
         )
     for entry in facts["quarantined"]:
         print(f"set aside: {entry['utterance_id']} ({entry['split']}): {entry['reason']}")
-    seconds = sum(numbers["seconds"] for numbers in facts["splits"].values())
-    require_space(args.out_dir, seconds * BYTES_PER_SECOND, f"what follows for {seconds / 3600:.1f} hours of speech")
+    require_space_for(args.out_dir, sum(numbers["seconds"] for numbers in facts["splits"].values()))
 
 
 def _convert(args: argparse.Namespace) -> None:

@@ -14,28 +14,16 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read each recording of the shard once and write its features."""
-    from unisono.data.corpus.table import read_table
-    from unisono.data.features.extract import FeatureOptions
-    from unisono.data.features.reader import KIND
-    from unisono.data.features.table import features_of_table
-    from unisono.data.kaldi.write import archive_writer
-    from unisono.data.sequences import SequenceWriter
+    """Compute and write."""
+    from unisono.config.build import from_json
+    from unisono.config.features import FeatureOptions
+    from unisono.data.features.write import write_archive, write_features
     from unisono.errors import UserError
-    from unisono.options import from_json
 
     options = from_json(FeatureOptions, args.options)
-    table = read_table(args.table, args.shard)
     if args.format == "ark":
-        with archive_writer(args.out, args.scp) as writer:
-            for name, features, _ in features_of_table(table, options):
-                writer.add(name, features)
-        return
-    if args.scp:
+        write_archive(args.table, args.shard, options, args.out, args.scp)
+    elif args.scp:
         raise UserError("--scp: goes with --format ark")
-    attrs = {"dim": options.base_dim, "frame_shift_s": options.frame_shift_ms / 1000}
-    shard_rate = 0
-    with SequenceWriter(args.out, kind=KIND, attrs=attrs) as writer:
-        for name, features, shard_rate in features_of_table(table, options):
-            writer.add(name, frames=features)
-        writer.attrs["sampling_rate"] = shard_rate
+    else:
+        write_features(args.table, args.shard, options, args.out)

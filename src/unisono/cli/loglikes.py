@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   unisono loglikes --system results/mine/runs/main --table recordings.tsv --out likes.ark --scp likes.scp
-  unisono loglikes --model final.safetensors --feats test/feats.scp --cmvn test/cmvn.ark --utt2spk test/utt2spk --out a.ark
+  unisono loglikes --model final.safetensors --feats feats.scp --cmvn cmvn.ark --utt2spk utt2spk --out likes.ark
 
-Each matrix is [frames, pdfs], natural logarithms: log p(pdf | frame) - log p(pdf), or without priors log p(pdf | frame).
+Each matrix is [frames, pdfs], natural logarithms: log p(pdf | frame) - log p(pdf), or without priors the first alone.
 Kaldi decodes them with latgen-faster-mapped (its --acoustic-scale is what unisono calls acoustic_scale), on the HCLG
 and the model of the HMM that the network was trained with: unisono export --format kaldi writes both.
 """

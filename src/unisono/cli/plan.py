@@ -24,16 +24,16 @@ def run(args: argparse.Namespace) -> None:
     import logging
     from pathlib import Path
 
+    from unisono.config.rules import warnings
     from unisono.data.frames.store import FramesStore
     from unisono.engines import redeal
     from unisono.engines.run import read_run
     from unisono.files import read_json
     from unisono.schedule import build_plan, write_plan
-    from unisono.sense import warnings
 
     settings = read_run(args.config)
     logger = logging.getLogger("unisono.plan")
-    for line in warnings(read_json(args.config)):
+    for line in warnings(settings):
         logger.warning("%s", line)
     with FramesStore(args.frames) as store:
         plan, done = None, ()

@@ -26,13 +26,12 @@ def run(args: argparse.Namespace) -> None:
 
     from unisono.data.corpus.references import read_references
     from unisono.data.corpus.speaker_classes import read_classes
-    from unisono.files import write_json, write_text
-    from unisono.score import plots, report, results, summary, wer
+    from unisono.score import results, wer
     from unisono.score.classes import by_class
     from unisono.score.gather import gather
+    from unisono.score.report_files import write_report
 
     found = gather(args.root, args.results, args.runs, args.align, args.perturbed)
-    out_dir = Path(args.root) / "report"
     references, speakers = read_references(str(Path(args.root) / "data" / "test.tsv"))
     counts = {
         r.folder: wer.evaluate(references, results.read_hypotheses(Path(args.root) / r.folder)).counts
@@ -40,22 +39,4 @@ def run(args: argparse.Namespace) -> None:
     }
     groupings = read_classes(found.corpus, args.speakers, json.loads(args.classes))
     classes = by_class(groupings, counts, speakers, seed=args.seed)
-
-    plots.word_error_rates(out_dir / "wer.svg", [{**r.numbers, "name": r.name} for r in found.results])
-    plots.alignment(out_dir / "alignment.svg", found.courses, found.alignments)
-    plots.times(out_dir / "time.svg", found.times, {r.name: report.phases(r) for r in found.runs})
-    for training in found.runs:
-        folder = out_dir / "runs" / training.name
-        name = f"run {training.name}"
-        plots.learning_curve(folder / "learning_curve.svg", name, training.combined, training.workers)
-        plots.frame_accuracy(folder / "frame_accuracy.svg", name, training.combined, training.workers)
-        write_text(folder / "iterations.html", report.iterations_page(training))
-        write_text(folder / "ledger.html", report.ledger_page(training))
-    write_text(out_dir / "wer.html", report.wer_page(found.results, counts))
-    write_text(out_dir / "speakers.html", report.speakers_page(found.results, classes))
-    write_text(out_dir / "confusions.html", report.confusions_page(found.results))
-    write_text(out_dir / "corpus.html", report.corpus_page(found.corpus))
-    write_text(out_dir / "alignment.html", report.alignment_page(found))
-    write_text(out_dir / "time.html", report.time_page(found))
-    write_json(out_dir / "summary.json", summary.summarise(found, classes))
-    write_text(out_dir / "summary.txt", summary.summary_text(found, classes))
+    write_report(Path(args.root) / "report", found, counts, classes)

@@ -6,12 +6,12 @@ gamma_in gamma_out Y^^T X^. The estimator works in place: X^ = X - (X W^T) W ove
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from unisono.config.optimiser import NgOptions
 from unisono.core import fisher, flat, number
 from unisono.core.fisher import Factor, Form, Turn
 from unisono.core.ng_updates import Asked, settle
@@ -58,46 +58,6 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NgOptions:
-    """The section `optimiser.ng`. A null takes the preset's value (docs/mathematics.md 6.1.5).
-
-    preset: `nnet3` (today's Kaldi), `nnet3_2017`, `nnet2` (its last form), `nnet2_2014`, or `effective_2015` (what
-        reached Su & Chen's code).
-    rank_in, rank_out: rank of the Fisher estimate on the input and on the output side of a layer, >= 1.
-    update_period: update the estimate every so many minibatches after the first ten, >= 1.
-    history: samples over which the estimate forgets, eta = 1 - exp(-N/history), > 0.
-    minibatches_history: if above 0, eta = 1/minibatches_history instead; then > 1.
-    alpha: smoothing with the unit matrix, > 0; also that of `ng_simple`.
-    """
-
-    preset: Literal["nnet3", "nnet3_2017", "nnet2", "nnet2_2014", "effective_2015"]
-    rank_in: int | None
-    rank_out: int | None
-    update_period: int | None
-    history: float | None
-    minibatches_history: float | None
-    alpha: float | None
-
-    def __post_init__(self) -> None:
-        history = self.minibatches_history
-        checks = {
-            "rank_in": self.rank_in is None or self.rank_in >= 1,
-            "rank_out": self.rank_out is None or self.rank_out >= 1,
-            "update_period": self.update_period is None or self.update_period >= 1,
-            "history": self.history is None or 0.0 < self.history <= 1e6,
-            "minibatches_history": history is None or history == 0.0 or 1.0 < history <= 1e6,
-            "alpha": self.alpha is None or 0.0 < self.alpha < math.inf,
-        }
-        for key, valid in checks.items():
-            if not valid:
-                raise UserError(f"optimiser.ng.{key}: {getattr(self, key)} is out of range: see config/README.md")
-
-    def smoothing(self) -> float:
-        """Return alpha: 4 unless given."""
-        return 4.0 if self.alpha is None else self.alpha
-
-
 def estimator_for(options: NgOptions, side: Literal["in", "out"], dim: int) -> "OnlineEstimator":
     """Return the estimator of one side of a layer; dim counts the bias column on the input side."""
     preset = PRESETS[options.preset]
@@ -112,9 +72,9 @@ def estimator_for(options: NgOptions, side: Literal["in", "out"], dim: int) -> "
         dim=dim,
         rank=rank,
         update_period=preset.update_period if options.update_period is None else options.update_period,
-        history=2000.0 if options.history is None else options.history,
+        history=options.history,
         minibatches_history=options.minibatches_history or 0.0,
-        alpha=options.smoothing(),
+        alpha=options.alpha,
         form=preset.form,
     )
 

@@ -5,17 +5,15 @@ passed the derivative to the layer below (so rows may be overwritten), and `fini
 momentum or a limit on the whole step writes straight into the weights; everything else goes through a buffer Delta.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
+from unisono.config.optimiser import NormLimit, OptimiserOptions, SampleLimit
 from unisono.core import flat, max_change, number, sgd
 from unisono.core.flat import Layout
-from unisono.core.max_change import MaxChangeOptions
-from unisono.core.natural_gradient import NgOptions, OnlineEstimator, estimator_for
+from unisono.core.natural_gradient import OnlineEstimator, estimator_for
 from unisono.core.ng_simple import SimpleEstimator
 from unisono.core.ng_updates import settle
 from unisono.core.number import Number
@@ -23,37 +21,6 @@ from unisono.core.products import Products
 from unisono.errors import UserError
 
 PLAIN = Products()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptimiserOptions:
-    """The section `optimiser`.
-
-    kind: `sgd`, `ng_online` (docs/mathematics.md 6.1) or `ng_simple` (6.1.7).
-    learning_rate: initial rate per summed gradient, > 0; the schedule says how it goes on.
-    momentum: m in [0, 1): Delta <- m Delta + step, W moves by (1 - m) Delta.
-    l2: penalty l2/2 |W|^2 per frame on the weights, not on the biases, >= 0.
-    minibatch: frames per step, >= 1.
-    """
-
-    kind: Literal["sgd", "ng_online", "ng_simple"]
-    learning_rate: float
-    momentum: float
-    l2: float
-    minibatch: int
-    max_change: MaxChangeOptions
-    ng: NgOptions
-
-    def __post_init__(self) -> None:
-        checks = {
-            "learning_rate": 0.0 < self.learning_rate < math.inf,
-            "momentum": 0.0 <= self.momentum < 1.0,
-            "l2": 0.0 <= self.l2 < math.inf,
-            "minibatch": self.minibatch >= 1,
-        }
-        for key, valid in checks.items():
-            if not valid:
-                raise UserError(f"optimiser.{key}: {getattr(self, key)} is out of range: see config/README.md")
 
 
 class Estimator(Protocol):
@@ -93,7 +60,7 @@ class Optimiser:
         self.max_change_scale = 1.0
         self.version = 0
         self._products = PLAIN
-        self._fused = options.momentum == 0.0 and not options.max_change.whole_step()
+        self._fused = options.momentum == 0.0 and not max_change.limits_whole_step(options.max_change)
         self._params: Tensor | None = None
         self._delta: Tensor | None = None
         self._rate: Number = 0.0
@@ -146,9 +113,10 @@ class Optimiser:
             gamma = side_in.precondition_(x, deferred) * side_out.precondition_(error, deferred)
             self._products.changed(x, error)
         step = self._rate * gamma
-        if options.max_change.row_norms():
+        limit = options.max_change
+        if isinstance(limit, SampleLimit) and limit.per_sample > 0.0:
             product = gamma * max_change.norm_product(x, error, deferred)
-            scale = max_change.row_scale(options.max_change, product, self._rate, rows, self.max_change_scale)
+            scale = max_change.row_scale(limit, product, self._rate, rows, self.max_change_scale)
             step = step * scale
             self._scales.append(scale)
         target = weight if self._fused else self._deltas[index]
@@ -172,12 +140,11 @@ class Optimiser:
         if self._fused:
             return number.any_below_one(self._scales)
         scales: list[Number] = [1.0] * len(self._weights)
-        if self.options.max_change.whole_step():
+        limit = self.options.max_change
+        if isinstance(limit, NormLimit) and max_change.limits_whole_step(limit):
             deferred = isinstance(self._rate, Tensor)
             norms = [number.norm(part, deferred) for part in self._delta_parts]
-            scales = self._scales = max_change.step_scales(
-                self.options.max_change, norms, self.options.momentum, self.max_change_scale
-            )
+            scales = self._scales = max_change.step_scales(limit, norms, self.options.momentum, self.max_change_scale)
         for params, delta, scale in zip(self._param_parts, self._delta_parts, scales, strict=True):
             sgd.momentum_step_(params, delta, self.options.momentum, scale)
         return number.any_below_one(self._scales)
@@ -231,9 +198,8 @@ class Optimiser:
         self._delta_parts = flat.segments(self.layout, delta)
 
     def _estimators(self, dim_in: int, dim_out: int) -> tuple[Estimator, Estimator] | None:
-        ng = self.options.ng
         if self.options.kind == "ng_online":
-            return estimator_for(ng, "in", dim_in), estimator_for(ng, "out", dim_out)
+            return estimator_for(self.options.ng, "in", dim_in), estimator_for(self.options.ng, "out", dim_out)
         if self.options.kind == "ng_simple":
-            return SimpleEstimator(ng.smoothing()), SimpleEstimator(ng.smoothing())
+            return SimpleEstimator(self.options.ng.alpha), SimpleEstimator(self.options.ng.alpha)
         return None

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from unisono.config.network import RandomStart
 from unisono.core import observers
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.growth import grown
@@ -149,7 +150,8 @@ def _next_layout(run: Run, plan: Plan, combined: Combined, after: State, network
     old, new = network.layout_at(number), network.layout_at(number + 1)
     if old == new or plan.is_last(number):
         return combined, after
-    fresh = network.initial_parameters(run.initialisation, generator_for(run.seed, _GROWTH, number))
+    start = run.initialisation if run.initialisation.kind == "random" else RandomStart(kind="random")
+    fresh = network.initial_parameters(start, generator_for(run.seed, _GROWTH, number))
     return grown(run, combined, after, old, new, fresh, plan.iterations[number + 1].workers)
 
 

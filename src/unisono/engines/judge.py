@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from unisono.config.parallel import Gossip
 from unisono.core import average
-from unisono.engines.rules import rule_for
 from unisono.engines.run import Run
 from unisono.engines.worker import Stats
 from unisono.schedule import Iteration
@@ -43,8 +43,8 @@ def decide(run: Run, iteration: Iteration, stats: Sequence[Stats]) -> Decision:
         chosen = next(i for i, good in enumerate(accepted) if good and objectives[i] == best)
         return Decision("best", tuple(accepted), tuple(float(i == chosen) for i in range(len(stats))), reasons, chosen)
     options = run.parallel.combine
-    pair = rule_for(options, len(stats)).pattern == "pair"
-    weights = average.weights_of([s.frames for s in stats], "equal" if pair else options.weights, accepted)
+    weighing = "equal" if isinstance(options, Gossip) else options.weights
+    weights = average.weights_of([s.frames for s in stats], weighing, accepted)
     return Decision("combine", tuple(accepted), tuple(weights), reasons, -1)
 
 

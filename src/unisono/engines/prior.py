@@ -5,10 +5,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unisono.config.run import Prior
 from unisono.data.frames.order import Piece
 from unisono.data.frames.store import FramesStore, spliced
 from unisono.engines.evaluate import BATCH
-from unisono.engines.run import Prior
 from unisono.nn.dnn import Dnn
 
 SMOOTHING = 0.01  # of the mean count, as in Kaldi's nnet2

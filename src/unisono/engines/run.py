@@ -1,91 +1,22 @@
 """What one training run is: its config, its plan, and the objects that every engine builds from them."""
 
 import os
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from unisono.core.optimiser import Optimiser, OptimiserOptions
-from unisono.core.products import Precision
+from unisono.config.build import build
+from unisono.config.rules import check_run
+from unisono.config.run import Run
+from unisono.core.optimiser import Optimiser
 from unisono.data.frames.loader import Loader
 from unisono.data.frames.store import FramesStore
 from unisono.engines.place import CPU, Place
 from unisono.errors import UserError
 from unisono.files import read_json
-from unisono.grid import keeps_best
-from unisono.nn.dnn import Dnn, DnnOptions
-from unisono.nn.initial import InitialisationOptions
-from unisono.options import from_dict
-from unisono.rates import ScheduleOptions
-from unisono.schedule import ParallelOptions, Plan, deal, worker_range
-from unisono.sense import check, parallel_options
-from unisono.study import LATER
-
-Prior = Literal["alignment", "posteriors"]  # of decoding: engines/prior.py
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EmaOptions:
-    """The config's `observers.ema`: decay in (0, 1), start as a fraction of the run."""
-
-    decay: float
-    start: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PolyakOptions:
-    """The config's `observers.polyak`: start as a fraction of the run."""
-
-    start: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ObserverOptions:
-    """The config's `observers`."""
-
-    ema: EmaOptions | None
-    polyak: PolyakOptions | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DiagnosticsOptions:
-    """The config's `diagnostics`: frames of the fixed subsets; 0 evaluates at the end of epochs only."""
-
-    frames: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataOptions:
-    """The config's `data`: positions of a shuffling window, and the type in the store."""
-
-    shuffle_window: int
-    dtype: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
-    """A resolved run; sections as in `config.json`, checked against each other."""
-
-    network: DnnOptions
-    initialisation: InitialisationOptions
-    optimiser: OptimiserOptions
-    schedule: ScheduleOptions
-    parallel: ParallelOptions
-    observers: ObserverOptions
-    final_model: str
-    prior: Prior
-    seed: int
-    quirks: dict[str, Any]
-    diagnostics: DiagnosticsOptions
-    data: DataOptions
-    precision: Precision
-
-    @property
-    def keeps_best(self) -> bool:
-        """Whether the best model so far (dev objective at the ends of epochs) is kept."""
-        return keeps_best(self.final_model, self.schedule.kind)
+from unisono.nn.dnn import Dnn
+from unisono.schedule import Plan, deal, worker_range
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
@@ -95,9 +26,8 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
 def make_run(config: dict[str, Any]) -> Run:
     """Build a run from its resolved config."""
-    known = {"parallel": parallel_options(config["parallel"])} if "parallel" in config else {}
-    run = from_dict(Run, LATER | config | known, "config")
-    check(config)
+    run = build(Run, config, "config")
+    check_run(run)
     return run
 
 

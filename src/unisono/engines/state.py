@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from unisono.config.build import build
 from unisono.core.flat import Layout
 from unisono.engines.tensor_file import Later, TensorFile, save_tensors
 from unisono.errors import UserError
 from unisono.files import read_json, write_json
-from unisono.options import from_dict
 
 Key = TypeVar("Key")
 KIND = "combine"
@@ -111,7 +111,7 @@ def state_from(value: Any, where: str) -> State:
     """Return a State from plain values."""
     if not isinstance(value, dict) or value.get("format") != STATE_FORMAT:
         raise UserError(f"{where}: not of format {STATE_FORMAT}: delete it and run the training again")
-    return from_dict(State, {key: item for key, item in value.items() if key != "format"}, where)
+    return build(State, {key: item for key, item in value.items() if key != "format"}, where)
 
 
 def combined_tensors(combined: Combined) -> dict[str, Tensor]:

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unisono.config.hmm import HmmOptions
 from unisono.errors import UserError
 from unisono.hmm import gmm
 from unisono.hmm.align import Shard
 from unisono.hmm.lexicon import Lang
 from unisono.hmm.libs import khg
 from unisono.hmm.model import HmmModel, context_dependency, hmm_topology, transition_model
-from unisono.hmm.options import HmmOptions
 from unisono.hmm.parallel import map_shards
 from unisono.hmm.passes import Alignments, Corpus, prepare
 from unisono.hmm.tree import leaves, monophone_tree, to_kaldi

@@ -6,12 +6,12 @@ nothing of the size of a layer, but for the update in bf16 and the derivative of
 float32 all but a few hundredths is matrix products.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from unisono.config.network import DnnOptions, RandomStart
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.core.number import Number
@@ -20,30 +20,7 @@ from unisono.core.products import Precision, Products
 from unisono.errors import UserError
 from unisono.nn import activation, loss
 from unisono.nn.batch import Batch, StepStats
-from unisono.nn.initial import InitialisationOptions, random_parameters
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DnnOptions:
-    """The section `network` for `kind: dnn`.
-
-    hidden: widths of the hidden layers, at least one. nonlinearity: of all of them. context: frames spliced to the left
-    and to the right. dropout: share of hidden outputs set to zero in training, in [0, 1).
-    """
-
-    kind: Literal["dnn"]
-    hidden: tuple[int, ...]
-    nonlinearity: activation.Nonlinearity
-    context: tuple[int, int]
-    dropout: float
-
-    def __post_init__(self) -> None:
-        if not self.hidden or min(self.hidden) < 1:
-            raise UserError(f"network.hidden: {list(self.hidden)}: give the width of each hidden layer, 1 or more")
-        if min(self.context) < 0:
-            raise UserError(f"network.context: {list(self.context)}: frames to the left and right, 0 or more")
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"network.dropout: {self.dropout}: give a share from 0 to below 1")
+from unisono.nn.initial import random_parameters
 
 
 class _Buffers:
@@ -100,6 +77,11 @@ class Dnn:
     """
 
     def __init__(self, options: DnnOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
+        if not options.hidden or min(options.hidden) < 1 or min(options.context) < 0:
+            raise UserError(
+                f"network: hidden {list(options.hidden)}, context {list(options.context)}: give widths of 1 or more, and"
+                " contexts of 0 or more frames"
+            )
         self.options = options
         self._precision: Precision = precision
         self._products, self._plain = Products(precision), Products()
@@ -127,7 +109,7 @@ class Dnn:
             "context": list(options.context),
         }
 
-    def initial_parameters(self, options: InitialisationOptions, generator: torch.Generator) -> Tensor:
+    def initial_parameters(self, options: RandomStart, generator: torch.Generator) -> Tensor:
         """Return random parameters [P], float32."""
         return random_parameters(self.layout, self.options.nonlinearity, options, generator)
 

@@ -16,12 +16,13 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from unisono.config.build import build
+from unisono.config.network import DnnOptions
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.errors import UserError
 from unisono.files import atomic_path
-from unisono.nn.dnn import Dnn, DnnOptions
-from unisono.options import from_dict
+from unisono.nn.dnn import Dnn
 
 FORMAT = "unisono.model/1"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}(\.[A-Za-z0-9_]{1,64})*")
@@ -80,7 +81,7 @@ def network_of(spec: Mapping[str, Any], dropout: float = 0.0) -> Dnn:
     sizes = [values.pop(key, None) for key in ("feature_dim", "num_pdfs")]
     if not all(type(size) is int and size > 0 for size in sizes):
         raise UserError(f"model: feature_dim and num_pdfs are {sizes}: {_REMEDY}")
-    options = from_dict(DnnOptions, values | {"dropout": dropout}, "model: network")
+    options = build(DnnOptions, values | {"dropout": dropout}, "model: network")
     return Dnn(options, sizes[0], sizes[1])
 
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from unisono import console
+from unisono.config.build import build
+from unisono.config.features import FeatureOptions
 from unisono.data.features import cmvn
-from unisono.data.features.extract import FeatureOptions
 from unisono.data.features.recordings import Recording, RecordingFeatures
 from unisono.hmm.arcs import read_fst
 from unisono.hmm.lexicon import load_lang
 from unisono.hmm.model import load_model
-from unisono.options import from_dict
 from unisono.recognise import acoustics
-from unisono.recognise.decode import Beam, Hypothesis, Searcher, Setting, decode
+from unisono.recognise.decode import Beam, Hypothesis, Searcher, Setting, decode, log_partial
 from unisono.recognise.system import System
 from unisono.recognise.word_times import WordAligner, WordTime, word_times
 
@@ -73,7 +73,7 @@ def transcribe(
 
 def features_of(system: System, recordings: Sequence[Recording]) -> RecordingFeatures:
     """Return the features of recordings as the system's network reads them, not yet computed."""
-    options = from_dict(FeatureOptions, system.facts["settings"]["features"], "recogniser.json: settings.features")
+    options = build(FeatureOptions, system.facts["settings"]["features"], "recogniser.json: settings.features")
     statistics = cmvn.read_statistics(system.cmvn, options.base_dim) if system.cmvn else None
     return RecordingFeatures(recordings, options, int(system.facts["sampling_rate"]), statistics)
 
@@ -110,9 +110,7 @@ def _tell(
     wall: float,
     processes: int,
 ) -> None:
-    for name, hypothesis in found.items():
-        if not hypothesis.reached_final:
-            log.warning("%s: no complete sentence, best part taken", name)
+    log_partial(found)
     for name, spoken in times.items():
         if spoken is None:
             log.warning("%s: its words could not be aligned, so they have no times", name)

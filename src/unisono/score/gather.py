@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unisono import sense
+from unisono.config.build import build
+from unisono.config.rules import warnings
+from unisono.config.run import Run as Settings
 from unisono.errors import UserError
 from unisono.files import read_json
 
@@ -123,7 +125,8 @@ def read_metrics(path: str | Path) -> Rows:
 
 def _run(folder: Path) -> Run:
     config = _optional(folder / "config.json")
-    return replace(read_training(folder), warnings=tuple(sense.warnings(config)) if config else ())
+    found = warnings(build(Settings, config, str(folder / "config.json"))) if config else []
+    return replace(read_training(folder), warnings=tuple(found))
 
 
 def _result(root: Path, folder: str) -> Result:

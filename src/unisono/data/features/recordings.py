@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unisono.config.features import FeatureOptions
 from unisono.data.corpus.audio import UnusableAudio, inspect, read_audio
 from unisono.data.corpus.text import check_id, read_rows, short_list
 from unisono.data.features import cmvn
-from unisono.data.features.extract import FeatureOptions, add_deltas, base_features
+from unisono.data.features.extract import add_deltas, base_features, check_rate
 from unisono.errors import UserError
 
 COLUMNS = ("utterance_id", "speaker_id", "path")
@@ -82,7 +83,7 @@ class RecordingFeatures:
         `rate` in Hz is that of the training; `statistics` are those of the training set, for `cmvn: global`.
         Raises UserError naming the file that is unusable or of another rate.
         """
-        options.check(rate)
+        check_rate(options, rate)
         if options.cmvn == "global" and not statistics:
             raise ValueError("features with cmvn: global need the statistics of the training set")
         self.options = options

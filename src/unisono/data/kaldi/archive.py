@@ -148,6 +148,8 @@ class Script(Mapping[str, NDArray]):
             self._refuse(
                 number, f"{key!r} is a command, and data is never executed: run it yourself and name its output"
             )
+        if not path.isprintable():
+            self._refuse(number, f"{key!r}: {path!r} is no path: write the scp anew")
         if path == "-":
             self._refuse(number, f"{key!r} is standard input: write it to a file and name that")
         if offset is not None and len(offset) > 18:

@@ -13,14 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisono.data.kaldi.nnet3 import Component, Nnet3, Nnet3File
-from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Renorm, Stack, Step
+from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Nonlinearity, Renorm, Stack, Step
 from unisono.errors import UserError
 
 MOST_CONTEXT = 1000  # frames on either side
 _MOST_PARTS = 10_000
 _NODE = re.compile(r"(input|output|component|dim-range)-node (.*)")
 _PART = re.compile(r"Offset\( *([\w.-]+) *, *(-?\d+) *\)|([\w.-]+)")
-_ACTIVATIONS = {"SigmoidComponent": "sigmoid", "TanhComponent": "tanh", "RectifiedLinearComponent": "relu"}
+_SCALES = {
+    "FixedScaleComponent": "Scales", "PerElementScaleComponent": "Params",
+    "NaturalGradientPerElementScaleComponent": "Params",
+}  # fmt: skip
+_SHIFTS = {"FixedBiasComponent": "Bias", "PerElementOffsetComponent": "Offsets"}
+_ACTIVATIONS: dict[str, Nonlinearity] = {
+    "SigmoidComponent": "sigmoid",
+    "TanhComponent": "tanh",
+    "RectifiedLinearComponent": "relu",
+}
 _AFFINE = ("AffineComponent", "NaturalGradientAffineComponent", "FixedAffineComponent")
 _SAME = ("NoOpComponent", "DropoutComponent", "BackpropTruncationComponent")
 
@@ -56,7 +65,8 @@ class _Chain:
             if node in seen:
                 self._fail(f"node {node!r} feeds itself: recurrent networks of this kind are not read")
             seen.add(node)
-            steps += self._steps(self._component(node), last=node == self._only("output"))[::-1]
+            if len(seen) > 1:  # the first is the log-softmax
+                steps += self._steps(self._component(node))[::-1]
             parts = self._parts(node)
             if all(name == "input" for name, _ in parts):
                 break
@@ -111,70 +121,62 @@ class _Chain:
                 self._fail(f"node {node!r} takes {text[:100]!r}: only Append and Offset are read")
             at = comma.end()
 
-    def _steps(self, component: Component, last: bool) -> list[Step]:
-        kind, get = component.kind, component.get
-        if last:
-            return []  # the log-softmax
+    def _steps(self, component: Component) -> list[Step]:
+        kind = component.kind
         if kind in _AFFINE:
-            return [self._affine(component, get("LinearParams"), get("BiasParams"))]
+            weight, bias = self._array(component, "LinearParams", 2), self._array(component, "BiasParams", 1)
+            if len(bias) != len(weight):
+                self._fail(f"component {component.name!r}: its matrix and bias do not fit")
+            return [Affine(weight, bias)]
         if kind == "LinearComponent":
-            weight = get("Params")
-            return [self._affine(component, weight, np.zeros(len(weight), np.float32) if _is(weight, 2) else None)]
-        if kind in ("FixedScaleComponent", "PerElementScaleComponent", "NaturalGradientPerElementScaleComponent"):
-            scale = get("Scales") if kind == "FixedScaleComponent" else get("Params")
-            return [self._diagonal(component, scale, None)]
-        if kind in ("FixedBiasComponent", "PerElementOffsetComponent"):
-            return [self._diagonal(component, None, get("Bias") if kind == "FixedBiasComponent" else get("Offsets"))]
+            weight = self._array(component, "Params", 2)
+            return [Affine(weight, np.zeros(len(weight), np.float32))]
+        if kind in _SCALES:
+            scale = self._array(component, _SCALES[kind], 1)
+            return [Diagonal(scale, np.zeros(len(scale), np.float32))]
+        if kind in _SHIFTS:
+            shift = self._array(component, _SHIFTS[kind], 1)
+            return [Diagonal(np.ones(len(shift), np.float32), shift)]
         if kind in _ACTIVATIONS:
-            return [Activation(_ACTIVATIONS[kind])]  # type: ignore[arg-type]
+            return [Activation(_ACTIVATIONS[kind])]
         if kind == "NormalizeComponent":
             return [self._renorm(component)]
         if kind == "BatchNormComponent":
             return [self._batch_norm(component)]
-        if kind in _SAME and get("Scale", 1.0) == 1.0:
+        scale = self._number(component, "Scale", 1.0)
+        if kind in _SAME and scale == 1.0:
             return []
-        scaled = f" with scale {get('Scale')}" if kind in _SAME else ""
+        scaled = f" with scale {scale:g}" if kind in _SAME else ""
         self._fail(f"component {component.name!r} is a {kind}{scaled}, which a feed-forward network here has not")
 
-    def _affine(self, component: Component, weight: object, bias: object) -> Affine:
-        if not (_is(weight, 2) and _is(bias, 1)) or len(bias) != len(weight) or not weight.size:  # type: ignore
-            self._fail(f"component {component.name!r}: its matrix and bias do not fit")
-        return Affine(weight, bias)  # type: ignore[arg-type]
-
-    def _diagonal(self, component: Component, scale: object, shift: object) -> Diagonal:
-        given = shift if scale is None else scale
-        if not _is(given, 1) or not len(given):  # type: ignore[arg-type]
-            self._fail(f"component {component.name!r}: no vector of scales or shifts")
-        size = len(given)  # type: ignore[arg-type]
-        return Diagonal(
-            np.ones(size, np.float32) if scale is None else scale,  # type: ignore[arg-type]
-            np.zeros(size, np.float32) if shift is None else shift,  # type: ignore[arg-type]
-        )
-
     def _renorm(self, component: Component) -> Renorm:
-        get = component.get
-        dim = get("InputDim", get("Dim"))
-        if get("AddLogStddev", False) or get("BlockDim", dim) != dim:
+        dim = component.get("InputDim", component.get("Dim"))
+        if component.get("AddLogStddev", False) or component.get("BlockDim", dim) != dim:
             self._fail(f"component {component.name!r}: normalisation in blocks or with its deviation is not read")
-        target = get("TargetRms", 1.0)
-        if not isinstance(target, float) or target <= 0:
-            self._fail(f"component {component.name!r}: target-rms {target}")
-        return Renorm(target)
+        return Renorm(self._number(component, "TargetRms", 1.0))
 
     def _batch_norm(self, component: Component) -> Diagonal:
-        get = component.get
-        dim, mean, variance = get("Dim"), get("StatsMean"), get("StatsVar")
-        sound = _is(mean, 1) and _is(variance, 1) and isinstance(dim, int) and len(mean) == len(variance) > 0  # type: ignore
-        if not sound or dim % len(mean) or not get("Count"):  # type: ignore[operator, arg-type]
+        mean = self._array(component, "StatsMean", 1).astype(np.float64)
+        variance = self._array(component, "StatsVar", 1).astype(np.float64)
+        dim = int(self._number(component, "Dim", 0))
+        if len(mean) != len(variance) or dim % len(mean) or not self._number(component, "Count", 0.0):
             self._fail(f"component {component.name!r}: batch normalisation without statistics")
-        wide = np.maximum(np.asarray(variance, np.float64), 0.0) + float(get("Epsilon", 1e-3))  # type: ignore[arg-type]
-        scale = float(get("TargetRms", 1.0)) / np.sqrt(wide)  # type: ignore[arg-type]
-        times = dim // len(mean)  # type: ignore[operator, arg-type]
-        return Diagonal(np.tile(scale, times), np.tile(-np.asarray(mean, np.float64) * scale, times))
+        spread = np.maximum(variance, 0.0) + self._number(component, "Epsilon", 1e-3)
+        scale = self._number(component, "TargetRms", 1.0) / np.sqrt(spread)
+        times = dim // len(mean)  # statistics of a block are those of all blocks
+        return Diagonal(np.tile(scale, times), np.tile(-mean * scale, times))
+
+    def _array(self, component: Component, field: str, rank: int) -> NDArray:
+        value = component.get(field)
+        if not isinstance(value, np.ndarray) or value.ndim != rank or not value.size:
+            self._fail(f"component {component.name!r}: its {field} is missing or empty")
+        return value
+
+    def _number(self, component: Component, field: str, default: float) -> float:
+        value = component.get(field, default)
+        if not isinstance(value, int | float) or value < 0:
+            self._fail(f"component {component.name!r}: its {field} is {value}")
+        return float(value)
 
     def _fail(self, reason: str) -> NoReturn:
         raise UserError(f"{self._where}: {reason}: see docs/kaldi.md for the networks that are read")
-
-
-def _is(value: object, rank: int) -> bool:
-    return isinstance(value, np.ndarray) and value.ndim == rank
