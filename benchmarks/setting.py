@@ -1,14 +1,14 @@
-"""What is measured: sizes, the config of a run with the schema's defaults, and a folder with what a run starts from."""
+"""What is measured: sizes, the config of a run with defaults, and a folder with what a run starts from."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
-from benchmarks import ROOT
-from unisono import study
+from unisono.config.build import build, complete
+from unisono.config.resolve import base_of, merge, run_of
+from unisono.config.run import Run
 from unisono.data.frames.store import FramesStore
 from unisono.data.frames.store_write import write_frames
 from unisono.engines.combine import first_state
@@ -58,12 +58,12 @@ def settings(size: Size, **changes: Mapping[str, Any]) -> dict[str, Any]:
         "parallel": {"workers": 2, "combine": "mean", "period_frames": size.period, "first_iteration": "combine"},
         "diagnostics": {"frames": 0},
     }  # fmt: skip
-    return study.merge(base, changes)
+    return merge(base, changes)
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's config.json: what decides its result, with the schema's defaults."""
-    return study.identity(study.resolve(config, SCHEMA).runs["main"], SCHEMA)
+    """Return a run's config.json: every key that decides its result."""
+    return complete(build(Run, run_of(base_of(config), [], "", [])), execution=False)
 
 
 def write_store(path: Path, frames: int, pdfs: int, seed: int = 1) -> None:

@@ -19,7 +19,6 @@ Counts are in units, which are frames for a feed-forward network. `plan.json`:
 import heapq
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from unisono.config.build import build
 from unisono.config.parallel import ParallelOptions, Ramp
@@ -74,16 +73,12 @@ def workers_at(workers: int | Ramp, progress: float) -> int:
     return int(0.5 + initial + (final - initial) * min(progress, 1.0))
 
 
-def static_workers(iterations: int, workers: Any) -> list[int]:
-    """Return the workers of each iteration of `schedule: {iterations: n}`, known before any frame is counted.
-
-    workers: a number or a mapping {initial, final}.
-    """
-    ramp = workers if isinstance(workers, int | Ramp) else build(Ramp, workers, "parallel.workers")
-    return [workers_at(ramp, i / iterations) for i in range(iterations)]
+def static_workers(iterations: int, workers: int | Ramp) -> list[int]:
+    """Return the workers of each iteration of `schedule: {iterations: n}`, known before any frame is counted."""
+    return [workers_at(workers, i / iterations) for i in range(iterations)]
 
 
-def last_redealt(counts: Sequence[int], workers: Any) -> int:
+def last_redealt(counts: Sequence[int], workers: int | Ramp) -> int:
     """Return the last iteration of a plan with another number of workers than the config's; -1 for none, or a ramp."""
     others = [i for i, count in enumerate(counts) if count != workers] if isinstance(workers, int) else []
     return others[-1] if others else -1

@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from unisono.data.corpus.table import Utterance, write_table
+from unisono.config.build import build
 from unisono.config.features import FeatureOptions
+from unisono.config.network import DnnOptions, InitialisationOptions
+from unisono.data.corpus.table import Utterance, write_table
 from unisono.data.features.reader import FeatureReader
 from unisono.data.sequences import write_sequences
 from unisono.hmm import gmm, tree
 from unisono.hmm.arcs import read_fst
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import HmmModel, load_model, save_model, transition_model
-from unisono.config.network import DnnOptions
 from unisono.nn.dnn import Dnn
-from unisono.config.network import InitialisationOptions
 from unisono.nn.model_file import save_model as save_network
-from unisono.config.build import build
 from unisono.recognise.decode import Beam, Searcher, Setting
 
 DIM, SHARDS = 6, 2

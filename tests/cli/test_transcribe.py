@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.settings import section
 from unisono.__main__ import main
 
 RATE = 8000
@@ -75,10 +76,10 @@ def test_features_are_those_of_the_pipeline(tones):
 
     folder, truth = tones
     sections = json.loads((folder / "runs/main/recogniser.json").read_text())["settings"]
-    options = FeatureOptions(**sections["features"])
+    options = section(FeatureOptions, **sections["features"])
     shards = [folder / f"features/net/test.{shard}.h5" for shard in range(2)]
     reader = FeatureReader(folder / "data/test.tsv", shards, folder / "features/net/test.cmvn.h5", options)
-    fixed = FeatureOptions(**sections["features"] | {"cmvn": "global"})
+    fixed = section(FeatureOptions, **sections["features"] | {"cmvn": "global"})
     table, files = read_recordings(folder / "data/test.tsv"), of_files([u.path for u in reader.utterances])
     ours, alone = RecordingFeatures(table[::-1], options, RATE), RecordingFeatures(files, options, RATE)
     other = RecordingFeatures(table, fixed, RATE, {"global": np.ones((2, 13)) * [[5.0], [30.0]]})

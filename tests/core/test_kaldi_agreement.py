@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.settings import section
+from unisono.config.network import DnnOptions
+from unisono.config.optimiser import MaxChangeOptions, NgOptions, OptimiserOptions
 from unisono.core import flat
-from unisono.config.optimiser import MaxChangeOptions
-from unisono.config.optimiser import NgOptions
 from unisono.core.natural_gradient import PRESETS, OnlineEstimator
 from unisono.core.ng_simple import SimpleEstimator, precondition
-from unisono.config.optimiser import OptimiserOptions
 from unisono.core.optimiser import Optimiser
 from unisono.nn.batch import Batch
-from unisono.config.network import DnnOptions
 from unisono.nn.dnn import Dnn
 
 PLAIN = ("white_d30", "decay_d300", "softmax_d100", "jumps_d30", "history_varn", "d2", "alpha01_d30")
@@ -143,19 +142,22 @@ def optimiser_options(z, form):
         online_kind = "opt_max_change_per_sample" in z
         per_sample = float(z["opt_max_change_per_sample"] if online_kind else z["opt_max_change"] / 128)
     ranks = "opt_rank_in" in z
-    return OptimiserOptions(
+    return section(
+        OptimiserOptions,
         kind=kind,
         learning_rate=float(z["opt_learning_rate"]),
         momentum=0.0 if nnet2 else float(z["opt_momentum"]),
         l2=0.0,
         minibatch=128,
-        max_change=MaxChangeOptions(
+        max_change=section(
+            MaxChangeOptions,
             kind={"head": "nnet3", "mar17": "nnet3_2017", "oct14": "nnet2"}[form],
             per_layer=0.0 if nnet2 else float(z["opt_max_change_per_component"]),
-            global_=0.0 if nnet2 else float(z["opt_max_param_change"]),
+            total=0.0 if nnet2 else float(z["opt_max_param_change"]),
             per_sample=per_sample,
         ),
-        ng=NgOptions(
+        ng=section(
+            NgOptions,
             preset={"head": "nnet3", "mar17": "nnet3_2017", "oct14": "nnet2_2014"}[form],
             rank_in=int(z["opt_rank_in"]) if ranks else None,
             rank_out=int(z["opt_rank_out"]) if ranks else None,
@@ -173,7 +175,9 @@ def train(path, form, dtype):
     stored = "mar17" if z["forms_all_equal"] else form
     prefix = f"{stored}_dp_" if dtype == DOUBLE else f"{stored}_"
     dims = [int(d) for d in z["dims"]]
-    options = DnnOptions(kind="dnn", hidden=tuple(dims[1:-1]), nonlinearity="relu", context=(0, 0), dropout=0.0)
+    options = section(
+        DnnOptions, kind="dnn", hidden=tuple(dims[1:-1]), nonlinearity="relu", context=(0, 0), dropout=0.0
+    )
     net = Dnn(options, dims[0], dims[-1])
 
     def vector(key):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from unisono.core import fisher, flat
+from tests.support.settings import section
 from unisono.config.optimiser import NgOptions
+from unisono.core import fisher, flat
 from unisono.core.natural_gradient import PRESETS, OnlineEstimator, estimator_for
 from unisono.errors import UserError
 
@@ -352,7 +353,7 @@ def test_lost_orthogonality_is_repaired():
 
 def options(**changes):
     nothing = dict.fromkeys(("rank_in", "rank_out", "update_period", "history", "minibatches_history", "alpha"))
-    return NgOptions(**{"preset": "nnet3", **nothing, **changes})
+    return section(NgOptions, **{"preset": "nnet3", **nothing, **changes})
 
 
 def test_presets_and_what_is_given():

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.settings import section
+from unisono.config.optimiser import MaxChangeOptions, NgOptions, OptimiserOptions
 from unisono.core import flat
-from unisono.config.optimiser import MaxChangeOptions
 from unisono.core.max_change import row_scale, step_scales
-from unisono.config.optimiser import NgOptions
 from unisono.core.natural_gradient import estimator_for
 from unisono.core.ng_simple import SimpleEstimator
-from unisono.config.optimiser import OptimiserOptions
 from unisono.core.optimiser import Optimiser
 from unisono.errors import UserError
 
 LAYOUT = flat.make_layout([("hidden1", (7, 6)), ("output", (5, 8))])
-NG = NgOptions(
+NG = section(
+    NgOptions,
     preset="nnet3",
     rank_in=None,
     rank_out=None,
@@ -28,12 +28,13 @@ NG = NgOptions(
 )
 
 
-def limits(kind="none", per_layer=0.0, global_=0.0, per_sample=0.0):
-    return MaxChangeOptions(kind=kind, per_layer=per_layer, global_=global_, per_sample=per_sample)
+def limits(kind="none", per_layer=0.0, total=0.0, per_sample=0.0):
+    return section(MaxChangeOptions, kind=kind, per_layer=per_layer, total=total, per_sample=per_sample)
 
 
 def options(kind="sgd", momentum=0.0, l2=0.0, max_change=None, learning_rate=0.1):
-    return OptimiserOptions(
+    return section(
+        OptimiserOptions,
         kind=kind,
         learning_rate=learning_rate,
         momentum=momentum,
@@ -112,11 +113,11 @@ def twin(data, opts, rate=0.1, limit_scale=1.0):
             norms = [np.linalg.norm(d) * (1 - m if mc.kind == "nnet3" else 1) for d in deltas]
             if mc.per_layer:
                 scales = [min(1.0, mc.per_layer / n) for n in norms]
-            if mc.global_:
+            if mc.total:
                 total = (1 - m) * math.sqrt(
                     sum(np.linalg.norm(k * d) ** 2 for k, d in zip(scales, deltas, strict=True))
                 )
-                scales = [k * min(1.0, mc.global_ * limit_scale / total) for k in scales]
+                scales = [k * min(1.0, mc.total * limit_scale / total) for k in scales]
         for w, d, k in zip(weights, deltas, scales, strict=True):
             w += (1 - m) * k * d
             d *= m
@@ -254,4 +255,4 @@ def test_options_out_of_range_are_named(change, name):
     with pytest.raises(UserError, match=name):
         options(**change)
     with pytest.raises(UserError, match="optimiser.max_change.global"):
-        limits("nnet3", global_=-1.0)
+        limits("nnet3", total=-1.0)

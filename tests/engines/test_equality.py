@@ -8,12 +8,11 @@ import json
 import pytest
 import torch
 
-from tests.support.miniature import CONFIG, Task, config
+from tests.support.miniature import Task, config
 from unisono.core import average
 from unisono.engines.worker import Worker
 
 torch.set_num_threads(1)
-MEAN = CONFIG["parallel"]["combine"]
 
 # A covering set: every pair of values of two axes occurs.
 COVERING = [
@@ -96,7 +95,7 @@ def test_another_order_of_summation_is_caught(tmp_path, monkeypatch):
         return stats
 
     monkeypatch.setattr(Worker, "run", run)
-    settings = settings_of("mean", "sgd", 3, {"parallel__combine": MEAN | {"weights": "equal"}})
+    settings = settings_of("mean", "sgd", 3, {"parallel__combine": {"kind": "mean", "weights": "equal"}})
     by_jobs = Task(tmp_path / "jobs", settings).jobs()
     assert Task(tmp_path / "virtual", settings).virtual() == by_jobs
     mean = average.weighted_mean

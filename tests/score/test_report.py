@@ -10,9 +10,8 @@ import xml.dom.minidom
 from html.parser import HTMLParser
 
 import pytest
-import yaml
 
-from unisono import study
+from tests.support.settings import run_settings
 from unisono.data.corpus.speaker_classes import read_classes
 from unisono.errors import UserError
 from unisono.score import gather, pages, plots, report, summary
@@ -252,13 +251,11 @@ def test_a_setting_at_the_edge_of_its_grid_is_told(root, chosen, tried, note):
     assert not note or "decode.gmm_acoustic_scales" in text
 
 
-def test_settings_that_contradict_the_custom_are_told(root, pytestconfig):
-    schema = yaml.safe_load((pytestconfig.rootpath / "workflow/schemas/config.schema.yaml").read_text())
-    asked = {"name": "x", "parallel": {"scale_rate_with_workers": False}}
-    config = study.identity(study.resolve(asked, schema).runs["main"], schema)
+def test_settings_that_contradict_the_custom_are_told(root):
+    config = run_settings(parallel={"scale_rate_with_workers": False})
     (root / "runs" / "main" / "config.json").write_text(json.dumps(config))
     found = gather.gather(root, RESULTS, ["main"], [])
-    line = "parallel.scale_rate_with_workers: False contradicts the custom for mean (auto: True)"
+    line = "parallel.scale_rate_with_workers: false contradicts the custom for mean (auto: true)"
     assert f"run main: {line}" in summary.summary_text(found).splitlines()
     assert line in report.iterations_page(found.runs[0])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.support.settings import run_settings
 from unisono.data.frames.store import FramesStore
 from unisono.data.frames.store_write import write_frames
 from unisono.engines.block import Block, train_block
@@ -22,47 +23,30 @@ from unisono.engines.state import read_state, save_combined, write_state
 from unisono.schedule import build_plan, write_plan
 
 DIM, PDFS = 6, 9
-NG = {"preset": "nnet3", "rank_in": 4, "rank_out": 3, "update_period": 2, "history": 500.0,
-      "minibatches_history": None, "alpha": None}  # fmt: skip
-CONFIG = {
-    "network": {"kind": "dnn", "hidden": [16, 12], "nonlinearity": "relu", "context": [2, 1], "dropout": 0.0},
-    "initialisation": {"kind": "random", "path": None, "hidden_gain": None, "output_gain": 0.0},
-    "optimiser": {
-        "kind": "sgd", "learning_rate": 0.004, "momentum": 0.5, "l2": 0.0, "minibatch": 32,
-        "max_change": {"kind": "none", "per_layer": 0.75, "global": 2.0, "per_sample": 0.075}, "ng": NG,
-    },
-    "schedule": {
-        "kind": "exponential", "epochs": 2, "iterations": None, "final_learning_rate": 0.001, "per": "iteration",
-        "constant_epochs": 0, "power": 0.75, "learning_rates": None,
-        "newbob": {"start": 0.01, "stop": 0.001, "factor": 0.5},
-    },
-    "parallel": {
-        "workers": 2, "combine": {"kind": "mean", "weights": "frames", "block_momentum": "auto",
-                                  "block_learning_rate": 1.0},
-        "period_frames": 300, "dealing": "rotating", "carry_state": "carry", "first_iteration": "best",
-        "scale_rate_with_workers": "auto", "reject_below": 1.0, "max_backoffs": 3,
-    },
-    "observers": {"ema": None, "polyak": None},
-    "final_model": "last",
+NG = {"rank_in": 4, "rank_out": 3, "update_period": 2, "history": 500.0}
+BASE = {
+    "network": {"hidden": [16, 12], "context": [2, 1]},
+    "optimiser": {"learning_rate": 0.004, "momentum": 0.5, "minibatch": 32, "max_change": "none", "ng": NG},
+    "schedule": {"epochs": 2, "final_learning_rate": 0.001},
+    "parallel": {"period_frames": 300},
     "seed": 3,
-    "quirks": {},
     "diagnostics": {"frames": 200},
     "data": {"shuffle_window": 512, "dtype": "float32"},
-}  # fmt: skip
+}
 
 
 def config(**changes):
-    """The config with dotted keys changed: config(parallel__workers=3)."""
-    made = copy.deepcopy(CONFIG)
+    """The run's config.json with dotted keys changed: config(parallel__workers=3)."""
+    made = copy.deepcopy(BASE)
     for key, value in changes.items():
         *path, last = key.split("__")
         section = made
         for part in path:
+            inner = section.get(part, {})
+            section[part] = {"kind": inner} if isinstance(inner, str) else inner
             section = section[part]
-        section[last] = value | {} if isinstance(value, dict) else value
-        if last == "combine" and isinstance(value, str):
-            section[last] = CONFIG["parallel"]["combine"] | {"kind": value}
-    return made
+        section[last] = value
+    return run_settings(**made)
 
 
 def make_store(path, utterances, seed, dtype="float32"):

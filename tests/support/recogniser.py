@@ -5,20 +5,21 @@ import json
 import numpy as np
 import torch
 
+from tests.support.settings import section
 from unisono.__main__ import main
+from unisono.config.build import build
+from unisono.config.features import FeatureOptions
+from unisono.config.network import DnnOptions
 from unisono.data.corpus.audio import write_flac
 from unisono.data.corpus.table import Utterance, write_table
-from unisono.config.features import FeatureOptions
 from unisono.data.features.recordings import RecordingFeatures, read_recordings
 from unisono.files import write_json
 from unisono.hmm import gmm, tree
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import HmmModel, save_model, transition_model
 from unisono.hmm.training import phone_states
-from unisono.config.network import DnnOptions
 from unisono.nn.dnn import Dnn
 from unisono.nn.model_file import save_model as save_network
-from unisono.config.build import build
 
 RATE = 8000
 FEATURES = {
@@ -102,7 +103,7 @@ def make_network(folder, truth):
 
     log p(k | x) = m_k x - |m_k|^2 / 2 + constant; the hidden units relu(x), relu(-x) give x back.
     """
-    features = RecordingFeatures(read_recordings(folder / "data/test.tsv"), FeatureOptions(**FEATURES), RATE)
+    features = RecordingFeatures(read_recordings(folder / "data/test.tsv"), section(FeatureOptions, **FEATURES), RATE)
     features.compute()
     frames, labels = [], []
     for name, (phones, _) in truth.items():

@@ -3,29 +3,41 @@
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from unisono.config.optimiser import MaxChangeOptions
-from unisono.config.optimiser import NgOptions
-from unisono.config.optimiser import OptimiserOptions
+from tests.support.settings import section
+from unisono.config.network import DnnOptions, InitialisationOptions
+from unisono.config.optimiser import MaxChangeOptions, NgOptions, OptimiserOptions
 from unisono.core.optimiser import Optimiser
 from unisono.nn.batch import Batch
-from unisono.config.network import DnnOptions
 from unisono.nn.dnn import Dnn
-from unisono.config.network import InitialisationOptions
 
-NG = NgOptions(
-    preset="nnet3", rank_in=4, rank_out=6, update_period=4, history=None, minibatches_history=None, alpha=None
+NG = section(
+    NgOptions,
+    preset="nnet3",
+    rank_in=4,
+    rank_out=6,
+    update_period=4,
+    history=None,
+    minibatches_history=None,
+    alpha=None,
 )
 
 
 def training(kind="sgd", limit="none", nonlinearity="relu", momentum=0.0, l2=0.0, precision="float32", hidden=(24, 17)):
     """A small network with an optimiser whose limits are tight, its parameters, and minibatches."""
-    max_change = MaxChangeOptions(kind=limit, per_layer=0.02, global_=0.03, per_sample=0.001)
-    options = OptimiserOptions(
-        kind=kind, learning_rate=0.01, momentum=momentum, l2=l2, minibatch=32, max_change=max_change, ng=NG
+    max_change = section(MaxChangeOptions, kind=limit, per_layer=0.02, total=0.03, per_sample=0.001)
+    options = section(
+        OptimiserOptions,
+        kind=kind,
+        learning_rate=0.01,
+        momentum=momentum,
+        l2=l2,
+        minibatch=32,
+        max_change=max_change,
+        ng=NG,
     )
-    shape = DnnOptions(kind="dnn", hidden=hidden, nonlinearity=nonlinearity, context=(1, 1), dropout=0.0)
+    shape = section(DnnOptions, kind="dnn", hidden=hidden, nonlinearity=nonlinearity, context=(1, 1), dropout=0.0)
     net = Dnn(shape, 5, 7, precision)
-    start = InitialisationOptions(kind="random", path=None, hidden_gain=None, output_gain=0.5)
+    start = section(InitialisationOptions, kind="random", path=None, hidden_gain=None, output_gain=0.5)
     params = net.initial_parameters(start, torch.Generator().manual_seed(1))
     net.bind(params)
     return net, Optimiser(options, net.layout), params

@@ -1,4 +1,4 @@
-"""Write what is made from the settings' dataclasses: the tables of config/README.md, and config/schema.json for editors.
+"""Write what is made from the settings: the tables of config/README.md, and config/schema.json for editors.
 
 The page keeps what stands above the line MARK. Tests fail while a page differs from the settings.
 """

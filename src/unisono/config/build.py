@@ -45,7 +45,7 @@ def identity(section: Any, names: Iterable[str] | None = None) -> dict[str, Any]
         value, below = getattr(section, field.name), (wanted or {}).get(field.name)
         if field.name == "kind" or value != default_of(field):
             plain = _plain(value, lambda inner, below=below: identity(inner, below))
-            if plain != {} or not is_dataclass(value):
+            if plain != {} or type(value) is not type(default_of(field)):
                 found[field.name] = plain
     return found
 
@@ -127,7 +127,7 @@ def _build_kind(hint: Any, values: Any, where: str) -> Any:
     if isinstance(values, tuple(known.values())):
         return values
     kind = values.get("kind") if isinstance(values, dict) else None
-    if kind not in known:
+    if not isinstance(kind, str) or kind not in known:
         raise UserError(f"{where}.kind: {kind!r} is not one of {', '.join(known)}")
     return _build_section(known[kind], values, where)
 

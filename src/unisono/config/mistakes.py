@@ -22,7 +22,7 @@ SHAPES = {"number": "a number", "flag": "true or false", "mapping": "a mapping"}
 
 def explain(error: Mapping[str, Any], section: type, where: str) -> str:
     """Return the line for one of pydantic's errors about a section that stands at `where`."""
-    named = [step for step in error["loc"] if not str(step).startswith("<")]
+    named = [step for step in error["loc"] if isinstance(step, int) or not step.startswith(("<", "["))]
     for step in named:
         where = join(where, step)
     hint, owner = hint_at(section, error["loc"])

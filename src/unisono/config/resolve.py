@@ -110,7 +110,7 @@ def settle(value: Any, hint: Any, where: str, notes: list[str]) -> Any:
         return dict(value)
     found: Raw = {"kind": kind} if choice.has_kinds else {}
     for key, inner in value.items():
-        if key == "kind":
+        if key == "kind" and choice.has_kinds:
             continue
         below = hints(section).get(key)
         if below is None:

@@ -79,7 +79,7 @@ class Dnn:
     def __init__(self, options: DnnOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
         if not options.hidden or min(options.hidden) < 1 or min(options.context) < 0:
             raise UserError(
-                f"network: hidden {list(options.hidden)}, context {list(options.context)}: give widths of 1 or more, and"
+                f"network: hidden {list(options.hidden)}, context {list(options.context)}: give widths of 1 or more and"
                 " contexts of 0 or more frames"
             )
         self.options = options

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from unisono.config.corpus import CorpusOptions, KaldiSplits, LibrispeechSplits
+from tests.support.settings import section
+from unisono.config.corpus import CorpusOptions, KaldiSplits, LibrispeechSplits, SpokenSize
 from unisono.data.corpus.build import build
-from unisono.config.corpus import SpokenSize
 
-SPOKEN = SpokenSize(
+SPOKEN = section(
+    SpokenSize,
     train_sentences=6,
     dev_sentences=2,
     test_sentences=4,
@@ -22,7 +23,8 @@ SPOKEN = SpokenSize(
     test_voices=2,
     sampling_rate=8000,
 )
-OPTIONS = CorpusOptions(
+OPTIONS = section(
+    CorpusOptions,
     kind="table",
     dir="my corpus",
     table="utterances.tsv",
@@ -35,8 +37,8 @@ OPTIONS = CorpusOptions(
     shards=2,
     seed=1,
     spoken=SPOKEN,
-    kaldi=KaldiSplits(train="train", dev="dev", test="test"),
-    librispeech=LibrispeechSplits(train=("train-a", "train-b"), dev=("dev",), test=("test",)),
+    kaldi=section(KaldiSplits, train="train", dev="dev", test="test"),
+    librispeech=section(LibrispeechSplits, train=("train-a", "train-b"), dev=("dev",), test=("test",)),
 )
 
 

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.settings import section
 from unisono.__main__ import main
+from unisono.config.features import FeatureOptions
 from unisono.data.corpus.audio import change_speed
 from unisono.data.corpus.perturbation import perturbed
 from unisono.data.corpus.table import Utterance, read_table, write_table
-from unisono.config.features import FeatureOptions
 from unisono.data.features.write import write_features
 from unisono.data.sequences import Sequences
 from unisono.errors import UserError
 from unisono.files import read_json
 
 RATE = 8000
-FBANK = FeatureOptions(
+FBANK = section(FeatureOptions, 
     kind="fbank", num_mel_bins=23, num_ceps=13, low_freq=20, high_freq=0, frame_length_ms=25, frame_shift_ms=10,
     use_energy=False, dither=0.0, deltas=0, cmvn="speaker", cmvn_variance=True,
 )  # fmt: skip

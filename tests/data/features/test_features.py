@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.settings import section
+from unisono.config.features import FeatureOptions
 from unisono.data.corpus.table import Utterance, write_table
 from unisono.data.features import cmvn
-from unisono.config.features import FeatureOptions
 from unisono.data.features.extract import add_deltas, base_features
 from unisono.data.features.reader import KIND, FeatureReader
 from unisono.data.features.write import write_features
 from unisono.data.sequences import Sequences, write_sequences
 from unisono.errors import UserError
 
-FBANK = FeatureOptions(
+FBANK = section(
+    FeatureOptions,
     kind="fbank",
     num_mel_bins=40,
     num_ceps=13,

@@ -7,17 +7,18 @@ import json
 import numpy as np
 import pytest
 
+from tests.support.settings import section
 from unisono.bootstrap.corpus import KIND as ALIGNMENT
 from unisono.cli import frames
-from unisono.data.corpus.table import Utterance, write_table
 from unisono.config.features import FeatureOptions
+from unisono.data.corpus.table import Utterance, write_table
 from unisono.data.features.reader import KIND
 from unisono.data.frames.store import FramesStore
 from unisono.data.sequences import Sequences, write_sequences
 from unisono.errors import UserError
 from unisono.files import read_json
 
-FBANK = FeatureOptions(
+FBANK = section(FeatureOptions, 
     kind="fbank", num_mel_bins=5, num_ceps=3, low_freq=20, high_freq=0, frame_length_ms=25, frame_shift_ms=10,
     use_energy=False, dither=0.0, deltas=0, cmvn="none", cmvn_variance=True,
 )  # fmt: skip

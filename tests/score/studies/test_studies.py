@@ -6,9 +6,10 @@ import math
 
 import pytest
 
+from tests.support.settings import section
+from unisono.config.parallel import CombineOptions
 from unisono.engines.rules import vectors_sent
 from unisono.errors import UserError
-from unisono.config.parallel import CombineOptions
 from unisono.score import plots
 from unisono.score.statistics import mean_interval
 from unisono.score.studies import findings, tables
@@ -272,5 +273,5 @@ def test_a_model_that_a_seed_lacks_is_named(root):
     ],
 )  # fmt: skip
 def test_what_a_rank_sends(kind, workers, sent):
-    options = CombineOptions(kind=kind, weights="frames", block_momentum="auto", block_learning_rate=1.0)
+    options = section(CombineOptions, kind=kind, weights="frames", block_momentum="auto", block_learning_rate=1.0)
     assert vectors_sent(options, workers) == sent
