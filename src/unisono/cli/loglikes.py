@@ -69,8 +69,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _features(args: argparse.Namespace) -> "tuple[list[str], Features]":
     """Return the utterances and where their features come from."""
+    from unisono.data.features.kaldi import KaldiFeatures
     from unisono.data.features.recordings import of_files, read_recordings
-    from unisono.data.kaldi.features import KaldiFeatures
     from unisono.errors import UserError
     from unisono.recognise.system import read_system
     from unisono.recognise.transcribe import features_of

@@ -18,7 +18,7 @@ LogLikelihoods = Callable[[str], npt.NDArray[np.float32]]
 class Features(Protocol):
     """Where features come from, by utterance id.
 
-    `FeatureReader` (data/features/reader.py), `RecordingFeatures` or `KaldiFeatures` (data/kaldi/features.py).
+    `FeatureReader` (data/features/reader.py), `RecordingFeatures` or `KaldiFeatures` (data/features/kaldi.py).
     """
 
     @property

@@ -20,9 +20,8 @@ from typing import NamedTuple, NoReturn
 
 from numpy.typing import NDArray
 
-from unisono.data.corpus.text import read_lines
 from unisono.data.kaldi.ranges import Range, cut, parse_range
-from unisono.data.kaldi.source import Source
+from unisono.data.kaldi.source import Source, read_lines
 from unisono.data.kaldi.values import Kind, read_value
 from unisono.errors import UserError
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from unisono.data.corpus.text import read_lines
 from unisono.data.kaldi.fst import Fst, read_fst
+from unisono.data.kaldi.source import read_lines
 from unisono.errors import UserError
 
 MOST_SYMBOLS = 2**24  # lists are as long as the highest number

@@ -156,6 +156,18 @@ def read_whole(path: str | os.PathLike[str]) -> bytes:
         return source.read_all()
 
 
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Return the lines of a text file, UTF-8, without their ends. Raises UserError naming file and line."""
+    data = read_whole(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}: line {line}: not UTF-8: is it the right file?") from None
+    lines = text.replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
 def _open(path: Path) -> IO[bytes]:
     try:
         # A pipe would wait for its other end; without O_NONBLOCK it would do so before we can see what it is.

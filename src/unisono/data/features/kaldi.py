@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unisono.data.corpus.text import read_lines
 from unisono.data.features import cmvn
 from unisono.data.features.extract import add_deltas
 from unisono.data.kaldi.archive import Script, parts, read_all
+from unisono.data.kaldi.source import read_lines
 from unisono.errors import UserError
 
 
