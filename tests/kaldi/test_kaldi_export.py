@@ -1,5 +1,7 @@
 """What is written for Kaldi: Kaldi's own bytes where there are golden files, and a round trip of a system of ours."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -14,16 +16,18 @@ from unisono.config.features import FeatureOptions
 from unisono.data.kaldi import model_write
 from unisono.data.kaldi.archive import Script
 from unisono.data.kaldi.gmm import read_model
-from unisono.data.kaldi.networks import read_priors, read_stack
+from unisono.data.kaldi.networks import read_priors
 from unisono.data.kaldi.nnet1 import read_nnet1
 from unisono.data.kaldi.nnet3 import read_nnet3
 from unisono.data.kaldi.stack import Affine
 from unisono.data.kaldi.system import read_system
 from unisono.data.kaldi.tokens import Tokens
 from unisono.data.kaldi.transitions import read_transitions
+from unisono.files import read_json, sha256, write_json
 from unisono.hmm.arcs import Arcs, read_fst
 from unisono.hmm.model import load_model
 from unisono.nn.model_file import load_model as load_network
+from unisono.nn.model_file import save_model as save_network
 from unisono.recognise.decode import Beam, Searcher, Setting
 from unisono.recognise.kaldi_export import feature_conf, layers_of, transitions_of
 
@@ -146,8 +150,6 @@ def test_a_system_of_ours_read_back_from_kaldis_folder_finds_the_same_words(tone
 
 
 def _facts(run):
-    from unisono.files import read_json
-
     return read_json(run / "recogniser.json")
 
 
@@ -176,23 +178,35 @@ def test_the_folder_for_kaldi(run, exported, capsys):
     assert np.array_equal(transitions.pdf_of, load_model(_hmm(run)).id2pdf)
 
 
-def test_nnet1(run, tmp_path, capsys):
-    spec = load_network(_part(run, "network")).network
-    status = main(["export", str(run), str(tmp_path / "nnet1"), "--format", "nnet1"])
-    if spec["nonlinearity"] not in ("sigmoid", "tanh"):
-        assert status == 2 and not (tmp_path / "nnet1").exists()
-        assert f"nonlinearity {spec['nonlinearity']} in nnet1 cannot be written" in capsys.readouterr().err
-        return
-    assert status == 0
-    _check_nnet1(tmp_path / "nnet1", _part(run, "network"))
+def test_nnet1_has_no_relu(run, tmp_path, capsys):
+    assert main(["export", str(run), str(tmp_path / "nnet1"), "--format", "nnet1"]) == 2
+    assert "nonlinearity relu in nnet1 cannot be written for Kaldi" in capsys.readouterr().err
+    assert not (tmp_path / "nnet1").exists()
+    assert main(["export", str(run), str(tmp_path / "x"), "--format", "kaldi", "--licence", "MIT"]) == 2
+    assert "--licence: goes with --format unisono" in capsys.readouterr().err
 
 
-def _check_nnet1(folder, network):
-    read_model(folder / "final.mdl")
-    expected = load(network)
-    counts = read_priors(folder / "class_counts")
-    np.testing.assert_allclose(np.log(counts / counts.sum()), expected.log_prior.numpy(), atol=1e-6)
-    assert read_stack(folder / "final.nnet").input_dim == expected.feature_dim
+def test_nnet1(tones, tmp_path):
+    shutil.copytree(tones[0], tmp_path / "tones")
+    run = tmp_path / "tones" / "runs" / "main"
+    path, facts = run / "final.safetensors", _facts(run)
+    model = load_network(path)
+    spec = {**model.network, "nonlinearity": "sigmoid"}
+    save_network(path, spec, model.layout, model.flat, model.log_prior)
+    facts["sha256"]["network"] = sha256(path)
+    write_json(run / "recogniser.json", facts)
+    out = tmp_path / "nnet1"
+    assert main(["export", str(run), str(out), "--format", "nnet1"]) == 0
+    transitions, mixtures = read_model(out / "final.mdl")
+    own = load_model(_hmm(run))
+    assert np.array_equal(transitions.pdf_of, own.id2pdf) and np.array_equal(mixtures.means, own.gmms.means)
+    counts = read_priors(out / "class_counts")
+    np.testing.assert_allclose(np.log(counts / counts.sum()), model.log_prior.numpy(), atol=1e-6)
+    again = tmp_path / "again.safetensors"
+    flags = ["--priors", str(out / "class_counts"), "--out", str(again)]
+    assert main(["import-model", str(out / "final.nnet"), *flags]) == 0
+    assert torch.equal(load_network(again).flat, model.flat) and load_network(again).network == spec
+    assert "nnet-forward" in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize("kind", ["fbank", "mfcc"])
