@@ -91,7 +91,7 @@ def final_model(wildcards):
 def aligned_systems():
     """Return the systems whose alignments or training the report may show, in the order of work."""
     wanted = {"mono", "tri", ALIGN, *SHARED.decode.systems}
-    return [system for system in ("mono", "tri", "lda_mllt", "dnn") if system in wanted]
+    return [system for system in ("mono", "tri", "lda_mllt", "dnn", "kaldi") if system in wanted]
 
 
 def reported_alignments():

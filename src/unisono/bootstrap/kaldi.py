@@ -130,6 +130,8 @@ def write_alignments(
     return {
         "aligned": len(found),
         "adjusted": adjusted,
+        "frames": sum(map(len, found.values())),
+        "log_likelihood_per_frame": None,
         "failed": [{"utterance_id": utt, "reason": reason} for utt, reason in sorted(failed.items())],
     }
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from unisono.config.build import build
-from unisono.config.features import FeatureOptions
+from unisono.config.features import Fbank, FeatureOptions, KaldiFeatures, Mfcc
 from unisono.core import flat
 from unisono.data.features import cmvn
 from unisono.data.kaldi import model_write
@@ -131,8 +131,9 @@ def _align_lexicon(lang: Lang) -> list[str]:
 def _write_features(folder: Path, system: System) -> None:
     folder.mkdir()
     options = build(FeatureOptions, system.facts["settings"]["features"], "recogniser.json: settings.features")
-    name, lines = feature_conf(options, int(system.facts["sampling_rate"]))
-    write_text(folder / name, "".join(f"--{key}={value}\n" for key, value in lines.items()))
+    if not isinstance(options, KaldiFeatures):  # those were Kaldi's to begin with
+        name, lines = feature_conf(options, int(system.facts["sampling_rate"]))
+        write_text(folder / name, "".join(f"--{key}={value}\n" for key, value in lines.items()))
     if options.cmvn != "none":
         write_text(folder / "cmvn_opts", f"--norm-means=true --norm-vars={_word(options.cmvn_variance)}\n")
     if options.deltas:
@@ -142,7 +143,7 @@ def _write_features(folder: Path, system: System) -> None:
         (folder / "global_cmvn.stats").write_bytes(model_write.BINARY + array_bytes(total))
 
 
-def feature_conf(options: FeatureOptions, rate: int) -> tuple[str, dict[str, Any]]:
+def feature_conf(options: Fbank | Mfcc, rate: int) -> tuple[str, dict[str, Any]]:
     """Return the name of Kaldi's config file for features, and its options; `rate` in Hz."""
     lines: dict[str, Any] = {
         "sample-frequency": rate,
@@ -166,8 +167,7 @@ def _word(value: bool) -> str:
 _README = """\
 # {name}, run {run}, for Kaldi
 
-Made by `unisono export --format {program}`. Features: `compute-{kind}-feats --config=conf/{kind}.conf`{cmvn}{deltas},
-as in FEATS below.
+Made by `unisono export --format {program}`. FEATS below are {made}{cmvn}{deltas}.
 
     FEATS="ark:...|"
     {likes} \\
@@ -176,6 +176,7 @@ as in FEATS below.
 
 {penalty}Kaldi's scoring chooses the scale anew.
 """
+_COMPUTED = "those of `compute-{kind}-feats --config=conf/{kind}.conf`"
 _LIKES = {
     "kaldi": 'nnet3-compute --use-gpu=no --use-priors=true final.mdl "$FEATS" ark:-',
     "nnet1": 'nnet-forward --no-softmax=true --class-frame-counts=class_counts final.nnet "$FEATS" ark:-',
@@ -187,8 +188,10 @@ def _readme(system: System, network: Model, program: Program) -> str:
     features = facts["settings"]["features"]
     penalty = facts["word_insertion_penalty"]
     where = " conf/global_cmvn.stats" if system.cmvn else ""
+    kind = features["kind"]
+    made = "the features of Kaldi that it was trained on" if kind == "kaldi" else _COMPUTED.format(kind=kind)
     return _README.format(
-        name=facts["name"], run=facts["run"], program=program, kind=features["kind"], likes=_LIKES[program],
+        name=facts["name"], run=facts["run"], program=program, made=made, likes=_LIKES[program],
         scale=facts["acoustic_scale"],
         cmvn="" if features["cmvn"] == "none" else f", `apply-cmvn $(cat conf/cmvn_opts){where}`",
         deltas=", `add-deltas $(cat conf/delta_opts)`" if features["deltas"] else "",

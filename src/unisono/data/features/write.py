@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from unisono.config.features import FeatureOptions
+from unisono.config.features import FeatureOptions, KaldiFeatures
 from unisono.data.corpus.audio import change_speed, read_audio
 from unisono.data.corpus.table import read_table
 from unisono.data.features.extract import base_features, check_rate
 from unisono.data.features.reader import KIND
+from unisono.data.kaldi.archive import Script
 from unisono.data.kaldi.write import archive_writer
 from unisono.data.sequences import SequenceWriter
 from unisono.errors import UserError
@@ -42,6 +43,33 @@ def write_archive(
     with archive_writer(ark, scp) as writer:
         for name, features, _ in _computed(table, shard, options):
             writer.add(name, features)
+
+
+def write_given(
+    table: str | os.PathLike[str],
+    shard: int | None,
+    options: KaldiFeatures,
+    feats: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+) -> None:
+    """Write the features of a script of Kaldi as base features of the shard.
+
+    Raises UserError for an utterance that the script lacks, and for another number of features than the config says.
+    """
+    script = Script(feats, "matrix")
+    attrs = {"dim": options.base_dim, "frame_shift_s": options.frame_shift_ms / 1000, "sampling_rate": 0}
+    with SequenceWriter(path, kind=KIND, attrs=attrs) as writer:
+        for utterance in read_table(table, shard):
+            name = utterance.utterance_id
+            if name not in script:
+                raise UserError(f"{feats}: no features of utterance {name}: add them")
+            value = np.asarray(script[name], np.float32)
+            if value.shape[1] != options.base_dim:
+                raise UserError(
+                    f"{feats}: {name}: {value.shape[1]} numbers a frame, features.numbers says {options.base_dim}: "
+                    "correct it"
+                )
+            writer.add(name, frames=value)
 
 
 def _computed(
