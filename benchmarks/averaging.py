@@ -63,8 +63,8 @@ def _observers(folder: Path, size: Size) -> Results:
 
         def combine() -> None:
             _, filtered, _ = step(state, model, mean)
-            observers.ema_step(ema, filtered, 0.9)
-            observers.polyak_step(polyak, filtered, 7)
+            observers.move(ema, filtered, 0.1)
+            observers.move(polyak, filtered, 1 / 7)
 
         combine()
         seconds = paired({"combine": combine, "training": partial(training.train, size.steps)}, size.blocks)

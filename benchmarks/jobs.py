@@ -14,7 +14,7 @@ from benchmarks.timing import Results, Spread, put, spread
 from unisono.files import read_json
 
 CORES, DIAGNOSTICS = 2, 10_000
-RULES = ("configure", "plan", "init_model", "train_job", "combine", "diagnose", "finish")  # the frames are ours
+RULES = ("configure", "plan", "init_model", "train_job", "combine", "diagnose", "metrics")  # the frames are ours
 
 
 class Parts(NamedTuple):
@@ -66,14 +66,14 @@ def _train(directory: Path, size: Size, workers: int) -> tuple[list[Parts], list
 
 
 def _snakemake(directory: Path, size: Size, workers: int) -> None:
-    """Train from given frames to the final model, with the diagnostics that a config has by default."""
+    """Train from given frames to the metrics, with the diagnostics that a config has by default."""
     config: dict[str, Any] = settings(size, diagnostics={"frames": DIAGNOSTICS if size.compiled else size.period})
     config["parallel"] |= {"engine": "jobs", "workers": workers}
     (directory / "bench.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     python(
         ["-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", directory, "--cores", str(CORES),
          "--configfile", directory / "bench.yaml", "--allowed-rules", *RULES,
-         "--", "results/bench/runs/main/final.safetensors"]
+         "--", "results/bench/runs/main/metrics.jsonl"]
     )  # fmt: skip
 
 

@@ -11,10 +11,12 @@ from unisono.config.resolve import base_of, merge, run_of
 from unisono.config.run import Run
 from unisono.data.frames.store import FramesStore
 from unisono.data.frames.store_write import write_frames
-from unisono.engines.combine import first_state
 from unisono.engines.initial import initial_parameters
-from unisono.engines.run import make_network, make_run
-from unisono.engines.state import save_combined, write_state
+from unisono.engines.run import make_run
+from unisono.engines.session import open_session
+from unisono.engines.state import write_state
+from unisono.engines.step import first
+from unisono.engines.store import COMBINE, save
 from unisono.files import write_json
 from unisono.schedule import build_plan, write_plan
 
@@ -93,10 +95,11 @@ class Folder:
             lengths = store.lengths.tolist()
             self.plan = build_plan(lengths, self.run.schedule, self.run.parallel, self.run.optimiser.minibatch)
             write_plan(str(path / "plan.json"), self.plan)
-            layout = make_network(self.run, store).layout
-            self.vector_bytes = 4 * layout.size
-            combined, state = first_state(self.run, self.plan, initial_parameters(self.run, store, None))
-        save_combined(self.iterations / "init.combine.safetensors", combined, -1, layout)
+        with open_session(path / "config.json", path / "plan.json", path / "train.h5") as session:
+            self.vector_bytes = 4 * session.layout.size
+            vectors, state = first(session, initial_parameters(session))
+            path = self.iterations / "init.combine.safetensors"
+            save(path, vectors.to_write(), COMBINE, session.layout, -1)
         write_state(self.iterations / "init.state.json", state)
 
     def train_sync(self) -> list[str]:

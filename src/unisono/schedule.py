@@ -19,6 +19,7 @@ Counts are in units, which are frames for a feed-forward network. `plan.json`:
 import heapq
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from unisono.config.build import build
 from unisono.config.parallel import ParallelOptions, Ramp
@@ -27,6 +28,7 @@ from unisono.errors import UserError
 from unisono.files import read_json, write_json
 
 FORMAT = "unisono.plan/1"
+REDEAL_FORMAT = "unisono.redeal/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,3 +232,25 @@ def read_plan(path: str) -> Plan:
     return Plan(
         value["units"], value["minibatch"], value["dealing"], None if owned is None else tuple(owned), iterations
     )
+
+
+def read_redeal(path: str) -> dict[str, Any]:
+    """Read redeal.json: `workers` from now on, `done` iterations. Raises UserError where the file is none."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("format") != REDEAL_FORMAT:
+        raise UserError(f"{path}: not of format {REDEAL_FORMAT}: delete it to start anew")
+    return value | {"done": tuple(build(Iteration, item, path) for item in value["done"])}
+
+
+def done_of(path: str, workers: int | Ramp) -> tuple[Iteration, ...]:
+    """Return the iterations that stay, of redeal.json. Raises UserError unless the config says the same number.
+
+    workers: the config's `parallel.workers`.
+    """
+    value = read_redeal(path)
+    if value["workers"] != workers:
+        raise UserError(
+            f"parallel.workers: {workers}, but {path} deals the rest of this run to {value['workers']}: set it to"
+            f" {value['workers']}, run `unisono redeal` again, or delete that file to start anew"
+        )
+    return value["done"]

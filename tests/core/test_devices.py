@@ -4,6 +4,8 @@ No number is computed, so this cannot say that a GPU's results are right (tests/
 it says that nothing mixes devices or types, which no other test on a CPU could see.
 """
 
+import dataclasses
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -80,7 +82,7 @@ def test_a_step_stays_on_its_device(fake, kind, limit, precision, momentum, hidd
 
 @pytest.mark.parametrize("preset", ["nnet3", "nnet2_2014"])
 def test_an_estimate_lies_where_its_rows_do(fake, preset):
-    side = estimator_for(NG.__class__(**{key: getattr(NG, key) for key in NG.__slots__} | {"preset": preset}), "in", 12)
+    side = estimator_for(dataclasses.replace(NG, preset=preset), "in", 12)
     rows = flat.matrix(32, 12, torch.zeros(0, device=DEVICE))
     gamma = side.precondition_(rows, deferred=True)
     natural_gradient.settle([side], rows)

@@ -367,12 +367,3 @@ def test_presets_and_what_is_given():
     assert (given.rank, given.update_period, given.alpha) == (7, 3, 0.5)
     assert estimator_for(options(minibatches_history=10.0), "in", 9).eta(512) == pytest.approx(0.1)
     assert estimator_for(options(), "in", 9).eta(100_000) == 0.9
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("rank_in", 0), ("rank_out", -1), ("update_period", 0), ("history", 0.0), ("minibatches_history", 1.0)],
-)
-def test_values_out_of_range_are_named(key, value):
-    with pytest.raises(UserError, match=f"optimiser.ng.{key}"):
-        options(**{key: value})

@@ -35,8 +35,8 @@ COVERING = [
 ]  # fmt: skip
 FULL = [
     (rule, optimiser, workers, {})
-    for rule in ("mean", "bmuf", "bmuf_nesterov", "butterfly", "ring")
-    for optimiser in ("sgd", "ng_online")
+    for rule in ("mean", "bmuf", "bmuf_nesterov", "butterfly", "ring", "hopping_ring")
+    for optimiser in ("sgd", "ng_online", "ng_simple")
     for workers in (1, 2, 3, 4)
     if rule != "butterfly" or workers != 3
 ]
@@ -60,7 +60,7 @@ def test_jobs_and_virtual_write_the_same_bytes(tmp_path, spoken_task, case):
     epochs = case[3].get("schedule__epochs", 2)
     assert sum(c["seen"] + c["discarded"] for c in counts) == epochs * by_jobs.train.frames
     assert all(c["dropped"] == c["repeated"] == 0 for c in counts)
-    assert not any(record["rejected"] for i in range(by_jobs.last + 1) for record in by_jobs.read_state(i).workers)
+    assert not any(record.rejected for i in range(by_jobs.last + 1) for record in by_jobs.read_state(i).workers)
 
 
 @pytest.mark.slow

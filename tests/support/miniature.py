@@ -2,6 +2,7 @@
 
 import copy
 import json
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,20 @@ import numpy as np
 from tests.support.settings import run_settings
 from unisono.data.frames.store import FramesStore
 from unisono.data.frames.store_write import write_frames
-from unisono.engines.block import Block, train_block
-from unisono.engines.combine import first_state
-from unisono.engines.comm import Alone
+from unisono.engines import sync, virtual
+from unisono.engines.block import Block
 from unisono.engines.diagnose import diagnose_job
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.finish import Outputs, finish
 from unisono.engines.initial import initial_parameters
 from unisono.engines.jobs import WorkerFiles, combine_job, train_job
+from unisono.engines.metrics import write_metrics
 from unisono.engines.place import CPU
-from unisono.engines.run import make_network, make_run
-from unisono.engines.state import read_state, save_combined, write_state
+from unisono.engines.run import make_run
+from unisono.engines.session import Session
+from unisono.engines.state import read_state, write_state
+from unisono.engines.step import first
+from unisono.engines.store import COMBINE, Folder, save
 from unisono.schedule import build_plan, write_plan
 
 DIM, PDFS = 6, 9
@@ -77,48 +81,56 @@ class Task:
             self.train.lengths.tolist(), self.run.schedule, self.run.parallel, self.run.optimiser.minibatch
         )
         write_plan(self.folder / "plan.json", self.plan)
-        self.network = make_network(self.run, self.train)
         self.iterations = self.folder / "iterations"
+        self.files = Folder(self.iterations)
+
+    @property
+    def session(self):
+        """A new one, with the plan as it is now."""
+        return Session(self.run, self.settings, self.plan, self.train, self.dev)
+
+    @cached_property
+    def network(self):
+        return self.session.network
 
     @property
     def last(self):
         return len(self.plan.iterations) - 1
 
     def combined(self, i):
-        return self.iterations / f"{'init' if i < 0 else i}.combine.safetensors"
+        return self.files.combined(i)
 
     def state(self, i):
-        return self.iterations / f"{'init' if i < 0 else i}.state.json"
+        return self.files.state(i)
 
     def worker(self, i, j):
         names = (f"{i}.{j}.model.safetensors", f"{i}.{j}.state.safetensors", f"{i}.{j}.json")
         return WorkerFiles(*(self.iterations / name for name in names))
 
     def initialise(self):
-        combined, state = first_state(self.run, self.plan, initial_parameters(self.run, self.train, None))
-        save_combined(self.combined(-1), combined, -1, self.network.layout)
+        session = self.session
+        vectors, state = first(session, initial_parameters(session))
+        save(self.combined(-1), vectors.to_write(), COMBINE, session.layout, -1)
         write_state(self.state(-1), state)
-        return combined, state
+        return vectors, state
 
     def train_worker(self, i, j):
         before = self.plan.iterations[i - 1].workers if i else 0
         train_job(
-            self.run, self.plan, self.train, iteration=i, worker=j, combined_path=self.combined(i - 1),
-            state_path=self.state(i - 1), own_state=self.worker(i - 1, j).state if j < before else None,
-            out=self.worker(i, j),
+            self.session, iteration=i, slice_=j, combined=self.combined(i - 1), state=self.state(i - 1),
+            own=self.worker(i - 1, j).state if j < before else None, out=self.worker(i, j),
         )  # fmt: skip
 
-    def combine(self, i, diagnose=True):
+    def combine(self, i):
         combine_job(
-            self.run, self.plan, self.train, self.dev, iteration=i, combined_path=self.combined(i - 1),
-            state_path=self.state(i - 1), workers=[self.worker(i, j) for j in range(self.plan.iterations[i].workers)],
-            out=self.combined(i), out_state=self.state(i), diagnose=diagnose,
+            self.session, iteration=i, combined=self.combined(i - 1), state=self.state(i - 1),
+            workers=[self.worker(i, j) for j in range(self.plan.iterations[i].workers)], out=self.combined(i),
+            out_state=self.state(i),
         )  # fmt: skip
 
     def diagnose(self, i):
         diagnose_job(
-            self.run, self.plan, self.train, self.dev, combined_path=self.combined(i), state_path=self.state(i),
-            out=self.iterations / f"{i}.diagnostics.json",
+            self.session, combined=self.combined(i), state=self.state(i), out=self.files.diagnostics(i)
         )  # fmt: skip
 
     def jobs(self, spoil=None):
@@ -129,18 +141,21 @@ class Task:
                 self.train_worker(i, j)
             if spoil:
                 spoil(self, i)
-            self.combine(i, diagnose=False)
-            self.diagnose(i)
+            self.combine(i)
+            if self.run.looks_apart:
+                self.diagnose(i)
         return self.finish()
 
     def block(self, first=0, last=None, comm=None, place=CPU, **options):
-        """Run a block of iterations in this process (engine `virtual`)."""
+        """Run a block of iterations in this process (engine `virtual`; with a `comm` engine `sync`)."""
         values = {"checkpoint_s": 1e9, "interrupted": Interrupted()} | options
         block = Block(
             first=first, last=self.last if last is None else last, iterations_dir=self.iterations,
             state_dir=self.folder / "state", **values,
         )  # fmt: skip
-        train_block(self.run, self.settings, self.plan, self.train, self.dev, comm or Alone(), block, place)
+        session = self.session
+        session.place = place
+        sync.train(session, block, comm) if comm else virtual.train(session, block)
 
     def virtual(self, **options):
         self.initialise()
@@ -149,10 +164,8 @@ class Task:
 
     def finish(self):
         out = Outputs(self.folder / "models", *(self.folder / n for n in NAMES))
-        finish(
-            self.run, self.settings, self.plan, self.train, self.dev, combined_path=self.combined(self.last),
-            iterations_dir=self.iterations, out=out,
-        )  # fmt: skip
+        finish(self.session, combined=self.combined(self.last), iterations_dir=self.iterations, out=out)
+        write_metrics(self.plan, self.iterations, self.folder / "metrics.jsonl")
         return (self.folder / "final.safetensors").read_bytes()
 
     def metrics(self):
@@ -167,7 +180,7 @@ class Task:
         return read_state(self.state(i))
 
 
-NAMES = ("final.safetensors", "final.json", "metrics.jsonl", "ledger.json")
+NAMES = ("final.safetensors", "final.json", "ledger.json")
 
 
 # Max-change that some steps of the first iterations are within, and others not.

@@ -23,13 +23,10 @@ from unisono.nn.model_file import save_model as save_network
 
 RATE = 8000
 FEATURES = {
-    "kind": "fbank", "num_mel_bins": 12, "num_ceps": 12, "low_freq": 100.0, "high_freq": 0.0, "frame_length_ms": 25.0,
+    "kind": "fbank", "num_mel_bins": 12, "low_freq": 100.0, "high_freq": 0.0, "frame_length_ms": 25.0,
     "frame_shift_ms": 10.0, "use_energy": False, "dither": 0.0, "deltas": 1, "cmvn": "speaker", "cmvn_variance": True,
 }  # fmt: skip
-LM = {
-    "kind": "loop", "order": 1, "smoothing": "kneser_ney", "vocabulary": "lexicon", "arpa": None,
-    "end_probability": 0.3,
-}  # fmt: skip
+LM = {"kind": "loop", "end_probability": 0.3}
 DECODE = {
     "beam": 40.0, "tuning_beam": 40.0, "max_active": 7000, "min_active": 200, "acoustic_scales": [1.0],
     "gmm_acoustic_scales": [1.0], "word_insertion_penalties": [1.0], "tune_utterances": None, "seed": 1, "systems": [],

@@ -6,23 +6,21 @@ from pathlib import Path
 import torch
 from mpi4py import MPI
 
-from unisono.data.frames.store import FramesStore
-from unisono.engines.block import Block, ranks_of, train_block
+from unisono.engines import sync
+from unisono.engines.block import Block
 from unisono.engines.mpi import Mpi
-from unisono.engines.run import read_run
-from unisono.files import read_json
-from unisono.schedule import read_plan
+from unisono.engines.session import open_session
 
 torch.set_num_threads(1)
 for folder in map(Path, sys.argv[1:]):
-    run, plan = read_run(folder / "config.json"), read_plan(folder / "plan.json")
-    ranks = ranks_of(run)
-    part = MPI.COMM_WORLD.Split(int(MPI.COMM_WORLD.rank < ranks), MPI.COMM_WORLD.rank)
-    if MPI.COMM_WORLD.rank < ranks:
-        block = Block(
-            first=0, last=len(plan.iterations) - 1, iterations_dir=folder / "iterations", state_dir=folder / "state",
-            checkpoint_s=0.0, interrupted=lambda: False,
-        )  # fmt: skip
-        with FramesStore(folder / "train.h5") as train, FramesStore(folder / "dev.h5") as dev:
-            train_block(run, read_json(folder / "config.json"), plan, train, dev, Mpi(ranks, part), block)
+    files = [folder / name for name in ("config.json", "plan.json", "train.h5", "dev.h5")]
+    with open_session(*files) as session:
+        ranks = session.most_workers
+        part = MPI.COMM_WORLD.Split(int(MPI.COMM_WORLD.rank < ranks), MPI.COMM_WORLD.rank)
+        if MPI.COMM_WORLD.rank < ranks:
+            block = Block(
+                first=0, last=len(session.plan.iterations) - 1, iterations_dir=folder / "iterations",
+                state_dir=folder / "state", checkpoint_s=0.0, interrupted=lambda: False,
+            )  # fmt: skip
+            sync.train(session, block, Mpi(ranks, part))
     MPI.COMM_WORLD.Barrier()

@@ -6,6 +6,7 @@ read but the config and those that it names: Snakemake reads this for every job 
 """
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -36,14 +37,12 @@ def read_settings():
 
 
 SHARED, RUNS = read_settings()
-# Values that must not run a stage again, such as these, reach its rule as `resources`, and as text: Snakemake cuts a
+# Values that must not run a stage again, such as these, reach the shell as `resources`, and as text: Snakemake cuts a
 # number to an integer there.
 THREADS = SHARED.resources.threads_per_worker
 DEVICE = SHARED.resources.device
 CHECKPOINT_S = str(SHARED.resources.checkpoint_s)
 HANG_TIMEOUT_S = str(SHARED.resources.hang_timeout_s)
-# What the plan does over an unfinished run of another number of workers.
-OTHER_WORKERS = "redeal" if SHARED.resources.redeal else "refuse"
 SHARDS = range(SHARED.corpus.shards)
 STUDY = SHARED.study
 SYSTEMS = [f"gmm/{system}" for system in SHARED.decode.systems]

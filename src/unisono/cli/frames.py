@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> None:
     dims = {store: (part.pop("dim"), part.pop("num_pdfs")) for store, part in info.items()}
     if dims["train"] != dims["dev"]:
         raise UserError(f"{args.dev_alignment[0]}: dim and pdfs {dims['dev']}, train has {dims['train']}: align anew")
+    info["dev"].pop("lengths")  # those of train decide how many iterations a run has
     write_json(args.out_info, info | {"dim": dims["train"][0], "num_pdfs": dims["train"][1]})
 
 

@@ -93,7 +93,5 @@ class ResourceOptions(Section):
     """Where training computes. auto: on a GPU where one is visible; cuda: on a GPU or not at all; cpu hides GPUs from every command."""  # noqa: E501
     hang_timeout_s: Annotated[float, Gt(0), Unit("s")] = 300.0
     """Silence after which a rank of sync counts as hung."""
-    redeal: bool = False
-    """An unfinished run of virtual or sync goes on with another number of workers; without it that is refused."""
     checkpoint_s: Annotated[float, Ge(0), Unit("s")] = 300.0
     """Time between two checkpoints of virtual and sync; 0: after each iteration."""

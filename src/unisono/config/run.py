@@ -1,7 +1,7 @@
 """What one training run is: the sections that decide its result."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, Protocol
 
 from annotated_types import Ge, Gt, Lt
 
@@ -17,6 +17,19 @@ Precision = Literal["float32", "tf32", "bf16"]
 Prior = Literal["alignment", "posteriors"]
 
 
+class Observer(Protocol):
+    """An average over the models of training that is kept aside."""
+
+    @property
+    def start(self) -> float:
+        """The fraction of the run before it moves."""
+        ...
+
+    def weight(self, count: int) -> float:
+        """Return the weight of the `count`-th model that it takes in (from 1); the observer itself keeps the rest."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class EmaOptions(Section):
     """Exponential moving average."""
@@ -26,6 +39,10 @@ class EmaOptions(Section):
     start: Start = 0.25
     """Where it begins; before it equals the model."""
 
+    def weight(self, count: int) -> float:
+        """Return 1 - decay: a memory of 1/(1 - decay) combinations."""
+        return 1.0 - self.decay
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolyakOptions(Section):
@@ -33,6 +50,10 @@ class PolyakOptions(Section):
 
     start: Start = 0.25
     """Where it begins."""
+
+    def weight(self, count: int) -> float:
+        """Return 1/count: the mean of all (docs/mathematics.md 6.4)."""
+        return 1.0 / count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +64,11 @@ class ObserverOptions(Section):
     """Exponential moving average."""
     polyak: PolyakOptions | None = None
     """Mean of all combined models."""
+
+    def on(self) -> "dict[str, Observer]":
+        """Return the observers that are turned on, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: options for name, options in found.items() if options is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +124,11 @@ class Run(Section):
         return self.final_model == "best" or self.schedule.kind == "newbob"
 
     @property
+    def looks_apart(self) -> bool:
+        """Whether under `jobs` a job of its own evaluates each model: where training need not wait for the answer."""
+        return self.diagnostics.frames > 0 and not self.keeps_best
+
+    @property
     def candidates(self) -> list[str]:
         """The models that the run ends with: the last, the best where it is kept, and the observers'."""
-        observed = [name for name in ("ema", "polyak") if getattr(self.observers, name)]
-        return ["last", *(["best"] if self.keeps_best else []), *observed]
+        return ["last", *(["best"] if self.keeps_best else []), *self.observers.on()]

@@ -4,9 +4,9 @@
     state/<digest>/lease-<token>          one for each process that came; only the newest may publish
     state/<digest>/ckpt-<number>/         published by renaming the whole folder
         manifest.json                     iteration, length of the plan, sizes and SHA-256 of the files; written last
-        combine.safetensors               vectors after that iteration (`state.Combined`)
-        worker.<n>.safetensors            optimiser state, generator, cursor, and parameters where a task is under way
-        states.json                       the numbers after each iteration of the block so far
+        <i>.combine.safetensors           vectors after iteration i, as between any two iterations (`engines.store`)
+        <i>.<worker>.state.safetensors    what each worker goes on with; where a task is under way all that it owns
+        history.json                      the numbers after each iteration of the block so far
 
 The digest covers config, frames, plan and initial model, so a changed run never meets an old state; changed back, it
 goes on from it. An unfinished run is not left for another number of workers alone: that is refused by name. The last
@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unisono.engines import identity as identity_of
 from unisono.errors import UserError
 from unisono.files import read_json, sha256, write_json
 
@@ -39,12 +40,7 @@ class Fenced(UserError):
     """Another process has taken over the run."""
 
 
-def digest_of(identity: Mapping[str, Any]) -> str:
-    """Return 16 hexadecimal digits that name an identity (plain JSON values)."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-
-class Store:
+class Checkpoints:
     """The checkpoints of one run. Made by the one process (rank 0) that publishes."""
 
     def __init__(
@@ -55,7 +51,7 @@ class Store:
         Raises UserError where that state is of an unfinished run which differs in nothing but the number of workers,
         unless `other_workers` says that the plan goes on from it.
         """
-        self.folder = Path(state_dir) / digest_of(identity)
+        self.folder = Path(state_dir) / identity_of.digest_of(identity)
         if not self.folder.exists():
             _meet_other(Path(state_dir), identity, other_workers)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +90,7 @@ class Store:
         """
         files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in prepared.iterdir()}
         body = {"format": FORMAT, "files": files} | manifest
-        write_json(prepared / MANIFEST, body | {"digest": _body_digest(body)})
+        write_json(prepared / MANIFEST, body | {"digest": _digest_of_body(body)})
         number = 1 + max((int(path.name[5:]) for path in self.newest()), default=-1)
         target = self.folder / f"ckpt-{number:06d}"
         self.check_lease()
@@ -153,7 +149,7 @@ def damage(path: Path) -> tuple[str, dict[str, Any]]:
         manifest = read_json(path / MANIFEST)
         if manifest["format"] != FORMAT:
             return f"{MANIFEST}: format {manifest['format']!r}", {}
-        if manifest.get("digest") != _body_digest(manifest):
+        if manifest.get("digest") != _digest_of_body(manifest):
             return f"{MANIFEST} does not have the bytes that were written", {}
         for name, facts in manifest["files"].items():
             file = path / name
@@ -168,61 +164,40 @@ def damage(path: Path) -> tuple[str, dict[str, Any]]:
     return "", manifest
 
 
-def _body_digest(manifest: Mapping[str, Any]) -> str:
+def _digest_of_body(manifest: Mapping[str, Any]) -> str:
     body = {key: value for key, value in manifest.items() if key != "digest"}
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _meet_other(state_dir: Path, identity: Mapping[str, Any], other_workers: bool) -> None:
     """Say in one line what differs from the state that was used last, or refuse to leave one."""
-    others = identities(state_dir)
+    others = identity_of.identities(state_dir)
     if not others:
         return
-    _, wanted = apart_from_workers(identity)
-    alike = next(((folder, other) for folder, other in others if apart_from_workers(other)[1] == wanted), None)
+    _, wanted = identity_of.apart_from_workers(identity)
+    alike = next(
+        ((folder, other) for folder, other in others if identity_of.apart_from_workers(other)[1] == wanted), None
+    )
     if alike and not other_workers:
         check_workers(*alike, identity)
     folder, other = others[0]
-    differences = "; ".join(differences_of(other, identity))
+    differences = "; ".join(identity_of.differences_of(other, identity))
     logger.warning("the state in %s is of another run and set aside; what differs: %s", folder, differences)
-
-
-def identities(state_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return the folders of a run's states and what each stands for, the last used first."""
-    files = sorted(state_dir.glob("*/identity.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [(file.parent, read_json(file)) for file in files]
 
 
 def check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Raise UserError where an unfinished run, of which an iteration is done, differs in its number of workers only."""
-    (before, same), (now, wanted) = apart_from_workers(other), apart_from_workers(identity)
+    (before, same), (now, wanted) = identity_of.apart_from_workers(other), identity_of.apart_from_workers(identity)
     if before == now or same != wanted:
         return
     found = newest_sound(folder)
     if found is not None and 0 < (done := found[1]["iteration"] + 1) < (planned := found[1].get("iterations", 0)):
+        run = folder.parent.parent
         raise UserError(
             f"parallel.workers: {now}, but {folder} holds an unfinished run of {before} workers ({done} of {planned}"
-            f" iterations done): set it to {before} to go on, set resources.redeal: true to go on with {now}, or"
-            " delete that folder to start anew"
+            f" iterations done): set it to {before} to go on, type `unisono redeal {run} --workers {now}` to go on with"
+            f" {now}, or delete that folder to start anew"
         )
-
-
-def apart_from_workers(identity: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return the number of workers, and the rest of an identity without the plan, which follows from it."""
-    rest = json.loads(json.dumps({key: value for key, value in identity.items() if key != "plan"}))
-    config = rest.get("config")
-    parallel = config.get("parallel", {}) if isinstance(config, dict) else {}
-    return parallel.pop("workers", None), rest
-
-
-def differences_of(old: Any, new: Any, where: str = "") -> list[str]:
-    """Return one phrase for each leaf that differs."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        found = []
-        for key in sorted({*old, *new}):
-            found += differences_of(old.get(key), new.get(key), f"{where}.{key}" if where else key)
-        return found
-    return [] if old == new else [f"{where}: {old} -> {new}"]
 
 
 def _sync_folder(path: Path) -> None:

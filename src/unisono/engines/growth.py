@@ -1,27 +1,37 @@
-"""What goes on when a network has another layout in the next iteration: a bigger model, and nothing that remembers."""
+"""What goes on when a network has another layout in the next iteration: a bigger model, and nothing that remembers.
+
+Growing happens when the next iteration reads the state, as a pure function of (seed, iteration): so whoever looks at
+the model of an iteration sees the one that was trained, and every worker grows the same.
+"""
 
 from dataclasses import replace
 
-from torch import Tensor
-
+from unisono.config.network import RandomStart
 from unisono.core import flat
-from unisono.core.flat import Layout
-from unisono.engines.rules import rule_for
-from unisono.engines.run import Run
-from unisono.engines.state import Combined, State
+from unisono.engines import seeds
+from unisono.engines.ending import anew
+from unisono.engines.session import Session
+from unisono.engines.state import State
+from unisono.engines.store import Vectors
 
 
-def grown(
-    run: Run, combined: Combined, state: State, old: Layout, new: Layout, fresh: Tensor, workers: int
-) -> tuple[Combined, State]:
-    """Return what the next iteration starts from under the layout `new`.
+def on_reading(session: Session, before: Vectors, state: State) -> tuple[Vectors, State]:
+    """Return what the iteration after `state` starts from, under its own layout.
 
-    fresh [P]: initial parameters of the new layout; matrices that both layouts have keep their values. The rule's
-    state and the observers start anew from the grown model, the Polyak mean counts from 0, the best model so far is
-    given up, and all `workers` of the next iteration begin with fresh optimiser state.
+    Matrices that both layouts have keep their values, others are initial ones. The rule's state and the observers
+    start anew from the grown model, the best model so far is given up, and all workers
+    begin with fresh optimiser state.
     """
-    model = flat.carried_over(old, new, combined.model, fresh)
-    rule = rule_for(run.parallel.combine, workers)
-    observers = dict.fromkeys(combined.observers, model)
-    after = replace(state, averaged=0, best=None, shared=False, fresh=tuple(range(workers)))
-    return Combined(model=model, start=model, rule=rule.init(model), observers=observers), after
+    number, network = state.iteration, session.network
+    old, new = network.layout_at(number), network.layout_at(number + 1)
+    if old == new or session.plan.is_last(number):
+        return before, state
+    generator = seeds.generator_for(session.run.seed, seeds.GROWTH, number)
+    given = session.run.initialisation
+    start = given if isinstance(given, RandomStart) else RandomStart(kind="random")
+    fresh = network.initial_parameters(start, generator)
+    model = flat.carried_over(old, new, before.view("model"), fresh)
+    workers = session.plan.iterations[number + 1].workers
+    return anew(session, model, workers), replace(
+        state, observed={}, best=None, shared=False, fresh=tuple(range(workers))
+    )

@@ -1,6 +1,5 @@
 """Small corpora that tests write and then spoil."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,8 @@ import pytest
 import soundfile
 
 from tests.support.settings import section
-from unisono.config.corpus import CorpusOptions, KaldiSplits, LibrispeechSplits, SpokenSize
+from unisono.config.build import complete
+from unisono.config.corpus import CorpusOptions, SpokenSize
 from unisono.data.corpus.build import build
 
 SPOKEN = section(
@@ -23,34 +23,25 @@ SPOKEN = section(
     test_voices=2,
     sampling_rate=8000,
 )
-OPTIONS = section(
-    CorpusOptions,
-    kind="table",
-    dir="my corpus",
-    table="utterances.tsv",
-    strings="strings.tsv",
-    lexicon="lexicon.txt",
-    lm_text=None,
-    phones=None,
-    shared_speakers=False,
-    unknown_word=None,
-    shards=2,
-    seed=1,
-    spoken=SPOKEN,
-    kaldi=section(KaldiSplits, train="train", dev="dev", test="test"),
-    librispeech=section(LibrispeechSplits, train=("train-a", "train-b"), dev=("dev",), test=("test",)),
-)
+LIBRISPEECH = {"train": ["train-a", "train-b"], "dev": ["dev"], "test": ["test"]}
+OPTIONS = {
+    "kind": "table",
+    "dir": "my corpus",
+    "shards": 2,
+    "librispeech": LIBRISPEECH,
+    "spoken": complete(SPOKEN),
+}
 
 
 class Corpus:
     """A sound table corpus in a folder with spaces, quotes and a dollar sign in its path."""
 
-    options = OPTIONS
+    spoken = SPOKEN
     heading = "utterance_id\tspeaker_id\tpath\ttranscript\tsplit"
 
     def __init__(self, root: Path) -> None:
         self.root = root / 'it\'s "mine" $(here)'
-        self.folder, self.out = self.root / OPTIONS.dir, self.root / "out"
+        self.folder, self.out = self.root / "my corpus", self.root / "out"
         (self.folder / "audio").mkdir(parents=True)
         self.rows = [
             "u1\tanna\taudio/u1.wav\tONE TWO\ttrain",
@@ -72,11 +63,16 @@ class Corpus:
         soundfile.write(path, np.stack([wave] * channels, axis=1), rate)
         return path
 
+    @staticmethod
+    def options(**changes: Any) -> Any:
+        """Return the section `corpus` with what this corpus needs."""
+        return section(CorpusOptions, **OPTIONS | changes)
+
     def build(self, **changes: Any) -> dict[str, Any]:
         """Write the table unless it is there, build, and return corpus.json's content."""
         if not self.table.exists():
             self.table.write_text("\n".join([self.heading, *self.rows]) + "\n")
-        return build(dataclasses.replace(OPTIONS, **changes), self.root, self.out)
+        return build(self.options(**changes), self.root, self.out)
 
 
 @pytest.fixture

@@ -431,8 +431,7 @@ def test_joiners_are_part_of_a_word(corpus, word: str) -> None:
     assert read_table(corpus.out / "train.tsv")[2].words == ["TWO", word, word]
 
 
-def test_options_out_of_range_and_missing_files(corpus) -> None:
-    _refused(corpus, "corpus.shards: 0", shards=0)
+def test_missing_files(corpus) -> None:
     _refused(corpus, "other.tsv: no such file", table="other.tsv")
     _refused(corpus, "other.txt: no such file", lexicon="other.txt")
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.settings import section
 from unisono.config.parallel import CombineOptions
+from unisono.config.study import Study
 from unisono.engines.rules import vectors_sent
 from unisono.errors import UserError
 from unisono.score import plots
@@ -15,10 +16,10 @@ from unisono.score.statistics import mean_interval
 from unisono.score.studies import findings, tables
 from unisono.score.studies import plots as study_plots
 
-SECTION = {
-    "name": "s", "axes": {"workers": {"n2": {}, "n1": {}}}, "cells": {"odd": {}}, "seeds": [1, 2], "tune_on": "n1",
-    "decode": {"cells": ["n2", "n1"], "candidates": ["last"]},
-}  # fmt: skip
+SECTION = section(
+    Study, name="s", axes={"workers": {"n2": {}, "n1": {}}}, cells={"odd": {}}, seeds=[1, 2], tune_on="n1",
+    decode={"cells": ["n2", "n1"]},
+)  # fmt: skip
 TEST = findings.Test({"u1": ["A", "B"], "u2": ["C", "D"]}, {"u1": "ann", "u2": "tom"}, seed=1)
 # Objectives of the last model by cell and seed; words that were heard.
 LAST = {"n2": (-2.0, -3.0), "n1": (-1.0, -1.5), "odd": (-1.0, None)}
