@@ -93,24 +93,7 @@ def write_alignments(
     is held; both are counted (`adjusted`). Utterances without a usable alignment are listed with the reason. Raises
     UserError for an alignment that is none of this model, as all others would be wrong as well.
     """
-    wanted = {utterance.utterance_id for utterance in reader.utterances}
-    found: dict[str, NDArray[np.int32]] = {}
-    failed: dict[str, str] = {}
-    adjusted = 0
-    for utt, ids in entries:
-        if utt not in wanted:
-            continue
-        try:
-            check_alignment(transitions, ids)
-        except Misfit as misfit:
-            raise UserError(f"alignment of {utt}: {misfit}: is it of this final.mdl?") from None
-        frames = reader.num_frames(utt)
-        if abs(len(ids) - frames) > FRAMES_OFF:
-            failed[utt] = f"{len(ids)} frames aligned, its features have {frames}"
-            continue
-        adjusted += len(ids) != frames
-        found[utt] = ids[:frames] if len(ids) >= frames else _held(transitions, ids, frames)
-    failed |= {utt: "not aligned by Kaldi" for utt in wanted - set(found) - set(failed)}
+    found, failed, adjusted = _usable(transitions, entries, reader)
     if not found:
         first = next(iter(sorted(failed.items())), ("", "the split is empty"))
         raise UserError(
@@ -134,6 +117,31 @@ def write_alignments(
         "log_likelihood_per_frame": None,
         "failed": [{"utterance_id": utt, "reason": reason} for utt, reason in sorted(failed.items())],
     }
+
+
+def _usable(
+    transitions: Transitions, entries: Iterable[tuple[str, NDArray[np.int32]]], reader: BaseReader
+) -> tuple[dict[str, NDArray[np.int32]], dict[str, str], int]:
+    """Return the split's alignments as long as its features, why others fail, and how many were adjusted."""
+    wanted = {utterance.utterance_id for utterance in reader.utterances}
+    found: dict[str, NDArray[np.int32]] = {}
+    failed: dict[str, str] = {}
+    adjusted = 0
+    for utt, ids in entries:
+        if utt not in wanted:
+            continue
+        try:
+            check_alignment(transitions, ids)
+        except Misfit as misfit:
+            raise UserError(f"alignment of {utt}: {misfit}: is it of this final.mdl?") from None
+        frames = reader.num_frames(utt)
+        if abs(len(ids) - frames) > FRAMES_OFF:
+            failed[utt] = f"{len(ids)} frames aligned, its features have {frames}"
+            continue
+        adjusted += len(ids) != frames
+        found[utt] = ids[:frames] if len(ids) >= frames else _held(transitions, ids, frames)
+    failed |= {utt: "not aligned by Kaldi" for utt in wanted - set(found) - set(failed)}
+    return found, failed, adjusted
 
 
 def _held(transitions: Transitions, ids: NDArray[np.int32], frames: int) -> NDArray[np.int32]:
