@@ -30,6 +30,7 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/settings.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/iterations.smk"
+include: "workflow/rules/warm.smk"
 # From recordings to aligned frames,
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/features.smk"
@@ -50,6 +51,7 @@ include: "workflow/rules/study.smk"
 
 onstart:
     hold_results()
+    warm_up()
 
 
 rule all:

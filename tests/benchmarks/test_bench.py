@@ -43,7 +43,7 @@ KEYS = {
     "kaldi": {"kaldi_float", "kaldi_cm", "kaldi_text", "kaldi_integers"},
     "jobs": {
         *(f"iteration_{name}_s" for name in ("start", "load", "write", "combine", "snakemake", "diagnose")),
-        *("iteration_overhead_s", "iteration_overhead_spare_s", "torch_import_s"),
+        *("iteration_overhead_s", "iteration_overhead_cold_s", "iteration_overhead_spare_s", "torch_import_s"),
     },
 }
 

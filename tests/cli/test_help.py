@@ -5,9 +5,9 @@ import shlex
 
 import pytest
 
-from unisono.__main__ import main
 from unisono.cli import corpus
 from unisono.cli.commands import COMMANDS
+from unisono.command import main
 from unisono.data.corpus.originals import ORIGINALS
 
 

@@ -7,7 +7,6 @@ import json
 from dataclasses import MISSING
 from pathlib import Path
 
-from unisono.config.build import complete
 from unisono.config.config import Config
 from unisono.config.reference import keys
 from unisono.recipe import RECIPE
@@ -22,10 +21,9 @@ STAGES = {
 def current():
     values = {}
     for key in keys(Config, ""):
-        value = key.default
-        if value is not MISSING and key.path not in ("runs", "study"):
-            plain = complete(value) if hasattr(value, "__dataclass_fields__") else value
-            values[key.path] = json.loads(json.dumps(plain))
+        section = hasattr(key.default, "__dataclass_fields__")  # its keys come by themselves
+        if key.default is not MISSING and not section:
+            values[key.path] = json.loads(json.dumps(key.default))
     return values
 
 

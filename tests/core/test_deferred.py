@@ -8,7 +8,7 @@ import torch
 from tests.support.training import NG, NoReading, batches, deferred_rate, training
 from unisono.core import bfloat16_unit, flat, number
 from unisono.core.natural_gradient import estimator_for
-from unisono.core.ng_updates import settle
+from unisono.core.ng_updates import flush
 from unisono.core.products import Products, allow_tf32
 from unisono.nn import dnn, loss
 
@@ -269,14 +269,14 @@ def test_a_deferred_update_never_takes_in_what_is_not_finite():
     rows = torch.randn(32, 12, generator=torch.Generator().manual_seed(4))
     for side in (good, bad):
         side.precondition_(rows.clone(), deferred=True)
-    settle([good, bad], rows)
+    flush([good, bad], rows)
     kept, broken = bad.factor, rows.clone()
     w, broken[3, 4] = kept.w.clone(), math.inf
     before = good.factor.w.clone()
     good.precondition_(rows.clone(), deferred=True)
     bad.precondition_(broken, deferred=True)
-    assert good.asked is not None and bad.asked is not None
-    settle([good, bad], rows)
-    assert good.asked is None and bad.asked is None
+    assert good.pending is not None and bad.pending is not None
+    flush([good, bad], rows)
+    assert good.pending is None and bad.pending is None
     assert torch.equal(bad.factor.w, w) and bad.factor.d is kept.d
     assert not torch.equal(good.factor.w, before) and bool(good.factor.w.isfinite().all())

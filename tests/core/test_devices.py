@@ -31,7 +31,7 @@ def fake(monkeypatch):
     def solve(self, asked):
         assert asked.big_l.device.type == asked.big_k.device.type == asked.trace.device.type == "cpu"
         square, row = (torch.ones(shape, dtype=torch.float64) for shape in ((self.rank, self.rank), (self.rank,)))
-        return fisher.Turn(square, row, row, 0.5, row, repair=False)
+        return fisher.FactorUpdate(square, row, row, 0.5, row, repair=False)
 
     monkeypatch.setattr(OnlineEstimator, "solve", solve)
     for module in (natural_gradient, fisher):
@@ -85,5 +85,5 @@ def test_an_estimate_lies_where_its_rows_do(fake, preset):
     side = estimator_for(dataclasses.replace(NG, preset=preset), "in", 12)
     rows = flat.matrix(32, 12, torch.zeros(0, device=DEVICE))
     gamma = side.precondition_(rows, deferred=True)
-    natural_gradient.settle([side], rows)
+    natural_gradient.flush([side], rows)
     assert side.factor.w.device == gamma.device == DEVICE and side.factor.d.device.type == "cpu"

@@ -22,12 +22,13 @@ import torch  # noqa: E402  (the number of threads is read at the imports)
 from miniature import LIMIT, Task, config  # noqa: E402
 from safetensors.torch import load  # noqa: E402
 
+RAMP = {"initial": 1, "final": 4}
 EMA = {"decay": 0.8, "start": 0.2}
 CASES = {
     "prior-of-posteriors": config(prior="posteriors", observers__ema=EMA, final_model="ema"),
     "dropout": config(network__dropout=0.2, optimiser__kind="ng_online", parallel__workers=3),
     "relu_renorm": config(network__nonlinearity="relu_renorm", parallel__combine="bmuf"),
-    "ramp": config(parallel__workers={"initial": 1, "final": 4}, observers__polyak={"start": 0.2}, final_model="polyak"),
+    "ramp": config(parallel__workers=RAMP, observers__polyak={"start": 0.2}, final_model="polyak"),
     "newbob": config(schedule__kind="newbob", schedule__epochs=4, optimiser__learning_rate=0.02),
     "dealing-fixed": config(parallel__dealing="fixed", parallel__workers=3, parallel__combine="bmuf_nesterov"),
     "carry-average": config(parallel__carry_state="average", optimiser__kind="ng_online"),

@@ -5,11 +5,11 @@ import torch
 
 from tests.support.miniature import LIMIT, Interrupted, Task, config
 from unisono.core import flat
+from unisono.core.optimiser import Optimiser
 from unisono.core.products import Products, allow_tf32
 from unisono.data.frames.loader import Slice
 from unisono.data.frames.store import load_window
 from unisono.engines.initial import initial_parameters
-from unisono.core.optimiser import Optimiser
 from unisono.engines.place import CPU, place_for
 from unisono.engines.replay import Replay
 from unisono.engines.worker import Task as Work

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from tests.support.miniature import LIMIT, Interrupted, Task, config
+from unisono.core.optimiser import Optimiser
 from unisono.data.frames.loader import Slice
 from unisono.data.frames.resident import Resident, bytes_needed
 from unisono.data.frames.store import load_window
 from unisono.engines import place, session
 from unisono.engines.initial import initial_parameters
-from unisono.core.optimiser import Optimiser
 from unisono.engines.place import CPU, Place, local_rank, place_for
 from unisono.engines.replay import Replay
 from unisono.engines.worker import Task as Work

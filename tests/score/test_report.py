@@ -75,6 +75,8 @@ def finished(tmp_path_factory):
     put("frames/frames.json", {"train": {"frames": 800, "utterances": 7, "left_out": left_out}, "dim": 3})
     put("benchmarks/train/a.tsv", "s\th:m:s\tmax_rss\tcpu_time\n2.5\t0:00:02\t100.5\t2.0\n")
     put("benchmarks/train/main/b.tsv", "s\th:m:s\tmax_rss\tcpu_time\n1.5\t0:00:01\tNA\t-\n")
+    put("benchmarks/train/main/c.tsv", "s\th:m:s\tmax_rss\tcpu_time\n1.0\t0:00:01\t10.0\t0.1\n")
+    put("benchmarks/train/main.c.served", "cpu_time\tmax_rss\n3.00\t200.50\n")
     rejected = worker(1, 1, None, rejected=True, reason=HOSTILE)
     rows = [worker(0, 1, -3.0), worker(0, 0, -3.1), combined(0), worker(1, 0, -2.1), rejected, combined(1)]
     put("runs/main/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -157,7 +159,7 @@ def test_summary_names_systems_and_marks_the_chosen_one(root):
         "iterations": 2, "frames": 400, "rejected": 1, "objective_train": -2.0, "objective_dev": -2.5,
         "frame_accuracy": 0.25,
     }  # fmt: skip
-    assert numbers["stages"]["train"] == {"jobs": 2, "seconds": 4.0, "cpu_seconds": 2.0, "max_rss_mb": 100.5}
+    assert numbers["stages"]["train"] == {"jobs": 3, "seconds": 5.0, "cpu_seconds": 5.0, "max_rss_mb": 200.5}
 
 
 def test_classes_of_speakers(root):

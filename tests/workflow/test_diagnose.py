@@ -1,41 +1,36 @@
-"""Models are looked at beside training under `jobs`: nothing is lost, and nothing is trained twice for it."""
+"""The config alone says who evaluates the models; another engine over a finished run trains nothing."""
 
 RUNS = "results/spoken_small/runs"
-FINALS = [f"{RUNS}/{name}/final.safetensors" for name in ("jobs", "older", "virtual")]
+NAMES = ("jobs", "newbob", "virtual")
+TARGETS = [f"{RUNS}/{name}/{file}" for name in NAMES for file in ("final.safetensors", "metrics.jsonl")]
 SETTINGS = """
 runs:
-  main: {}
-  jobs: {parallel: {period_frames: 5000}}
-  older: {parallel: {period_frames: 5000}}
-  virtual: {parallel: {engine: virtual, period_frames: 5000, iterations_per_job: 100}}
+  main: {{}}
+  jobs: {{parallel: {{engine: {jobs}, period_frames: 5000}}}}
+  newbob: {{parallel: {{engine: {jobs}, period_frames: 5000}}, schedule: {{kind: newbob, epochs: 2}}}}
+  virtual: {{parallel: {{engine: {virtual}, period_frames: 5000, iterations_per_job: 100}}}}
 """
 
 
-def test_every_model_is_looked_at_once_whoever_began(copied):
-    """A run that stopped before anyone looked, one by a version that looked in the combination, one in one process."""
-    config = [*copied.command()[-1:], copied.config("mine.yaml", SETTINGS)]
-
-    def succeed(*arguments):
-        process = copied.run(*arguments, config=config)
+def test_every_model_is_evaluated_once_and_another_engine_trains_nothing(copied):
+    def succeed(*arguments, jobs="jobs", virtual="virtual"):
+        mine = copied.config("mine.yaml", SETTINGS.format(jobs=jobs, virtual=virtual))
+        process = copied.run(*arguments, config=[*copied.command()[-1:], mine])
         assert process.returncode == 0, process.stdout[-6000:]
         return process.stdout
 
     succeed(f"{RUNS}/jobs/iterations/1.state.json", "--notemp")
-    succeed(f"{RUNS}/older/iterations/1.state.json", "--notemp", "--set-resources", "combine:diagnostics=now")
-    output = succeed(*FINALS)
+    output = succeed(*TARGETS)
     begun = {line.split(": Run ", 1)[1] for line in output.splitlines() if ": Run " in line}
-    assert {"jobs: iteration 2, worker 0", "older: iteration 2, worker 1", "jobs: look at iteration 1"} <= begun
-    assert not {f"{name}: iteration 1, worker {job}" for name in ("jobs", "older") for job in (0, 1)} & begun
-    assert not {f"older: look at iteration {number}" for number in (0, 1)} & begun
+    assert {"jobs: iteration 2, worker 0", "jobs: evaluate iteration 1"} <= begun
+    assert not {"jobs: iteration 1, worker 0", "jobs: iteration 1, worker 1"} & begun
+    assert not any(line.startswith(("newbob: evaluate", "virtual: evaluate")) for line in begun)
     found = copied.metrics("jobs")
-    assert found[-1]["iteration"] > 4  # so that the first look is waited for
-    assert found == copied.metrics("older") == copied.metrics("virtual")
-    assert all(row["objective_dev"] is not None for row in found if row["worker"] is None)
-    assert "Nothing to be done" in succeed("--dry-run", *FINALS)
-
-    # Trained anew the older run is like any other: its states are not taken for the new ones.
-    (copied.folder / "mine.yaml").write_text(SETTINGS + "\noptimiser: {learning_rate: 0.0021}\n")
-    output = succeed(FINALS[1])
-    assert "Run older: look at iteration 0\n" in output
-    assert all(row["objective_dev"] is not None for row in copied.metrics("older") if row["worker"] is None)
-    assert copied.metrics("older") != found
+    assert found[-1]["iteration"] > 4  # so that the first evaluation is waited for
+    assert found == copied.metrics("virtual")
+    for name in NAMES:
+        assert all(row["objective_dev"] is not None for row in copied.metrics(name) if row["worker"] is None)
+    assert "Nothing to be done" in succeed("--dry-run", *TARGETS)
+    switched = succeed("--dry-run", *TARGETS, jobs="virtual", virtual="jobs")
+    assert not [line for line in switched.splitlines() if "iteration" in line and ": Run " in line], switched[-3000:]
+    assert "Nothing to be done" in switched, switched[-3000:]

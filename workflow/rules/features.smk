@@ -42,7 +42,7 @@ rule cmvn:
     """Sum features and their squares per speaker, or over the whole split."""
     input:
         table=results("data/{split}.tsv"),
-        features=features_of_split,
+        features=of_split(feature_shards),
     output:
         results("features/{frontend}/{split}.cmvn.h5"),
     log:

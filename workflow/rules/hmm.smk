@@ -254,8 +254,8 @@ rule align:
         lang=results("hmm/lang/lang.json"),
         model=results("hmm/{system}/model.h5"),
         table=results("data/{split}.tsv"),
-        features=features_of_split,
-        cmvn=hmm_cmvn,
+        features=of_split(feature_shards, "hmm"),
+        cmvn=of_split(cmvn_file, "hmm"),
     output:
         alignments=results("hmm/{system}/ali.{split}.h5"),
         report=results("hmm/{system}/ali.{split}.json"),
@@ -314,8 +314,8 @@ rule align_dnn:
         lang=results("hmm/lang/lang.json"),
         model=results("hmm/dnn/model.h5"),
         table=results("data/{split}.tsv"),
-        features=network_features,
-        cmvn=network_cmvn,
+        features=of_split(feature_shards, "net"),
+        cmvn=of_split(cmvn_file, "net"),
     output:
         alignments=results("hmm/dnn/ali.{split}.h5"),
         report=results("hmm/dnn/ali.{split}.json"),

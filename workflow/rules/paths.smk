@@ -3,8 +3,6 @@
 Requires: settings.smk. The files between two iterations of training have a place of their own, iterations.smk.
 """
 
-from snakemake.io import report as reported
-
 # What a study writes; the pictures last.
 STUDY_FILES = ["results.json", "cells.csv", "pairs.csv", "curves.csv", "cost.csv", "curves.svg", "final.svg"]
 
@@ -20,24 +18,13 @@ def cmvn_file(frontend, split):
     return results(f"features/{frontend}/{'train' if section.cmvn == 'global' else split}.cmvn.h5")
 
 
-def features_of_split(wildcards):
-    """Return the feature files of a split, of the front end of the wildcards, or else of GMMs."""
-    return feature_shards(wildcards.get("frontend", "hmm"), wildcards.split)
+def of_split(named, frontend=""):
+    """Return the input function for a split's `feature_shards` or `cmvn_file`; `""`: of the wildcard's front end."""
 
+    def found(wildcards):
+        return named(frontend or wildcards.frontend, wildcards.split)
 
-def network_features(wildcards):
-    """Return the network's feature files of a split."""
-    return feature_shards("net", wildcards.split)
-
-
-def network_cmvn(wildcards):
-    """Return the network's normalisation statistics of a split."""
-    return cmvn_file("net", wildcards.split)
-
-
-def hmm_cmvn(wildcards):
-    """Return the GMMs' normalisation statistics of a split."""
-    return cmvn_file("hmm", wildcards.split)
+    return found
 
 
 def finished_run(wildcards):
@@ -65,8 +52,7 @@ def tuning(wildcards):
 
 def tuned_flag(wildcards, input):
     """Return how the score takes its tuning: as that of the system itself, or of another one, with no WER on dev."""
-    own = results(f"{wildcards.where}/tune.json")
-    return "--tuned" if input.tuned == own else "--tuned-elsewhere"
+    return "--tuned" if input.tuned == results(f"{wildcards.where}/tune.json") else "--tuned-elsewhere"
 
 
 def test_shards(wildcards):
@@ -78,7 +64,7 @@ def chosen(name):
     """Return the input function for a file of the candidate that `final_model` chooses."""
 
     def file(wildcards):
-        return results(f"runs/{wildcards.run}/decode/{RUNS[wildcards.run].final_model}/{name}")
+        return results(f"runs/{wildcards.run}/decode/{final_model(wildcards)}/{name}")
 
     return file
 
@@ -86,44 +72,6 @@ def chosen(name):
 def final_model(wildcards):
     """Return which of a run's models is its result."""
     return RUNS[wildcards.run].final_model
-
-
-def aligned_systems():
-    """Return the systems whose alignments or training the report may show, in the order of work."""
-    wanted = {"mono", "tri", ALIGN, *SHARED.decode.systems}
-    return [system for system in ("mono", "tri", "lda_mllt", "dnn", "kaldi") if system in wanted]
-
-
-def reported_alignments():
-    """Return the reports of the alignments that are made in any case."""
-    wanted = {ALIGN, *SHARED.decode.systems}
-    made = [(ALIGN, split) for split in [*LEARNT, "dev"]]
-    if "lda_mllt" in wanted:
-        made.insert(0, ("tri", "train"))
-    if wanted & {"tri", "lda_mllt"}:
-        made.insert(0, ("mono", "train"))
-    return [results(f"hmm/{system}/ali.{split}.json") for system, split in dict.fromkeys(made)]
-
-
-def training_pages():
-    """Return the plots and tables of each run, marked for Snakemake's report."""
-    pages = {
-        "learning_curve.svg": "learning curve",
-        "frame_accuracy.svg": "frame accuracy",
-        "iterations.html": "iterations and workers",
-        "ledger.html": "frame ledger",
-    }
-    return [
-        reported(
-            results(f"report/runs/{run}/{page}"),
-            caption=f"../report/{page.split('.')[0]}.rst",
-            category="Training",
-            subcategory=run,
-            labels={"shows": shows},
-        )
-        for run in RUNS
-        for page, shows in pages.items()
-    ]
 
 
 def study_files(wildcards):

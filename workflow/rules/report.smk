@@ -4,11 +4,16 @@ Requires: the numbers of all stages.
 Provides: report/ with summary.txt; `snakemake --report` puts its plots and tables on one page.
 """
 
-import json
-
 WORDS = "Word error rate"
 CORPUS = "Corpus and alignment"
 TIME = "Time"
+# Of each run.
+PAGES = {
+    "learning_curve.svg": "learning curve",
+    "frame_accuracy.svg": "frame accuracy",
+    "iterations.html": "iterations and workers",
+    "ledger.html": "frame ledger",
+}
 
 
 rule report:
@@ -18,7 +23,7 @@ rule report:
         speakers=files.speaker_table(SHARED),
         perturbed=results("data/perturbed.json") if len(LEARNT) > 1 else [],
         table=results("data/test.tsv"),
-        alignments=reported_alignments(),
+        alignments=[results(f"hmm/{system}/ali.{split}.json") for system, split in SHARED.alignments],
         frames=results("frames/frames.json"),
         runs=run_files("plan.json", "metrics.jsonl", "ledger.json", "wer.json"),
         wers=expand(
@@ -52,7 +57,17 @@ rule report:
             category=WORDS,
             labels={"shows": "most frequent errors"},
         ),
-        training=training_pages(),
+        training=[
+            report(
+                results(f"report/runs/{run}/{page}"),
+                caption=f"../report/{page.split('.')[0]}.rst",
+                category="Training",
+                subcategory=run,
+                labels={"shows": shows},
+            )
+            for run in RUNS
+            for page, shows in PAGES.items()
+        ],
         corpus=report(
             results("report/corpus.html"),
             caption="../report/corpus.rst",
@@ -92,7 +107,7 @@ rule report:
         root=subpath(input.corpus, ancestor=2),
         results=decoded(),
         runs=list(RUNS),
-        align=aligned_systems(),
+        align=SHARED.aligned,
         classes=json.dumps(SHARED.report.classes),
         seed=SHARED.seed,
     message:

@@ -49,15 +49,16 @@ SYSTEMS = [f"gmm/{system}" for system in SHARED.decode.systems]
 # Whose tree and alignment the network takes; `dnn`: those of another config's network.
 ALIGN = SHARED.aligner
 # The splits whose frames the network learns from.
-LEARNT = ["train", "perturbed"] if SHARED.speed_perturbation else ["train"]
+LEARNT = SHARED.learnt
 
 # The interpreter that runs snakemake runs the rules, uninstalled; with conda the environment's own comes first.
 PYTHON = "" if workflow.deployment_settings.deployment_method else f"{Path(sys.executable).parent}:"
 HIDDEN = " CUDA_VISIBLE_DEVICES=" if DEVICE == "cpu" else ""
-shell.prefix(
+PREFIX = (
     f"export PATH={shlex.quote(PYTHON)}$PATH PYTHONPATH={shlex.quote(workflow.basedir)}/src"
     f" PYTHONNOUSERSITE=1 PYTHONUNBUFFERED=1{HIDDEN}; "
 )
+shell.prefix(PREFIX)
 
 
 wildcard_constraints:
@@ -125,6 +126,7 @@ def optional_flag(flag, name):
     """Return the params function for a flag that is given only where the input `name` is."""
 
     def words(wildcards, input):
-        return [flag, *input.get(name)] if input.get(name) else []
+        given = input.get(name)
+        return [flag, *([given] if isinstance(given, str) else given)] if given else []
 
     return words

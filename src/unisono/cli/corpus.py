@@ -78,10 +78,10 @@ def _build(args: argparse.Namespace) -> None:
 def _convert(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from unisono.data.corpus.originals import bring
+    from unisono.data.corpus.originals import convert_corpus
     from unisono.data.corpus.text import short_list
 
-    made = bring(args.original, Path(args.source), Path(args.corpora_dir), args.processes)
+    made = convert_corpus(args.original, Path(args.source), Path(args.corpora_dir), args.processes)
     target = Path(args.corpora_dir, args.original)
     print(f"{target}: {made.recordings} recordings, {made.seconds / 3600:.2f} hours")
     if made.different:

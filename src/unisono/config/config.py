@@ -45,9 +45,23 @@ class Shared(Section):
     """A grid of runs in place of `runs`, for `snakemake study`; see docs/studies.md."""
 
     @property
-    def systems(self) -> list[str]:
-        """The GMM systems that are decoded."""
-        return list(self.decode.systems)
+    def learnt(self) -> list[str]:
+        """The splits whose frames the network learns from."""
+        return ["train", "perturbed"] if self.speed_perturbation else ["train"]
+
+    @property
+    def aligned(self) -> list[str]:
+        """The systems whose alignments or training a report may show, in the order of work."""
+        wanted = {"mono", "tri", self.aligner, *self.decode.systems}
+        return [system for system in ("mono", "tri", "lda_mllt", "dnn", "kaldi") if system in wanted]
+
+    @property
+    def alignments(self) -> list[tuple[str, str]]:
+        """The system and split of each alignment that is made in any case."""
+        wanted = {self.aligner, *self.decode.systems}
+        first = [("mono", "train")] if wanted & {"tri", "lda_mllt"} else []
+        second = [("tri", "train")] if "lda_mllt" in wanted else []
+        return list(dict.fromkeys([*first, *second, *((self.aligner, split) for split in [*self.learnt, "dev"])]))
 
     @property
     def aligner(self) -> str:

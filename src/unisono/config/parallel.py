@@ -95,3 +95,5 @@ class ResourceOptions(Section):
     """Silence after which a rank of sync counts as hung."""
     checkpoint_s: Annotated[float, Ge(0), Unit("s")] = 300.0
     """Time between two checkpoints of virtual and sync; 0: after each iteration."""
+    warm_interpreter: bool = True
+    """Local jobs run in copies of one Python that has imported torch; false starts one for each."""

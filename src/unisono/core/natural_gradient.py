@@ -13,8 +13,8 @@ from torch import Tensor
 
 from unisono.config.optimiser import NgOptions
 from unisono.core import fisher, flat, number
-from unisono.core.fisher import Factor, Form, Turn
-from unisono.core.ng_updates import Asked, settle
+from unisono.core.fisher import Factor, FactorUpdate, Form
+from unisono.core.ng_updates import PendingUpdate, flush
 from unisono.core.number import Number
 from unisono.errors import UserError
 
@@ -106,7 +106,7 @@ class OnlineEstimator:
         self.form = form
         self.count = 0
         self.factor: Factor | None = None
-        self.asked: Asked | None = None
+        self.pending: PendingUpdate | None = None
         self._ht: Tensor | None = None
         self._j: Tensor | None = None
 
@@ -126,7 +126,7 @@ class OnlineEstimator:
 
         X^ is made with the old estimate; the new one serves the next minibatch. Zeros and numbers that are not finite
         give 1, and what is not finite never reaches the estimate. Deferred, nothing is read but at the start: an
-        update is asked for, and `ng_updates.settle` makes it at the end of the step.
+        update is left pending, and `ng_updates.flush` applies it at the end of the step.
         """
         count = rows.shape[0]
         if self.rank == 0 or count == 0:
@@ -142,12 +142,12 @@ class OnlineEstimator:
             self.factor = self.factor._replace(w=w)
         ht = self._products(rows)
         if updates:
-            self._ask(rows, ht, before)
+            self._request(rows, ht, before)
         rows.addmm_(ht.t(), flat.whole(self.factor.w), alpha=-1.0)
         if rows.shape[1] > self.dim:
             rows[:, self.dim :].zero_()  # where a row is not finite, zero times it is not either; the buffer goes on
         if not deferred:
-            settle([self], rows)
+            flush([self], rows)
         self.skip()
         return number.root_of_ratio(before, squared_norm(rows, deferred))
 
@@ -155,20 +155,22 @@ class OnlineEstimator:
         """Count a minibatch that was preconditioned by replaying a captured step."""
         self.count += 1
 
-    def solve(self, asked: Asked) -> Turn | None:
-        """Return the turn of an update that was asked for, its numbers on the CPU; None where they overflow."""
+    def solve(self, pending: PendingUpdate) -> FactorUpdate | None:
+        """Return the update of the factor, from numbers on the CPU; None where they overflow."""
         assert self.factor is not None
-        eta, trace = self.eta(asked.rows), float(asked.trace)
+        eta, trace = self.eta(pending.rows), float(pending.trace)
         if not math.isfinite(trace):
             return None
-        return fisher.turn_for(self.factor, asked.big_l, asked.big_k, asked.rows, trace, eta, self.alpha, self.form)
+        return fisher.update_for(
+            self.factor, pending.big_l, pending.big_k, pending.rows, trace, eta, self.alpha, self.form
+        )
 
-    def take(self, turn: Turn, left: Tensor, scale: Tensor) -> None:
-        """Make a turn that `solve` gave; left and scale with the type of the estimate's matrix, and where it lies."""
+    def apply(self, update: FactorUpdate, left: Tensor, scale: Tensor) -> None:
+        """Apply what `solve` gave; left and scale with the type of the estimate's matrix, and where it lies."""
         assert self.factor is not None and self._j is not None
         # In place: a captured step goes on reading the same storage.
-        fisher.turn_(self.factor.w, self._j, left, scale, turn, self.form)
-        self.factor = self.factor._replace(d=turn.d, rho=turn.rho)
+        fisher.apply_(self.factor.w, self._j, left, scale, update, self.form)
+        self.factor = self.factor._replace(d=update.d, rho=update.rho)
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of w, d, rho [1] and the counter t [1]; nothing before the first minibatch."""
@@ -198,8 +200,8 @@ class OnlineEstimator:
             return fisher.eigen_start(rows[:, : self.dim], self.rank, self.alpha, self.form.delta)
         self.factor = fisher.pattern_start(self.rank, self.dim, self.alpha, rows)
         for _ in range(1 if self.form.one_pass and rows.shape[0] <= self.rank else START_PASSES):
-            self._ask(rows, self._products(rows), trace)
-            settle([self], rows)
+            self._request(rows, self._products(rows), trace)
+            flush([self], rows)
         return self.factor
 
     def _products(self, rows: Tensor) -> Tensor:
@@ -210,13 +212,13 @@ class OnlineEstimator:
             self._ht = rows.new_empty(self.rank * count)
         return torch.mm(flat.whole(self.factor.w), rows.t(), out=self._ht[: self.rank * count].view(self.rank, count))
 
-    def _ask(self, rows: Tensor, ht: Tensor, trace: Number) -> None:
-        """Ask for an update by `rows` as they are now; J = H^T X [R, dim] stays in a buffer until it is made."""
+    def _request(self, rows: Tensor, ht: Tensor, trace: Number) -> None:
+        """Request an update by `rows` as they are now; J = H^T X [R, dim] stays in a buffer until it is made."""
         if self._j is None or self._j.dtype != rows.dtype or self._j.device != rows.device:
             self._j = flat.matrix(self.rank, self.dim, rows)
         torch.mm(ht, rows, out=flat.whole(self._j))
         trace = trace if isinstance(trace, Tensor) else rows.new_full((), trace, dtype=torch.float64)
-        self.asked = Asked(fisher.gram(ht), fisher.gram(flat.whole(self._j)), trace, len(rows))
+        self.pending = PendingUpdate(fisher.gram(ht), fisher.gram(flat.whole(self._j)), trace, len(rows))
 
 
 def squared_norm(rows: Tensor, deferred: bool = False) -> Number:

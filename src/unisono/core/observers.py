@@ -13,4 +13,4 @@ def move(observer: Tensor, model: Tensor, weight: float) -> Tensor:
     """
     if not 0.0 < weight <= 1.0:
         raise ValueError(f"the weight of a model lies in (0, 1]: {weight}")
-    return torch.lerp(observer, model, weight)
+    return model.clone() if weight == 1.0 else torch.lerp(observer, model, weight)

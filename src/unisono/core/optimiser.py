@@ -15,7 +15,7 @@ from unisono.core import flat, max_change, number, sgd
 from unisono.core.flat import Layout
 from unisono.core.natural_gradient import OnlineEstimator, estimator_for
 from unisono.core.ng_simple import SimpleEstimator
-from unisono.core.ng_updates import settle
+from unisono.core.ng_updates import flush
 from unisono.core.number import Number
 from unisono.core.products import Products
 from unisono.errors import UserError
@@ -136,7 +136,7 @@ class Optimiser:
         if isinstance(self._rate, Tensor):
             assert self._params is not None
             sides = [side for sides in self._sides if sides for side in sides]
-            settle([side for side in sides if isinstance(side, OnlineEstimator)], self._params)
+            flush([side for side in sides if isinstance(side, OnlineEstimator)], self._params)
         if self._fused:
             return number.any_below_one(self._scales)
         scales: list[Number] = [1.0] * len(self._weights)

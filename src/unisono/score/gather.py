@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unisono import usage
 from unisono.config.build import build
 from unisono.config.rules import warnings
 from unisono.config.run import Run as Settings
@@ -162,7 +163,7 @@ def _alignments(folder: Path, splits: Iterable[str]) -> dict[str, Any]:
 def _times(folder: Path) -> list[StageTime]:
     times = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        rows = [row for file in sorted(path.rglob("*.tsv")) for row in read_tsv(file)]
+        rows = [row for file in sorted(path.rglob("*.tsv")) for row in read_job(folder, file)]
         if rows:
             seconds, cpu, memory = ([measured(row, key) for row in rows] for key in ("s", "cpu_time", "max_rss"))
             times.append(StageTime(path.name, len(rows), sum(seconds), sum(cpu), max(memory)))
@@ -170,11 +171,16 @@ def _times(folder: Path) -> list[StageTime]:
 
 
 def measured(row: Mapping[str, str], key: str) -> float:
-    """Return a number of a row that Snakemake wrote about a job; 0 where the job was too short to be measured."""
+    """Return a number of a row about a job; 0 where the job was too short to be measured."""
     try:
         return float(row.get(key) or 0)
     except ValueError:  # "-" or "NA"
         return 0.0
+
+
+def read_job(folder: Path, path: Path) -> Rows:
+    """Read what Snakemake wrote about a job below `folder`, with the CPU time and memory of a served one."""
+    return [{**row, **usage.read(folder, path)} for row in read_tsv(path)]
 
 
 def read_tsv(path: Path) -> Rows:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from unisono.data.corpus.audio import read_audio
-from unisono.data.corpus.originals import ORIGINALS, TABLES, bring, convert, plan
+from unisono.data.corpus.originals import ORIGINALS, TABLES, convert, convert_corpus, plan
 from unisono.errors import UserError
 
 CUT = ("utterances.tsv", "samples.tsv", "conversion.tsv")  # tables of which the miniatures have some rows only
@@ -42,7 +42,7 @@ def test_fsdd_from_its_repository(corpora_dir: Path, tmp_path: Path) -> None:
         soundfile.write(
             tmp_path / f"free-spoken-digit-dataset/recordings/{digit}_{speaker}_{int(index)}.wav", samples, rate
         )
-    made = bring("fsdd", tmp_path / "free-spoken-digit-dataset", tmp_path / "corpora", 2, tmp_path / "tables")
+    made = convert_corpus("fsdd", tmp_path / "free-spoken-digit-dataset", tmp_path / "corpora", 2, tmp_path / "tables")
     assert made.recordings == len(tables["utterances.tsv"]) == 31 and made.different == []
     for row in tables["utterances.tsv"].values():
         ours, _ = soundfile.read(corpora_dir / "fsdd" / row["path"], dtype="int16")
@@ -72,13 +72,13 @@ def test_speechocean762_from_openslr(corpora_dir: Path, tmp_path: Path) -> None:
         soundfile.write(path, original.astype(np.int16), rate, format="WAV")
     assert len({change["dropped_bits"] for change in tables["conversion.tsv"].values()}) >= 4
     assert any(float(change["trim_start_s"]) for change in tables["conversion.tsv"].values())
-    made = bring("speechocean762", tmp_path, tmp_path / "corpora", 1, tmp_path / "tables")
+    made = convert_corpus("speechocean762", tmp_path, tmp_path / "corpora", 1, tmp_path / "tables")
     assert made.recordings == 24 and made.different == []
     # One sample off is found.
     samples, rate = soundfile.read(path, dtype="int16")
     samples[begin] += 1024
     soundfile.write(path, samples, rate, format="WAV")
-    assert bring("speechocean762", tmp_path, tmp_path / "corpora", 1, tmp_path / "tables").different == [utt]
+    assert convert_corpus("speechocean762", tmp_path, tmp_path / "corpora", 1, tmp_path / "tables").different == [utt]
 
 
 def _noise_as_original(name: str, tables: dict[str, dict[str, dict[str, str]]], source: Path) -> None:
@@ -105,7 +105,7 @@ def test_what_is_written_runs_with_the_config_as_it_is(root: Path, tmp_path: Pat
         if path.name.removesuffix(".gz") not in CUT:
             shutil.copy(path, tmp_path / "tables" / name)
     _noise_as_original(name, rows, tmp_path / "original")
-    made = bring(name, tmp_path / "original", tmp_path / "corpora", 1, tmp_path / "tables")
+    made = convert_corpus(name, tmp_path / "original", tmp_path / "corpora", 1, tmp_path / "tables")
     assert made.recordings == len(made.different) == len(rows["utterances.tsv"])
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--snakefile", root / "Snakefile"]
@@ -140,7 +140,7 @@ def _synthetic(tmp_path: Path) -> Path:
 
 def _refused(tmp_path: Path) -> str:
     with pytest.raises(UserError) as caught:
-        bring("fsdd", tmp_path, tmp_path / "corpora", 1, tmp_path / "tables")
+        convert_corpus("fsdd", tmp_path, tmp_path / "corpora", 1, tmp_path / "tables")
     assert not (tmp_path / "corpora/fsdd/utterances.tsv").exists()
     return str(caught.value)
 
@@ -159,7 +159,7 @@ def test_other_originals_are_named(tmp_path: Path) -> None:
     line = _refused(tmp_path)
     assert "1 of 1 recordings are missing" in line and "recordings/3_anna_7.wav" in line and "own-data.md" in line
     path.write_bytes(good)
-    assert bring("fsdd", tmp_path, tmp_path / "corpora", 1, tmp_path / "tables").different == []
+    assert convert_corpus("fsdd", tmp_path, tmp_path / "corpora", 1, tmp_path / "tables").different == []
     samples, rate = read_audio(tmp_path / "corpora/fsdd/audio/anna/anna_3_07.flac")
     assert rate == 8000 and samples.tolist() == list(range(800))
 

@@ -58,7 +58,8 @@ def test_a_store_of_two_splits(tmp_path):
     split(tmp_path, "dev", {"d": (3, 3)})
     info = make(tmp_path, "train", "perturbed")
     assert info["train"] == {
-        "frames": 26, "utterances": 4, "left_out": [{"utterance_id": "sp1.1-t", "reason": "too short"}]
+        "frames": 26, "utterances": 4, "lengths": [7, 8, 6, 5],
+        "left_out": [{"utterance_id": "sp1.1-t", "reason": "too short"}]
     }  # fmt: skip
     with Sequences(tmp_path / "out.train.h5") as store, Sequences(tmp_path / "perturbed.h5") as one:
         assert store.utts == ["b", "sp0.9-b", "sp0.9-t", "t"]
@@ -73,7 +74,7 @@ def test_one_split_gives_what_it_gave_before(tmp_path):
     split(tmp_path, "dev", {"d": (3, 3)})
     info = make(tmp_path, "train")
     assert info == {
-        "train": {"frames": 12, "utterances": 2, "left_out": []},
+        "train": {"frames": 12, "utterances": 2, "lengths": [7, 5], "left_out": []},
         "dev": {"frames": 3, "utterances": 1, "left_out": []}, "dim": 5, "num_pdfs": 4,
     }  # fmt: skip
 

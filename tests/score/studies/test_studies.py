@@ -157,8 +157,9 @@ def test_tables(root):
         "s.n2-s2.0.1": "NA",
     }.items():
         (folder / f"{name}.tsv").write_text(f"s\tcpu_time\n3\t{cpu}\n")
+    (folder / "s.n2-s2.0.1.served").write_text("cpu_time\tmax_rss\n7.25\t300.00\n")
     cost = tables.cost(root / "benchmarks", cells)
-    assert [row["train_cpu_s"] for row in cost] == [4.5, 0.0, None, None, None, None]
+    assert [row["train_cpu_s"] for row in cost] == [4.5, 7.2, None, None, None, None]
     assert cost[0]["decode_cpu_s"] is None
 
 

@@ -38,7 +38,7 @@ class Part(NamedTuple):
     crc32: str
 
 
-class Brought(NamedTuple):
+class Converted(NamedTuple):
     """What was made: recordings, seconds, and the ids of those that differ from ours."""
 
     recordings: int
@@ -46,7 +46,7 @@ class Brought(NamedTuple):
     different: list[str]
 
 
-def bring(name: str, source: Path, corpora_dir: Path, processes: int = 1, tables: Path = TABLES) -> Brought:
+def convert_corpus(name: str, source: Path, corpora_dir: Path, processes: int = 1, tables: Path = TABLES) -> Converted:
     """Turn the original of corpus `name` in the folder `source` into the folder `corpora_dir`/`name`.
 
     The tables are written last, so an interrupted import leaves no corpus that looks whole. Raises UserError naming
@@ -65,7 +65,7 @@ def bring(name: str, source: Path, corpora_dir: Path, processes: int = 1, tables
             with atomic_path(corpora_dir / name / path.name.removesuffix(".gz")) as temporary:
                 temporary.write_bytes(_content(path))
     different = [part.utterance_id for part, crc in zip(parts, crcs, strict=True) if crc != part.crc32]
-    return Brought(len(parts), sum(part.length / part.rate for part in parts), different)
+    return Converted(len(parts), sum(part.length / part.rate for part in parts), different)
 
 
 def plan(name: str, source: Path, target: Path, tables: Path = TABLES) -> list[Part]:

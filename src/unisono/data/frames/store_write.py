@@ -21,7 +21,9 @@ def write_frames(
     dtype: str,
     rows: int | None = None,
 ) -> dict[str, Any]:
-    """Write (utterance id, frames [t, D], pdf_ids [t]) in sorted order; atomic. Returns {frames, utterances, lengths, dim}.
+    """Write (utterance id, frames [t, D], pdf_ids [t]) in sorted order; atomic.
+
+    Returns frames, utterances, lengths (frames of each utterance) and dim.
 
     dtype: float16 or float32. rows: the total of t where it is known (saves a copy on disk).
     Raises UserError for a pdf_id outside 0..num_pdfs-1, and for values that do not fit into 16 bits.

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from unisono.score.gather import measured, read_tsv
+from unisono.score.gather import measured, read_job
 from unisono.score.studies.findings import Cell, mean
 
 Row = Mapping[str, Any]
@@ -74,7 +74,7 @@ def cost(benchmarks: Path, cells: Iterable[Cell]) -> list[dict[str, Any]]:
             for step, (stage, pattern) in STEPS.items():
                 name = re.compile(rf"{re.escape(run.name)}\.{pattern}\.tsv")
                 files = sorted(path for path in (benchmarks / stage).glob("*.tsv") if name.fullmatch(path.name))
-                jobs = [job for file in files for job in read_tsv(file)]
+                jobs = [job for file in files for job in read_job(benchmarks, file)]
                 row[f"{step}_cpu_s"] = round(sum(measured(job, "cpu_time") for job in jobs), 1) if files else None
             rows.append(row)
     return rows
