@@ -58,7 +58,7 @@ if ALIGN == "kaldi":
             alignments=given_alignments,
             model=results("hmm/kaldi/model.h5"),
             table=results("data/{split}.tsv"),
-            features=network_features,
+            features=of_split(feature_shards, "net"),
         output:
             alignments=results("hmm/kaldi/ali.{split}.h5"),
             report=results("hmm/kaldi/ali.{split}.json"),
