@@ -77,7 +77,7 @@ def test_help_lists_every_command(program):
 def test_help_names_first_what_a_user_types(program):
     typed, called = program("--help").stdout.split("\nwhat you type")[1].split("\nwhat the workflow calls")
     assert "snakemake --cores" in typed
-    user = ["corpus", "transcribe", "export", "compare", "loglikes", "import-model"]
+    user = ["corpus", "transcribe", "export", "redeal", "compare", "loglikes", "import-model"]
     assert re.findall(r"^  (\S+)  ", typed, flags=re.MULTILINE) == user
     stages = re.findall(r"^  (\S+)  ", called, flags=re.MULTILINE)
     assert "do-it" in stages and "train" in stages and not {*user} & {*stages}

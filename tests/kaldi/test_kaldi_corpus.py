@@ -10,6 +10,7 @@ from unisono.bootstrap.kaldi import write_alignments
 from unisono.config.build import build as settings
 from unisono.config.features import FeatureOptions
 from unisono.data.corpus.kaldi_dir import read_kaldi_features
+from unisono.data.features.extract import check_rate
 from unisono.data.features.kaldi import KaldiFeatures, read_statistics
 from unisono.data.features.reader import FeatureReader
 from unisono.data.kaldi.archive import Script
@@ -209,3 +210,8 @@ def test_features_leave_as_an_archive(tmp_path):
     with Sequences(tmp_path / "a.h5") as store:
         assert np.array_equal(Script(tmp_path / "a.scp", "matrix")["utt"], store.get("utt"))
     assert main([*words, "--out", str(tmp_path / "a.h5"), "--scp", str(tmp_path / "a.scp")]) == 2
+
+
+def test_features_of_kaldi_cannot_be_computed():
+    with pytest.raises(UserError, match="cannot be computed from recordings: give unisono loglikes --feats"):
+        check_rate(settings(FeatureOptions, OPTIONS), 8000)

@@ -16,7 +16,7 @@ from unisono.errors import UserError
 def check_rate(options: FeatureOptions, rate: int) -> None:
     """Raise UserError where features do not fit a sampling rate in Hz, or each other, or are none of recordings."""
     if isinstance(options, KaldiFeatures):
-        raise UserError("features: kind kaldi is read from Kaldi's files: it cannot be computed from recordings")
+        raise UserError("features: kind kaldi cannot be computed from recordings: give unisono loglikes --feats")
     high = options.high_freq if options.high_freq > 0 else rate / 2 + options.high_freq
     if not options.low_freq < high <= rate / 2:
         raise UserError(
