@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from tests.kaldi.golden import IO, cases, first_system
+from unisono.data.features.extract import add_deltas
+from unisono.data.features.kaldi import KaldiFeatures
 from unisono.data.kaldi.archive import Script, parts, read_all, read_archive
+from unisono.data.kaldi.networks import read_priors
+from unisono.data.kaldi.tokens import read_tokens
 from unisono.errors import UserError
 
 LEGAL = ("crlf", "text_utf8_key", "text_empty", "key_path", "duplicate_keys", "gz_bomb")
@@ -93,3 +97,31 @@ def test_one_kind_is_not_taken_for_another():
             list(read_archive(IO / "feats/raw.ark", kind))
     with pytest.raises(UserError, match="where a matrix should begin"):
         list(read_archive(IO / "mono/ali.1.gz", "matrix"))
+
+
+@pytest.mark.parametrize("path", cases("*/final.occs", "nnet3/*.counts", "nnet1/class_counts"))
+def test_counts_are_one_text_vector(path):
+    values = read_priors(path)
+    assert np.array_equal(values, np.array(path.read_text().strip(" []\n").split(), float))
+
+
+@pytest.mark.parametrize("path", cases("nnet3/*.mat"))
+def test_a_file_that_is_one_matrix(path, tmp_path):
+    (tmp_path / "a.scp").write_text(f"lda {path.absolute()}\n")
+    found = Script(tmp_path / "a.scp", "matrix")["lda"]
+    assert found.ndim == 2 and np.array_equal(found, read_tokens(path).matrix())
+
+
+@pytest.mark.parametrize("scp", cases("feats/delta.scp"))
+def test_our_deltas_are_kaldis(scp):
+    features = Script(scp.with_name("cmvned.scp"), "matrix")
+    for utt, expected in Script(scp, "matrix").items():
+        order = expected.shape[1] // features[utt].shape[1] - 1
+        np.testing.assert_allclose(add_deltas(features[utt], order), expected, atol=1.5e-5)
+
+
+@pytest.mark.parametrize("scp", cases("feats/cmvned.scp"))
+def test_our_normalisation_is_kaldis(scp):
+    given = KaldiFeatures(scp.with_name("raw.scp"), scp.with_name("cmvn.ark"), scp.with_name("utt2spk"))
+    for utt, expected in Script(scp, "matrix").items():
+        np.testing.assert_allclose(given.get(utt), expected, atol=1e-4)
