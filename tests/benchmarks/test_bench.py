@@ -37,6 +37,8 @@ def store(tmp_path):
 
 
 KEYS = {
+    "rbm": {f"rbm_{form}gemm_fraction_{minibatch}" for form in ("", "plain_") for minibatch in (512, 100)},
+    "lstm": {"lstm_over_torch", "lstm_ng_over_torch", "lstm_products_fraction"},
     "data": {"data_over_training", "data_frames_per_s"},
     "averaging": {"average_share", "observer_share", "average_s", "observer_s"},
     "memory": {"vector_copies", "vector_copies_jobs", "vector_copies_sync"},
@@ -127,7 +129,7 @@ def test_the_gpu_part_forms_the_products_of_a_step_and_trains_it(store, monkeypa
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "part",
-    ["data", "jobs", pytest.param("averaging", marks=pytest.mark.mpi), pytest.param("memory", marks=pytest.mark.mpi)],
+    ["rbm", "lstm", "data", "jobs", *(pytest.param(part, marks=pytest.mark.mpi) for part in ("averaging", "memory"))],
 )
 def test_the_other_parts_run_and_leave_earlier_keys_alone(part, tmp_path):
     out = tmp_path / "results.json"

@@ -131,7 +131,7 @@ def test_a_captured_step_finds_its_storage_again():
     places = set()
     for batch in data:
         net.step_(batch, optimiser, deferred_rate())
-        places.add((*(s.factor.w.data_ptr() for sides in optimiser._sides for s in sides), optimiser._delta.data_ptr()))
+        places.add((*(s.factor.w.data_ptr() for s in optimiser._estimators), optimiser._delta.data_ptr()))
     assert len(places) == 1
     version, state = optimiser.version, optimiser.state()
     state["momentum"] = state["momentum"].clone()

@@ -16,11 +16,12 @@ from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[variable] = "1"
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "src")]
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "src")]
 
 import torch  # noqa: E402  (the number of threads is read at the imports)
-from miniature import LIMIT, Task, config  # noqa: E402
 from safetensors.torch import load  # noqa: E402
+
+from tests.support.miniature import LIMIT, Task, config  # noqa: E402
 
 RAMP = {"initial": 1, "final": 4}
 EMA = {"decay": 0.8, "start": 0.2}

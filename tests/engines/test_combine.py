@@ -59,7 +59,7 @@ RULES = ["mean", "bmuf", "butterfly"]
 
 
 def test_limited_steps_are_told_of_each_worker_and_of_all(tmp_path):
-    limit = {"kind": "nnet3", "per_layer": 0.1, "global": 0.15, "per_sample": 0.075}
+    limit = {"kind": "nnet3", "per_layer": 0.1, "total": 0.15, "per_sample": 0.075}
     task = Task(tmp_path, config(optimiser__max_change=limit, parallel__period_frames=333))
     task.virtual()
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

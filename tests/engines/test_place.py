@@ -152,7 +152,7 @@ class Recorded:
 
     def __init__(self, optimiser, step):
         Recorded.made += 1
-        self._step, self._sides = step, [side for pair in optimiser._sides if pair for side in pair]
+        self._step, self._sides = step, optimiser._estimators
         self._counts = [side.count for side in self._sides]
         count = torch.zeros(2, dtype=torch.int64)
         self.stats = StepStats(torch.zeros((), dtype=torch.float64), count[0], 0, count[1])

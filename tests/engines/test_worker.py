@@ -18,7 +18,7 @@ from unisono.errors import UserError
 from unisono.nn.batch import Batch
 
 torch.set_num_threads(1)
-LIMIT = {"kind": "nnet3", "per_layer": 0.2, "global": 0.0, "per_sample": 0.075}  # some steps are within it
+LIMIT = {"kind": "nnet3", "per_layer": 0.2, "total": 0.0, "per_sample": 0.075}  # some steps are within it
 
 
 def one_by_one(values):

@@ -363,5 +363,5 @@ def test_initialisation_has_the_promised_spread():
 
 @pytest.mark.parametrize("change", [{"hidden": ()}, {"hidden": (3, 0)}, {"context": (-1, 0)}])
 def test_a_network_without_a_shape_is_refused(change):
-    with pytest.raises(UserError, match="network: hidden .*, context .*: give widths of 1 or more"):
+    with pytest.raises(UserError, match="network: hidden .*, context .*: give widths and groups of 1 or more"):
         network(**change)

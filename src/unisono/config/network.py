@@ -27,7 +27,23 @@ class DnnOptions(Section):
     """Fraction of hidden units switched off in each step of training."""
 
 
-NetworkOptions = Annotated[DnnOptions, Kinds("dnn")]
+@dataclass(frozen=True, kw_only=True)
+class PnormOptions(Section):
+    """Feed-forward layers on spliced frames, of p-norm units with normalisation (Povey et al. 2014)."""
+
+    kind: Literal["pnorm"]
+    """Feed-forward layers on spliced frames, of p-norm units with normalisation (Povey et al. 2014)."""
+    hidden: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1), Unit("units")] = (64, 64, 64)
+    """Width of each hidden layer."""
+    group: Annotated[int, Ge(1)] = 5
+    """Affine outputs that each unit is the 2-norm of."""
+    context: Annotated[tuple[Side, Side], Unit("frames")] = (5, 5)
+    """Frames of context to the left and to the right."""
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Fraction of hidden units switched off in each step of training."""
+
+
+NetworkOptions = Annotated[DnnOptions | PnormOptions, Kinds("dnn")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,12 @@ def norm_product(x: Tensor, error: Tensor, deferred: bool = False) -> Number:
     return found if deferred else float(found)
 
 
+def norm_sum(products: Tensor, deferred: bool = False) -> Number:
+    """Return sum_i |p_i| over the per-frame products [N, D] of a vector's gradient, a bound of that of their sum."""
+    found = torch.linalg.vector_norm(products, dim=1, dtype=torch.float64).sum()
+    return found if deferred else float(found)
+
+
 def row_scale(options: SampleLimit, product: Number, rate: Number, rows: int, limit_scale: float) -> Number:
     """Return the factor <= 1 of one layer's step under `nnet2` or `su_chen`.
 
@@ -34,17 +40,25 @@ def row_scale(options: SampleLimit, product: Number, rate: Number, rows: int, li
     return number.cap(options.per_sample * rows * limit_scale, bound)
 
 
-def step_scales(options: NormLimit, norms: Sequence[Number], momentum: float, limit_scale: float) -> list[Number]:
-    """Return the factor of each layer's step under the nnet3 kinds, that of the whole step included.
+def step_scales(
+    options: NormLimit,
+    norms: Sequence[Number],
+    momentum: float,
+    limit_scale: float,
+    limits: Sequence[float] | None = None,
+) -> list[Number]:
+    """Return the factor of each component's step under the nnet3 kinds, that of the whole step included.
 
-    norms: Frobenius norm of each layer's Delta_c. k_c = min(1, per_layer / ((1 - m) |Delta_c|)), without the 1 - m
-    for nnet3_2017; g = min(1, total * limit_scale / ((1 - m) |k Delta|)); the factor is g k_c. `limit_scale` is
-    1/sqrt(2) in iteration 0 (docs/mathematics.md 2.4) and acts on `total` only, as in Kaldi's scripts.
+    norms: Frobenius norm of each component's Delta_c. limits: of each, None = `per_layer` of all.
+    k_c = min(1, limit / ((1 - m) |Delta_c|)), without the 1 - m for nnet3_2017; g = min(1, total * limit_scale /
+    ((1 - m) |k Delta|)); the factor is g k_c. `limit_scale` is 1/sqrt(2) in iteration 0 (docs/mathematics.md 2.4) and
+    acts on `total` only, as in Kaldi's scripts.
     A norm that is not finite gives factor 1: the worker is then rejected, not repaired.
     """
     rest = 1.0 - momentum
     own = rest if options.kind == "nnet3" else 1.0
-    scales = [number.cap(options.per_layer, own * norm) for norm in norms]
+    limits = [options.per_layer] * len(norms) if limits is None else limits
+    scales = [number.cap(limit, own * norm) for limit, norm in zip(limits, norms, strict=True)]
     total = number.root_of_squares([scale * norm for scale, norm in zip(scales, norms, strict=True)])
     whole = number.cap(options.total * limit_scale, rest * total)
     return [whole * scale for scale in scales]

@@ -19,6 +19,7 @@ from unisono.core.number import Number
 from unisono.errors import UserError
 
 START_PASSES = 3  # over the first minibatch, from the fixed pattern
+VECTOR_RANK, VECTOR_PERIOD = 8, 10  # Kaldi's NaturalGradientPerElementScaleComponent
 
 
 class Preset(NamedTuple):
@@ -76,6 +77,19 @@ def estimator_for(options: NgOptions, side: Literal["in", "out"], dim: int) -> "
         minibatches_history=options.minibatches_history or 0.0,
         alpha=options.alpha,
         form=preset.form,
+    )
+
+
+def vector_estimator(options: NgOptions, dim: int) -> "OnlineEstimator":
+    """Return the estimator of the per-frame products of a vector of `dim` numbers, such as the peephole of a gate."""
+    return OnlineEstimator(
+        dim=dim,
+        rank=VECTOR_RANK,
+        update_period=VECTOR_PERIOD,
+        history=options.history,
+        minibatches_history=options.minibatches_history or 0.0,
+        alpha=options.alpha,
+        form=PRESETS[options.preset].form,
     )
 
 

@@ -20,8 +20,8 @@ def initial_parameters(session: Session, model_path: str | None = None) -> Tenso
     if not path:
         raise UserError("initialisation.path: kind model needs the path of a model")
     loaded = load_model(path, network.layout)
-    for key in ("nonlinearity", "context"):
-        found, wanted = loaded.network[key], network.spec()[key]
+    for key, wanted in network.spec().items():
+        found = loaded.network.get(key)
         if found != wanted:
             raise UserError(f"{path}: its network has {key} {found}, the config says {wanted}: make them equal")
     return loaded.flat

@@ -21,7 +21,8 @@ from unisono.engines.state import State
 from unisono.engines.worker import Task, Worker
 from unisono.errors import UserError
 from unisono.files import read_json
-from unisono.nn.dnn import Dnn
+from unisono.nn.dnn import FrameNetwork
+from unisono.nn.network import make
 from unisono.schedule import Plan, deal, read_plan, worker_range
 
 
@@ -42,9 +43,9 @@ class Session:
             raise UserError(f"{self.train.path}: {found}: run the plan stage anew")
 
     @cached_property
-    def network(self) -> Dnn:
+    def network(self) -> FrameNetwork:
         """The network for the features and pdfs of the data; it serves all workers of the process."""
-        return Dnn(self.run.network, self.train.dim, self.train.num_pdfs, self.run.precision)
+        return make(self.run.network, self.train.dim, self.train.num_pdfs, self.run.precision)
 
     @property
     def layout(self) -> Layout:

@@ -17,7 +17,7 @@ from unisono.engines.place import CPU, Place
 from unisono.engines.records import Record
 from unisono.engines.replay import CudaGraph, Replay
 from unisono.nn.batch import Batch, StepStats
-from unisono.nn.dnn import Dnn
+from unisono.nn.dnn import FrameNetwork
 
 
 class Task(NamedTuple):
@@ -56,7 +56,7 @@ class Worker:
     complete is not run again. Between calls all that a worker owns can be read on the CPU, wherever it trains.
     """
 
-    def __init__(self, number: int, network: Dnn, optimiser: Optimiser, seed: int, place: Place = CPU) -> None:
+    def __init__(self, number: int, network: FrameNetwork, optimiser: Optimiser, seed: int, place: Place = CPU) -> None:
         self.number, self.optimiser = number, optimiser
         self._network, self._seed, self._place = network, seed, place
         self.params = place.host_vector(network.layout.size)

@@ -10,6 +10,7 @@ from unisono.core import flat
 from unisono.core.flat import Layout
 
 # Sigmoid: the constant of Kaldi's nnet1 prototypes; its slope of 1/4 wants large weights.
+# p-norm: that of Povey 2014, who divides by the affine outputs, not by the inputs (docs/mathematics.md 4.3).
 _GAINS = {"relu": math.sqrt(2.0), "relu_renorm": 1.0, "tanh": 1.0, "sigmoid": 3.5}
 
 
@@ -18,11 +19,15 @@ def random_parameters(layout: Layout, nonlinearity: str, options: RandomStart, g
 
     Numbers are drawn matrix by matrix from `generator` alone, so they depend on its seed and the shapes only.
     """
-    hidden_gain = _GAINS[nonlinearity] if options.hidden_gain is None else options.hidden_gain
     parameters = flat.zeros(layout.size)
     for name, matrix in flat.views(layout, parameters).items():
-        gain = options.output_gain if name == layout.names[-1] else hidden_gain
         rows, inputs = matrix.shape[0], matrix.shape[1] - 1
+        if name == layout.names[-1]:
+            gain = options.output_gain
+        elif options.hidden_gain is not None:
+            gain = options.hidden_gain
+        else:
+            gain = math.sqrt(inputs / rows) if nonlinearity == "pnorm" else _GAINS[nonlinearity]
         drawn = torch.randn(rows, inputs, generator=generator)
         matrix[:, :-1] = drawn.mul_(gain / math.sqrt(inputs))
     return parameters
