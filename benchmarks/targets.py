@@ -38,6 +38,10 @@ TARGETS = {
     "data_over_training": Target(True, 500.0),
     "vector_copies": Target(False, 4.0),
     "iteration_overhead_s": Target(False, 1.0),
+    "kaldi_float": Target(True, 0.4),
+    "kaldi_cm": Target(True, 0.9),
+    "kaldi_text": Target(True, 1.0),
+    "kaldi_integers": Target(True, 5.0),
 }
 
 

@@ -42,6 +42,7 @@ KEYS = {
     "data": {"data_over_training", "data_frames_per_s"},
     "averaging": {"average_share", "observer_share", "average_s", "observer_s"},
     "memory": {"vector_copies", "vector_copies_jobs", "vector_copies_sync"},
+    "kaldi": {"kaldi_float", "kaldi_cm", "kaldi_text", "kaldi_integers"},
     "jobs": {
         *(f"iteration_{name}_s" for name in ("start", "load", "write", "combine", "snakemake", "diagnose")),
         *("iteration_overhead_s", "iteration_overhead_cold_s", "iteration_overhead_spare_s", "torch_import_s"),

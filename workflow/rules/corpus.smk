@@ -25,12 +25,13 @@ rule corpus:
         recipe=RECIPE["corpus"],
         options=told("corpus"),
         corpora_dir=SHARED.corpora_dir,
+        features=["--from-features"] if SHARED.features.kind == "kaldi" else [],
         out_dir=subpath(output.info, parent=True),
     message:
         "Corpus: check recordings, transcripts and lexicon"
     shell:
         "python -m unisono corpus --options {params.options:q} --corpora-dir {params.corpora_dir:q}"
-        " --out-dir {params.out_dir:q} --processes {threads} --log {log:q}"
+        " {params.features:q} --out-dir {params.out_dir:q} --processes {threads} --log {log:q}"
 
 
 rule perturb:

@@ -1,8 +1,18 @@
 """Features: filterbanks or cepstra of each shard, and normalisation statistics of each split.
 
-Requires: data/{split}.tsv.
+Requires: data/{split}.tsv; for features of Kaldi feats.scp, and perhaps cmvn.scp, of the data directories.
 Provides: features/{frontend}/{split}.{shard}.h5 and {split}.cmvn.h5; front end `net` for the network, `hmm` for GMMs.
 """
+
+
+def given_features(name, flag):
+    """Return the params function for a file of Kaldi's data directory; nothing where it is not there or not asked for."""
+
+    def words(wildcards):
+        path = files.kaldi_features(SHARED, wildcards.frontend, wildcards.split, name)
+        return [flag, path] if path else []
+
+    return words
 
 
 rule features:
@@ -20,11 +30,12 @@ rule features:
     params:
         recipe=RECIPE["features"],
         options=features_told("", "features"),
+        given=given_features("feats.scp", "--feats"),
     message:
         "Features for {wildcards.frontend}: {wildcards.split}, shard {wildcards.shard}"
     shell:
         "python -m unisono features --table {input.table:q} --shard {wildcards.shard:q} --options {params.options:q}"
-        " --out {output:q} --log {log:q}"
+        " {params.given:q} --out {output:q} --log {log:q}"
 
 
 rule cmvn:
@@ -43,8 +54,9 @@ rule cmvn:
     params:
         recipe=RECIPE["features"],
         options=features_told("", "cmvn"),
+        given=given_features("cmvn.scp", "--kaldi"),
     message:
         "Features for {wildcards.frontend}: mean and variance of {wildcards.split}"
     shell:
         "python -m unisono cmvn --table {input.table:q} --features {input.features:q} --options {params.options:q}"
-        " --out {output:q} --log {log:q}"
+        " {params.given:q} --out {output:q} --log {log:q}"

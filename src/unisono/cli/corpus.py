@@ -31,6 +31,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     arguments.add_processes(parser)
     stage = parser.add_argument_group("what the workflow gives instead")
     stage.add_argument("--options", metavar="JSON", help="config section corpus")
+    stage.add_argument("--from-features", action="store_true", help="utterances of feats.scp, without recordings")
     stage.add_argument("--out-dir", metavar="DIR", help="folder for the tables (and for generated audio)")
 
 
@@ -62,7 +63,7 @@ def _build(args: argparse.Namespace) -> None:
     from unisono.data.corpus.space import require_space_for
 
     options = from_json(CorpusOptions, args.options)
-    facts = build(options, Path(args.corpora_dir), Path(args.out_dir), args.processes)
+    facts = build(options, Path(args.corpora_dir), Path(args.out_dir), args.processes, args.from_features)
     for split, numbers in facts["splits"].items():
         print(
             f"{split}: {numbers['utterances']} utterances, {numbers['speakers']} speakers, "

@@ -53,7 +53,7 @@ class Shared(Section):
     def aligned(self) -> list[str]:
         """The systems whose alignments or training a report may show, in the order of work."""
         wanted = {"mono", "tri", self.aligner, *self.decode.systems}
-        return [system for system in ("mono", "tri", "lda_mllt", "dnn") if system in wanted]
+        return [system for system in ("mono", "tri", "lda_mllt", "dnn", "kaldi") if system in wanted]
 
     @property
     def alignments(self) -> list[tuple[str, str]]:

@@ -70,11 +70,49 @@ class Mfcc(Features):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KaldiFeatures(Section):
+    """Features of Kaldi: feats.scp of each data directory, its cmvn.scp if it is there; corpus.kind must be kaldi."""
+
+    kind: Literal["kaldi"]
+    """Features of Kaldi: feats.scp of each data directory, its cmvn.scp if it is there; corpus.kind must be kaldi."""
+    numbers: Annotated[int, Ge(1), Le(4096)] = 13
+    """Numbers of a frame in feats.scp, before deltas."""
+    frame_shift_ms: Ms = 10.0
+    """From one frame to the next."""
+    deltas: Annotated[int, Ge(0), Le(2)] = 0
+    """Order of time derivatives appended to each frame (2: deltas and accelerations)."""
+    cmvn: Literal["speaker", "global", "none"] = "speaker"
+    """Mean (and variance) normalisation: by statistics of each speaker, of the training set, or none."""
+    cmvn_variance: bool = True
+    """Normalise the variance as well as the mean."""
+
+    @property
+    def base_dim(self) -> int:
+        """Number of features before deltas."""
+        return self.numbers
+
+    @property
+    def dim(self) -> int:
+        """Number of features after deltas."""
+        return self.base_dim * (self.deltas + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class GmmFbank(Fbank):
     """Filterbank energies with the defaults of GMMs."""
 
     num_mel_bins: Annotated[int, Ge(3), Le(512), Unit("bins")] = 23
     """Mel filters."""
+    deltas: Annotated[int, Ge(0), Le(2)] = 2
+    """Order of time derivatives appended to each frame (2: deltas and accelerations)."""
+    cmvn_variance: bool = False
+    """Normalise the variance as well as the mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GmmKaldiFeatures(KaldiFeatures):
+    """Features of Kaldi with the defaults of GMMs."""
+
     deltas: Annotated[int, Ge(0), Le(2)] = 2
     """Order of time derivatives appended to each frame (2: deltas and accelerations)."""
     cmvn_variance: bool = False
@@ -93,5 +131,5 @@ class GmmMfcc(Mfcc):
     """Normalise the variance as well as the mean."""
 
 
-FeatureOptions = Annotated[Fbank | Mfcc, Kinds("fbank")]
-GmmFeatureOptions = Annotated[GmmFbank | GmmMfcc, Kinds("mfcc")]
+FeatureOptions = Annotated[Fbank | Mfcc | KaldiFeatures, Kinds("fbank")]
+GmmFeatureOptions = Annotated[GmmFbank | GmmMfcc | GmmKaldiFeatures, Kinds("mfcc")]

@@ -1,5 +1,6 @@
 """Which files a config names, and that they are there: some are needed only after hours of work."""
 
+import glob
 import os
 from collections.abc import Mapping
 
@@ -12,6 +13,8 @@ from unisono.files import read_json
 SPLITS = ("train", "dev", "test")
 # Of a Kaldi data directory; the first three must be there.
 KALDI_FILES = ("wav.scp", "text", "utt2spk", "segments", "spk2gender")
+# Of a data directory whose features are read in place of recordings.
+KALDI_FEATURES = ("feats.scp", "text", "utt2spk", "cmvn.scp", "spk2gender")
 
 
 def check_named_files(shared: Shared, runs: Mapping[str, Run]) -> None:
@@ -21,6 +24,9 @@ def check_named_files(shared: Shared, runs: Mapping[str, Run]) -> None:
     speaker_table(shared)
     if shared.hmm.align_with:
         finished_run(shared)
+    if kaldi_system(shared):
+        kaldi_alignments(shared, "train")
+        kaldi_alignments(shared, "dev")
     for run in runs.values():
         path = start_model(run)
         # A model that this config makes itself is not there yet.
@@ -45,7 +51,8 @@ def corpus_files(shared: Shared) -> list[str]:
     names = [name for key in keys if (name := getattr(corpus, key, None))]
     if corpus.kind == "kaldi":
         for split in SPLITS:
-            parts = [os.path.join(getattr(corpus.kaldi, split), part) for part in KALDI_FILES]
+            wanted = KALDI_FEATURES if shared.features.kind == "kaldi" else KALDI_FILES
+            parts = [os.path.join(getattr(corpus.kaldi, split), part) for part in wanted]
             names += parts[:3] + [part for part in parts[3:] if os.path.exists(os.path.join(folder, part))]
     if os.path.isdir(folder):
         remedy = f"correct the key below corpus that names it, or corpus.dir; {folder} is there"
@@ -115,6 +122,44 @@ def engine_of(shared: Shared, name: str, run: Run) -> str:
         return str(final["engine"]) if same else run.parallel.engine
     except (OSError, UserError, LookupError, TypeError):  # not there yet, or damaged: it will be made afresh
         return run.parallel.engine
+
+
+def kaldi_features(shared: Shared, frontend: str, split: str, name: str) -> str:
+    """Return feats.scp or cmvn.scp of a split for the front end `net` or `hmm`; empty where it is not read.
+
+    cmvn.scp is read where it is there and normalisation is by speaker.
+    """
+    options, corpus = shared.features if frontend == "net" else shared.hmm.features, shared.corpus
+    if options.kind != "kaldi" or corpus.kind != "kaldi":
+        return ""
+    path = os.path.join(shared.corpora_dir, corpus.dir, getattr(corpus.kaldi, split), name)
+    wanted = name == "feats.scp" or (options.cmvn == "speaker" and os.path.exists(path))
+    return path if wanted else ""
+
+
+def kaldi_system(shared: Shared) -> dict[str, str]:
+    """Return the files of `hmm.kaldi` that a system is read from. Raises UserError where one is not there."""
+    named = shared.hmm.kaldi
+    if shared.hmm.align != "kaldi" or named is None:
+        return {}
+    found = {name: os.path.join(named.dir, name) for name in ("final.mdl", "tree")}
+    found |= {name: os.path.join(named.lang, name) for name in ("words.txt", "phones.txt", "L.fst", "L_disambig.fst")}
+    return {
+        name: present("hmm.kaldi", path, "the path is read from the working directory") for name, path in found.items()
+    }
+
+
+def kaldi_alignments(shared: Shared, split: str) -> list[str]:
+    """Return the files of a split's alignments. Raises UserError for a pattern that no file fits."""
+    named = shared.hmm.kaldi
+    assert named is not None
+    found = []
+    for pattern in named.alignments if split == "train" else named.dev_alignments:
+        files = sorted(glob.glob(pattern))
+        if not files:
+            raise UserError(f"hmm.kaldi: {pattern}: no such file: the path is read from the working directory")
+        found += files
+    return found
 
 
 def start_model(run: Run) -> list[str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from unisono.config.features import GmmFeatureOptions, GmmMfcc
 from unisono.config.markers import NAME, Pattern, Section, Unit
@@ -62,6 +62,22 @@ class AlignWith(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KaldiSystem(Section):
+    """The system of Kaldi that `align: kaldi` takes; paths are read from the working directory."""
+
+    dir: Annotated[str, MinLen(1)]
+    """Folder with final.mdl and tree, such as exp/tri3."""
+    lang: Annotated[str, MinLen(1)]
+    """Language directory, such as data/lang."""
+    alignments: Annotated[tuple[str, ...], MinLen(1)]
+    """Archives, scripts (.scp) or patterns of the training set's alignments, such as exp/tri3_ali/ali.*.gz."""
+    dev_alignments: tuple[str, ...] = ()
+    """The same of dev; empty: dev is aligned with the Gaussians of final.mdl on hmm.features."""
+    graph: str | None = None
+    """Folder with HCLG.fst; null: dir, or the one folder graph* in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HmmOptions(Section):
     """The bootstrap: monophone and triphone GMM-HMMs whose alignment the network learns."""
 
@@ -83,8 +99,10 @@ class HmmOptions(Section):
     """Triphone training."""
     lda_mllt: LdaMlltOptions = LdaMlltOptions()
     """Triphones on spliced cepstra under LDA and MLLT (Kaldi's tri2b), trained where hmm.align or decode.systems asks for lda_mllt."""  # noqa: E501
-    align: Literal["mono", "tri", "lda_mllt"] = "tri"
-    """Whose tree and alignment the network takes."""
+    align: Literal["mono", "tri", "lda_mllt", "kaldi"] = "tri"
+    """Whose tree and alignment the network takes; kaldi: those of the system that `kaldi` names, and its graph."""
+    kaldi: KaldiSystem | None = None
+    """The system of Kaldi that `align: kaldi` takes."""
     align_with: AlignWith | None = None
     """Take the alignment of another, finished config's network, and the tree that it was trained on, in place of `align`; corpus, lexicon and features must be the same."""  # noqa: E501
     beam: Annotated[float, Gt(0), Unit("nats")] = 10.0

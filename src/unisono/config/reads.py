@@ -9,7 +9,7 @@ from typing import Any
 
 from unisono.config.build import compact, identity
 from unisono.config.config import Shared
-from unisono.config.features import Fbank, FeatureOptions, Mfcc
+from unisono.config.features import Fbank, FeatureOptions, KaldiFeatures, Mfcc
 from unisono.config.run import Run
 
 SEARCH = ("max_active", "min_active")
@@ -17,6 +17,7 @@ TUNING = ("tuning_beam", *SEARCH, "word_insertion_penalties", "tune_utterances",
 ALIGNMENT = ("beam", "retry_beam", "acoustic_scale")
 BASE_FEATURES = (
     "num_mel_bins", "num_ceps", "low_freq", "high_freq", "frame_length_ms", "frame_shift_ms", "use_energy", "dither",
+    "numbers",
 )  # fmt: skip
 # Command -> the section that it reads and the keys of it; None: all.
 READS: dict[str, tuple[str, tuple[str, ...] | None]] = {
@@ -59,7 +60,7 @@ def features_told(shared: Shared, frontend: str, command: str = "", system: str 
 
 def plain_features(options: Any) -> FeatureOptions:
     """Return features of GMMs as a section `features`, whose defaults are others."""
-    section = Mfcc if isinstance(options, Mfcc) else Fbank
+    section = next(kind for kind in (Mfcc, KaldiFeatures, Fbank) if isinstance(options, kind))
     return section(**{field.name: getattr(options, field.name) for field in fields(section)})
 
 

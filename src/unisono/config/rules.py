@@ -65,9 +65,38 @@ def check_shared(shared: Shared) -> None:
         )
     if hmm.align_with and hmm.align_with.name == shared.name:
         raise UserError(f"hmm.align_with.name: {shared.name}: this config itself: name another, finished one")
+    _check_kaldi(shared)
     for where, section in (("features", shared.features), ("hmm.features", hmm.features)):
         if isinstance(section, Mfcc) and section.num_ceps > section.num_mel_bins:
             raise UserError(f"{where}.num_ceps: {section.num_ceps} is more than num_mel_bins {section.num_mel_bins}")
+
+
+def _check_kaldi(shared: Shared) -> None:
+    hmm, corpus = shared.hmm, shared.corpus
+    if (hmm.align == "kaldi") != (hmm.kaldi is not None):
+        raise UserError("hmm.kaldi: goes with hmm.align: kaldi, and that needs it: give both or neither")
+    if hmm.align == "kaldi" and hmm.align_with:
+        raise UserError("hmm.align_with: hmm.align: kaldi takes another alignment: keep one")
+    if hmm.align == "kaldi" and shared.speed_perturbation:
+        raise UserError("speed_perturbation: the other speeds have no alignments of Kaldi: leave it out")
+    given = [
+        key
+        for key, section in (("features", shared.features), ("hmm.features", hmm.features))
+        if section.kind == "kaldi"
+    ]
+    if given and corpus.kind != "kaldi":
+        raise UserError(f"{given[0]}.kind: kaldi reads feats.scp of data directories: set corpus.kind: kaldi")
+    if given == ["hmm.features"]:
+        raise UserError(
+            "hmm.features.kind: kaldi goes with features.kind: kaldi: a corpus is of features or recordings"
+        )
+    if given and shared.speed_perturbation:
+        raise UserError("speed_perturbation: features of Kaldi cannot be heard faster: leave it out")
+    if given == ["features"] and (shared.decode.systems or hmm.kaldi is None or not hmm.kaldi.dev_alignments):
+        raise UserError(
+            "hmm.features.kind: without recordings GMMs need features of kind kaldi, too: set it, or leave out"
+            " decode.systems and give hmm.kaldi.dev_alignments"
+        )
 
 
 def warnings(run: Run) -> list[str]:

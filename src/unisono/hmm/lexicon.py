@@ -48,8 +48,11 @@ class Lang(NamedTuple):
 
     @property
     def word_list(self) -> list[str]:
-        """Words by number: `word_list[id]`."""
-        return sorted(self.words, key=self.words.__getitem__)
+        """Words by number: `word_list[id]`, an empty string where no word has that number."""
+        names = [""] * (1 + max(self.words.values()))
+        for word, number in self.words.items():
+            names[number] = word
+        return names
 
 
 def read_lexicon(path: str | Path) -> list[Pronunciation]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from unisono.config.features import FeatureOptions
 from unisono.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,12 +16,18 @@ LogLikelihoods = Callable[[str], npt.NDArray[np.float32]]
 
 
 class Features(Protocol):
-    """Where features come from, by utterance id: `FeatureReader` (data/features/reader.py) or `RecordingFeatures`."""
+    """Where features come from, by utterance id.
 
-    options: FeatureOptions
+    `FeatureReader` (data/features/reader.py), `RecordingFeatures` or `KaldiFeatures` (data/features/kaldi.py).
+    """
+
+    @property
+    def dim(self) -> int:
+        """Return the number of features a frame."""
+        ...
 
     def get(self, utt: str) -> np.ndarray:
-        """Return features after CMVN and deltas, float32 [t, options.dim]."""
+        """Return features after CMVN and deltas, float32 [t, dim]."""
         ...
 
 
@@ -40,11 +45,14 @@ def scorer(
     return network_scorer(network, threads, reader, hmm.num_pdfs)
 
 
-def network_scorer(path: str | os.PathLike[str], threads: int, reader: Features, num_pdfs: int) -> LogLikelihoods:
+def network_scorer(
+    path: str | os.PathLike[str], threads: int, reader: Features, num_pdfs: int | None = None, priors: bool = True
+) -> LogLikelihoods:
     """Return a function from an utterance id to log p(pdf | x) - log p(pdf), float32 [frames, pdfs].
 
-    That is log p(x | pdf) up to a constant a frame (Bourlard & Morgan 1994). Raises UserError where network, HMM and
-    features do not fit together.
+    That is log p(x | pdf) up to a constant a frame (Bourlard & Morgan 1994); without `priors` it is log p(pdf | x).
+    `num_pdfs` of the HMM it goes with is compared, if given. Raises UserError where network, HMM and features do not
+    fit together.
     """
     import torch
 
@@ -53,25 +61,25 @@ def network_scorer(path: str | os.PathLike[str], threads: int, reader: Features,
     torch.set_num_threads(threads)
     model = load_model(path)
     network = network_of(model.network)
-    if network.num_pdfs != num_pdfs:
+    if num_pdfs is not None and network.num_pdfs != num_pdfs:
         raise UserError(
             f"{path}: the network has {network.num_pdfs} outputs, the HMM {num_pdfs} pdfs: use the HMM of its training"
         )
-    if network.feature_dim != reader.options.dim:
+    if network.feature_dim != reader.dim:
         raise UserError(
-            f"{path}: the network takes {network.feature_dim} features a frame, these are {reader.options.dim}: "
+            f"{path}: the network takes {network.feature_dim} features a frame, these are {reader.dim}: "
             "use the features it was trained on"
         )
-    if model.log_prior is None:
+    log_prior = model.log_prior if priors else torch.zeros(network.num_pdfs)
+    if log_prior is None:
         raise UserError(f"{path}: no log_prior: decode final.safetensors, not a model of an iteration")
     network.bind(model.flat)
-    log_prior = model.log_prior
     left, right = network.context
 
     def log_likelihoods(utterance: str) -> npt.NDArray[np.float32]:
         frames = torch.from_numpy(reader.get(utterance))
         if not len(frames):
-            return np.zeros((0, num_pdfs), np.float32)
+            return np.zeros((0, network.num_pdfs), np.float32)
         # Beyond the ends the first and the last frame are repeated, as in training.
         steps = torch.arange(len(frames))[:, None] + torch.arange(-left, right + 1)
         spliced = frames[steps.clamp(0, len(frames) - 1)].flatten(1)

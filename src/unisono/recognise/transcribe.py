@@ -48,9 +48,7 @@ def transcribe(
     Raises UserError for a recording that cannot be used, before anything is computed.
     """
     facts, count = system.facts, len(recordings)
-    options = build(FeatureOptions, facts["settings"]["features"], "recogniser.json: settings.features")
-    statistics = cmvn.read_statistics(system.cmvn, options.base_dim) if system.cmvn else None
-    features = RecordingFeatures(recordings, options, int(facts["sampling_rate"]), statistics)
+    features = features_of(system, recordings)
     lang, hmm = load_lang(system.lang), load_model(system.hmm)
     setting = Setting(float(facts["acoustic_scale"]), float(facts["word_insertion_penalty"]))
     searcher = Searcher(read_fst(system.graph), hmm.id2pdf, (setting.word_insertion_penalty,))
@@ -69,8 +67,15 @@ def transcribe(
             times = word_times(aligner, scorer, words, setting.acoustic_scale, processes, advance)
     seconds = features.seconds
     _tell(found, times, sum(seconds.values()), time.monotonic() - begin, processes)
-    shift_s = options.frame_shift_ms / 1000
+    shift_s = features.options.frame_shift_ms / 1000
     return [_transcript(recording, seconds, found, times, lang, shift_s) for recording in recordings]
+
+
+def features_of(system: System, recordings: Sequence[Recording]) -> RecordingFeatures:
+    """Return the features of recordings as the system's network reads them, not yet computed."""
+    options = build(FeatureOptions, system.facts["settings"]["features"], "recogniser.json: settings.features")
+    statistics = cmvn.read_statistics(system.cmvn, options.base_dim) if system.cmvn else None
+    return RecordingFeatures(recordings, options, int(system.facts["sampling_rate"]), statistics)
 
 
 def _beam(facts: Mapping) -> Beam:

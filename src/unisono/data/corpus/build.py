@@ -12,7 +12,8 @@ from unisono.config.corpus import CorpusOptions, Recorded, Spoken
 from unisono.data.corpus.audio import AudioInfo
 from unisono.data.corpus.audio_checks import check_audio
 from unisono.data.corpus.coverage import Coverage
-from unisono.data.corpus.kaldi_dir import read_kaldi
+from unisono.data.corpus.features_checks import check_features
+from unisono.data.corpus.kaldi_dir import read_kaldi, read_kaldi_features
 from unisono.data.corpus.lexicon import read_lexicon, read_phone_set, write_lexicon
 from unisono.data.corpus.librispeech import read_librispeech
 from unisono.data.corpus.sources import SPLITS, Source, SourceRow, join_strings, read_source_table
@@ -23,17 +24,23 @@ from unisono.errors import UserError
 from unisono.files import write_json, write_text
 
 
-def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: int = 1) -> dict[str, Any]:
-    """Read, check and write a corpus; returns what corpus.json says. The result does not depend on `processes`."""
+def build(
+    options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: int = 1, features: bool = False
+) -> dict[str, Any]:
+    """Read, check and write a corpus; returns what corpus.json says. The result does not depend on `processes`.
+
+    `features`: the utterances are those of Kaldi's feats.scp, without recordings; the sampling rate is then 0.
+    """
     folder = corpora_dir / getattr(options, "dir", "")
-    source = _read(options, folder, out_dir, processes)
+    source = _read(options, folder, out_dir, processes, features)
     rows = _check_rows(source.rows, options.shared_speakers)
     classes = _speaker_classes(rows)
     phone_set = options.phones if isinstance(options, Recorded) else None
     phones = None if phone_set is None else read_phone_set(folder / phone_set)
     lexicon = read_lexicon(source.lexicon, phones)
     coverage = Coverage(lexicon, source.lexicon, options.unknown_word)
-    kept, infos, quarantined = check_audio(rows, (out_dir / "audio").resolve(), processes)
+    check = check_features(rows) if features else check_audio(rows, (out_dir / "audio").resolve(), processes)
+    kept, infos, quarantined = check
     utterances = _utterances(kept, infos, coverage)
     tables = {split: with_shards(utterances[split], options.shards) for split in SPLITS}
     origin = folder / getattr(options, "strings", getattr(options, "table", ""))
@@ -42,7 +49,7 @@ def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: i
     coverage.settle(out_dir / "missing_words.txt")
     facts: dict[str, Any] = {
         "splits": {split: statistics(tables[split]) for split in SPLITS},
-        "sampling_rate": next(iter(infos.values())).rate,
+        "sampling_rate": 0 if features else next(iter(infos.values())).rate,
         "lexicon_words": len(lexicon),
         "lm_sentences": len(text),
         "unknown_words": {split: unknown_words(tables[split]) for split in SPLITS},
@@ -57,11 +64,12 @@ def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: i
     return facts
 
 
-def _read(options: CorpusOptions, folder: Path, out_dir: Path, processes: int) -> Source:
+def _read(options: CorpusOptions, folder: Path, out_dir: Path, processes: int, features: bool) -> Source:
     if isinstance(options, Spoken):
         return speak(options.spoken, options.seed, out_dir, processes)
     if options.kind == "kaldi":
-        rows = [row for split in SPLITS for row in read_kaldi(folder / getattr(options.kaldi, split), split)]
+        read = read_kaldi_features if features else read_kaldi
+        rows = [row for split in SPLITS for row in read(folder / getattr(options.kaldi, split), split)]
     elif options.kind == "librispeech":
         rows = [row for s in SPLITS for row in read_librispeech(folder, s, getattr(options.librispeech, s))]
     elif options.kind == "strings":

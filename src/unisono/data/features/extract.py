@@ -9,12 +9,14 @@ import zlib
 import kaldi_native_fbank as knf
 import numpy as np
 
-from unisono.config.features import FeatureOptions, Mfcc
+from unisono.config.features import Fbank, FeatureOptions, KaldiFeatures, Mfcc
 from unisono.errors import UserError
 
 
 def check_rate(options: FeatureOptions, rate: int) -> None:
-    """Raise UserError where features do not fit a sampling rate in Hz, or each other."""
+    """Raise UserError where features do not fit a sampling rate in Hz, or each other, or are none of recordings."""
+    if isinstance(options, KaldiFeatures):
+        raise UserError("features: kind kaldi cannot be computed from recordings: give unisono loglikes --feats")
     high = options.high_freq if options.high_freq > 0 else rate / 2 + options.high_freq
     if not options.low_freq < high <= rate / 2:
         raise UserError(
@@ -33,6 +35,7 @@ def base_features(samples: np.ndarray, rate: int, options: FeatureOptions, utt: 
     Povey window, pre-emphasis 0.97, energies floored at float32's epsilon before the logarithm, as in Kaldi.
     Raises UserError where a feature is not finite.
     """
+    assert not isinstance(options, KaldiFeatures)  # `check_rate` refuses these
     if options.dither > 0:
         noise = np.random.default_rng(zlib.crc32(utt.encode())).standard_normal(len(samples), dtype=np.float32)
         samples = samples + np.float32(options.dither) * noise
@@ -49,7 +52,7 @@ def base_features(samples: np.ndarray, rate: int, options: FeatureOptions, utt: 
     return features
 
 
-def _extractor(rate: int, options: FeatureOptions) -> "knf.OnlineFbank | knf.OnlineMfcc":
+def _extractor(rate: int, options: Fbank | Mfcc) -> "knf.OnlineFbank | knf.OnlineMfcc":
     made: knf.MfccOptions | knf.FbankOptions = knf.MfccOptions() if isinstance(options, Mfcc) else knf.FbankOptions()
     made.frame_opts.samp_freq = rate
     made.frame_opts.dither = 0.0

@@ -54,6 +54,11 @@ class BaseReader:
                 )
 
     @property
+    def dim(self) -> int:
+        """Return the number of features a frame that a network reads."""
+        return self.options.dim
+
+    @property
     def frame_shift_s(self) -> float:
         """Seconds from one frame to the next."""
         return self.options.frame_shift_ms / 1000

@@ -94,6 +94,11 @@ class RecordingFeatures:
         self._base: dict[str, np.ndarray] = {}
         self._norms: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
+    @property
+    def dim(self) -> int:
+        """Return the number of features a frame that a network reads."""
+        return self.options.dim
+
     def compute(self, advance: Callable[[], None] = lambda: None) -> None:
         """Read all recordings; `advance` is called after each. Raises UserError naming a file that is damaged."""
         for name, _, path in self._recordings:
