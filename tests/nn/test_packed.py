@@ -10,7 +10,7 @@ from unisono.nn import packed
 @pytest.mark.parametrize("is_there", [True, False])
 @pytest.mark.parametrize(("rows", "out", "width"), [(4, 20, 5), (64, 1000, 300), (300, 1000, 300)])
 def test_products_are_sums(monkeypatch, dtype, is_there, rows, out, width):
-    monkeypatch.setattr(packed, "_IS_THERE", packed._IS_THERE and is_there)
+    monkeypatch.setattr(packed, "IS_THERE", packed.IS_THERE and is_there)
     generator = torch.Generator().manual_seed(1)
     whole = torch.randn(out, width + 7, generator=generator, dtype=dtype)
     weight, bias = whole[:, 3 : 3 + width], whole[:, -1]

@@ -13,7 +13,7 @@ _BLOCK = 400  # columns that are made at a time
 _FEW_ROWS = 256  # with more, packing does not matter
 _SMALLEST = 1 << 18  # numbers of a matrix that is worth it
 _OPERATIONS = torch.ops.mkldnn
-_IS_THERE = hasattr(_OPERATIONS, "_reorder_linear_weight") and hasattr(_OPERATIONS, "_linear_pointwise")
+IS_THERE = hasattr(_OPERATIONS, "_reorder_linear_weight") and hasattr(_OPERATIONS, "_linear_pointwise")
 
 Add = Callable[[Tensor, Tensor], object]
 Multiply = Callable[[Tensor], Tensor]
@@ -34,7 +34,7 @@ def products(weight: Tensor, bias: Tensor, rows: int) -> tuple[Add, Multiply]:
 
 def _packs(weight: Tensor) -> bool:
     fits = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return _IS_THERE and fits and torch.backends.mkldnn.is_available()
+    return IS_THERE and fits and torch.backends.mkldnn.is_available()
 
 
 def _pack(weight: Tensor, bias: Tensor | None, rows: int) -> Multiply:
