@@ -34,6 +34,7 @@ include: "workflow/rules/warm.smk"
 # From recordings to aligned frames,
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/features.smk"
+include: f"workflow/rules/{'kaldi' if ALIGN == 'kaldi' else 'lang'}.smk"
 include: "workflow/rules/hmm.smk"
 include: "workflow/rules/graph.smk"
 include: "workflow/rules/frames.smk"

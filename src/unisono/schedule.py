@@ -16,6 +16,7 @@ Counts are in units, which are frames for a feed-forward network. `plan.json`:
 | | progress (fraction of all frames before it), slices (one [begin, end) for each worker) |
 """
 
+import functools
 import heapq
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -78,6 +79,31 @@ def workers_at(workers: int | Ramp, progress: float) -> int:
 def static_workers(iterations: int, workers: int | Ramp) -> list[int]:
     """Return the workers of each iteration of `schedule: {iterations: n}`, known before any frame is counted."""
     return [workers_at(workers, i / iterations) for i in range(iterations)]
+
+
+@functools.cache
+def counted_workers(
+    frames: str, changed: int, schedule: ScheduleOptions, parallel: ParallelOptions, minibatch: int, redeal: str
+) -> list[int]:
+    """Return the workers of each iteration of a run over the frames that frames.json counts.
+
+    changed: when that file was last changed. redeal: redeal.json of the run, or empty. Raises UserError where there is
+    too little data for the workers.
+    """
+    done = done_of(redeal, parallel.workers) if redeal else ()
+    plan = build_plan(read_json(frames)["train"]["lengths"], schedule, parallel, minibatch, done)
+    return [iteration.workers for iteration in plan.iterations]
+
+
+def block_begin(counts: Sequence[int], workers: int | Ramp, length: int, end: int) -> int:
+    """Return the first iteration of the block of at most `length` that ends with `end`. Raises UserError for no block.
+
+    Where another number of workers takes over, all that was done before belongs to the block that goes on from it.
+    """
+    begin = end // length * length
+    if end != min(begin + length, len(counts)) - 1:
+        raise UserError(f"no block of iterations ends with {end}")
+    return 0 if begin <= last_redealt(counts, workers) + 1 <= end else begin
 
 
 def last_redealt(counts: Sequence[int], workers: int | Ramp) -> int:

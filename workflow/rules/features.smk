@@ -5,16 +5,6 @@ Provides: features/{frontend}/{split}.{shard}.h5 and {split}.cmvn.h5; front end 
 """
 
 
-def given_features(name, flag):
-    """Return the params function for a file of Kaldi's data directory; nothing where it is not there or not asked for."""
-
-    def words(wildcards):
-        path = files.kaldi_features(SHARED, wildcards.frontend, wildcards.split, name)
-        return [flag, path] if path else []
-
-    return words
-
-
 rule features:
     """Compute base features of one shard of a split: before normalisation and deltas."""
     input:

@@ -4,34 +4,20 @@ Requires: settings.smk. One checkpoint, `frames`, counts the frames; how many it
 follows from it. All other names follow from run, iteration and worker.
 """
 
-import functools
-
-from unisono.files import read_json
-from unisono.schedule import build_plan, done_of, last_redealt, static_workers, worker_range
+from unisono.schedule import block_begin, counted_workers, static_workers, worker_range
 
 BEHIND = 4  # training waits where more models than these have not been evaluated
 
 
-@functools.cache
-def planned(run, frames, changed, redeal):
-    """Return the workers of each iteration of a run over the frames that frames.json, last changed then, counts."""
-    own = RUNS[run]
-    try:
-        lengths = read_json(frames)["train"]["lengths"]
-        done = done_of(redeal, own.parallel.workers) if redeal else ()
-        plan = build_plan(lengths, own.schedule, own.parallel, own.optimiser.minibatch, done)
-    except UserError as error:
-        raise WorkflowError(f"config: {error}") from None
-    return [iteration.workers for iteration in plan.iterations]
-
-
 def workers(run):
     """Return the workers of each iteration of a run; without its frames where the config says how many there are."""
-    redeal = "".join(redealt(run))
-    if RUNS[run].schedule.iterations and not redeal:
-        return static_workers(RUNS[run].schedule.iterations, RUNS[run].parallel.workers)
+    own, redeal = RUNS[run], "".join(redealt(run))
+    if own.schedule.iterations and not redeal:
+        return static_workers(own.schedule.iterations, own.parallel.workers)
     frames = checkpoints.frames.get().output.info
-    return planned(run, frames, os.stat(frames).st_mtime_ns, redeal)
+    changed = os.stat(frames).st_mtime_ns
+    with one_line():
+        return counted_workers(frames, changed, own.schedule, own.parallel, own.optimiser.minibatch, redeal)
 
 
 def redealt(run):
@@ -50,11 +36,11 @@ def iteration_file(run, iteration, name):
     return results(f"runs/{run}/iterations/{'init' if iteration < 0 else iteration}.{name}")
 
 
-def before(name, back=1):
+def before(name):
     """Return the input function for a file of the iteration before."""
 
     def file(wildcards):
-        return iteration_file(wildcards.run, int(wildcards.iter) - back, name)
+        return iteration_file(wildcards.run, int(wildcards.iter) - 1, name)
 
     return file
 
@@ -77,24 +63,18 @@ def jobs_of(name):
     return files
 
 
-def block_begin(wildcards):
-    """Return the first iteration of the block that ends with this one.
-
-    Where another number of workers takes over, all that was done before belongs to the block that goes on from it.
-    """
-    counts, parallel = workers(wildcards.run), RUNS[wildcards.run].parallel
-    length, end = parallel.iterations_per_job, int(wildcards.iter)
-    begin = end // length * length
-    if end != min(begin + length, len(counts)) - 1:
-        raise WorkflowError(f"run {wildcards.run}: no block of iterations ends with {end}")
-    return 0 if begin <= last_redealt(counts, parallel.workers) + 1 <= end else begin
+def first_of_block(wildcards):
+    """Return the first iteration of the block that ends with this one."""
+    parallel = RUNS[wildcards.run].parallel
+    with one_line():
+        return block_begin(workers(wildcards.run), parallel.workers, parallel.iterations_per_job, int(wildcards.iter))
 
 
 def before_block(name):
     """Return the input function for a file of the last iteration before a block."""
 
     def file(wildcards):
-        return iteration_file(wildcards.run, block_begin(wildcards) - 1, name)
+        return iteration_file(wildcards.run, first_of_block(wildcards) - 1, name)
 
     return file
 

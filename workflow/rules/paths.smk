@@ -27,6 +27,21 @@ def of_split(named, frontend=""):
     return found
 
 
+def given_features(name, flag):
+    """Return the params function for a file of Kaldi's data directory; nothing where it is not there or not asked for."""
+
+    def words(wildcards):
+        path = files.kaldi_features(SHARED, wildcards.frontend, wildcards.split, name)
+        return [flag, path] if path else []
+
+    return words
+
+
+def given_alignments(wildcards):
+    """Return the files of a split's alignments by Kaldi that the config names."""
+    return files.kaldi_alignments(SHARED, wildcards.split)
+
+
 def finished_run(wildcards):
     """Return what describes the run of `hmm.align_with`, with all its files."""
     return files.finished_run(SHARED)

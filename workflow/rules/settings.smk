@@ -5,6 +5,7 @@ the commands are told, as JSON), the constraints of wildcards. Of our own code o
 read but the config and those that it names: Snakemake reads this for every job on a cluster.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -22,21 +23,19 @@ from unisono.recipe import RECIPE
 SPLITS = list(files.SPLITS)
 
 
-def read_settings():
-    """Return what the runs of the config share, and each run. Raises WorkflowError, one line, where it is wrong."""
+@contextlib.contextmanager
+def one_line():
+    """Let a mistake in the config end as one line."""
     try:
-        check.check_files(workflow.configfiles)
-        shared, runs, notes = check.read_config(config)
-        files.check_named_files(shared, runs)
-        check.check_writable(f"results/{shared.name}")
+        yield
     except UserError as error:
         raise WorkflowError(f"config: {error}") from None
-    for note in notes:
-        logger.warning(f"config: {note}")
-    return shared, runs
 
 
-SHARED, RUNS = read_settings()
+with one_line():
+    SHARED, RUNS, NOTES = check.settings(config, workflow.configfiles)
+for note in NOTES:
+    logger.warning(f"config: {note}")
 # Values that must not run a stage again, such as these, reach the shell as `resources`, and as text: Snakemake cuts a
 # number to an integer there.
 THREADS = SHARED.resources.threads_per_worker

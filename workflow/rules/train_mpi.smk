@@ -29,7 +29,7 @@ rule train_virtual:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
-        first=block_begin,
+        first=first_of_block,
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
         hang_timeout_s=HANG_TIMEOUT_S,
@@ -71,7 +71,7 @@ use rule train_virtual as train_sync with:
         "../../envs/mpi.yaml"
     threads: cores_of_ranks
     resources:
-        first=block_begin,
+        first=first_of_block,
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
         hang_timeout_s=HANG_TIMEOUT_S,

@@ -14,6 +14,7 @@ import yaml
 
 from unisono.config import resolve
 from unisono.config.config import Config
+from unisono.config.files import check_named_files
 from unisono.config.markers import is_name
 from unisono.config.mistakes import explain
 from unisono.config.rules import check_given, check_run, check_shared, warnings
@@ -54,6 +55,18 @@ def read_config(config: Mapping[str, Any]) -> Settings:
     if shared.study:
         check_study(shared.study, runs)
     return Settings(shared, runs, list(dict.fromkeys(notes)))
+
+
+def settings(config: Mapping[str, Any], paths: Sequence[str]) -> Settings:
+    """Return the complete settings of a config that came from these files, which name files that are there.
+
+    Raises UserError, one line, for the first mistake, and where the results cannot be written.
+    """
+    check_keys(paths)
+    found = read_config(config)
+    check_named_files(found.shared, found.runs)
+    check_writable(f"results/{found.shared.name}")
+    return found
 
 
 def _experiments(raw: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -102,7 +115,7 @@ def with_names(value: Any, where: str) -> Any:
     return [with_names(inner, where) for inner in value] if isinstance(value, list) else value
 
 
-def check_files(paths: Sequence[str]) -> None:
+def check_keys(paths: Sequence[str]) -> None:
     """Refuse a config with a key twice in one mapping: YAML readers take the last one without a word."""
     for path in paths:
         try:
