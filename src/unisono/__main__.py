@@ -24,7 +24,7 @@ from unisono.errors import MACHINE, UserError
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 COMMANDS = Path(__file__).parent / "cli"
 # What a user types; all others are called by the workflow.
-TYPED = ("corpus", "transcribe", "export", "compare")
+TYPED = ("corpus", "redeal", "transcribe", "export", "compare")
 
 
 def commands() -> dict[str, str]:

@@ -72,9 +72,19 @@ def test_help_lists_every_command(program):
 def test_help_names_first_what_a_user_types(program):
     typed, called = program("--help").stdout.split("\nwhat you type")[1].split("\nwhat the workflow calls")
     assert "snakemake --cores" in typed
-    assert re.findall(r"^  (\S+)  ", typed, flags=re.MULTILINE) == ["corpus", "transcribe", "export", "compare"]
+    assert re.findall(r"^  (\S+)  ", typed, flags=re.MULTILINE) == [
+        "corpus",
+        "redeal",
+        "transcribe",
+        "export",
+        "compare",
+    ]
     stages = re.findall(r"^  (\S+)  ", called, flags=re.MULTILINE)
-    assert "do-it" in stages and "train" in stages and not {"corpus", "transcribe", "export", "compare"} & {*stages}
+    assert (
+        "do-it" in stages
+        and "train" in stages
+        and not {"corpus", "redeal", "transcribe", "export", "compare"} & {*stages}
+    )
 
 
 def test_help_imports_no_command_and_nothing_heavy(program):

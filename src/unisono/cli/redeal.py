@@ -2,9 +2,14 @@
 
 import argparse
 
+EXAMPLE = """example:
+  unisono redeal results/mine/runs/main --workers 3
+"""
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
+    parser.epilog = EXAMPLE
     parser.add_argument("run", metavar="RUN", help="folder of the run, results/<name>/runs/<run>")
     parser.add_argument("--workers", required=True, type=int, metavar="N", help="workers from now on")
 
