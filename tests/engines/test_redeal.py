@@ -194,7 +194,7 @@ def test_the_config_must_say_the_number_that_was_dealt(tmp_path, capfd):
 def test_what_cannot_be_dealt_anew_is_one_line(tmp_path, capfd):
     jobs = Task(tmp_path / "jobs")
     jobs.jobs()
-    assert "only runs of the engines virtual and sync" in refusal(redealt(jobs.folder, 3), capfd)
+    assert "only the engines virtual and sync" in refusal(redealt(jobs.folder, 3), capfd)
     ramp = stopped(tmp_path / "ramp", 90, {"initial": 1, "final": 3})
     assert "not a ramp" in refusal(redealt(ramp.folder, 3), capfd)
     same = stopped(tmp_path / "same", 90)

@@ -25,7 +25,9 @@ def redeal(run_dir: Path, workers: int) -> int:
     state_dir = run_dir / "state"
     found = checkpoint.identities(state_dir)
     if not found:
-        raise UserError(f"{state_dir}: no checkpoint: only runs of the engines virtual and sync can be dealt anew")
+        raise UserError(
+            f"{state_dir}: no such folder of checkpoints: only the engines virtual and sync can deal a run anew"
+        )
     folder, known = found[0]
     before, rest = checkpoint.apart_from_workers(known)
     plan, sound = read_plan(str(folder / PLAN)), checkpoint.newest_sound(folder)
