@@ -28,12 +28,13 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/settings.smk"
-include: "workflow/rules/flags.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/iterations.smk"
+include: "workflow/rules/warm.smk"
 # From recordings to aligned frames,
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/features.smk"
+include: f"workflow/rules/{'kaldi' if ALIGN == 'kaldi' else 'lang'}.smk"
 include: "workflow/rules/hmm.smk"
 include: "workflow/rules/graph.smk"
 include: "workflow/rules/frames.smk"
@@ -51,6 +52,7 @@ include: "workflow/rules/study.smk"
 
 onstart:
     hold_results()
+    warm_up()
 
 
 onsuccess:

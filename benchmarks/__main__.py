@@ -16,7 +16,7 @@ from benchmarks import ROOT
 from benchmarks.targets import TARGETS, table
 from benchmarks.timing import Results
 
-PARTS = ("steps", "data", "averaging", "memory", "jobs", "gpu")
+PARTS = ("steps", "rbm", "lstm", "data", "averaging", "memory", "jobs", "kaldi", "gpu")
 
 
 def machine() -> Results:

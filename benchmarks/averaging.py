@@ -10,10 +10,11 @@ from benchmarks.ours import SGD, Ours, frames_needed
 from benchmarks.processes import mpirun
 from benchmarks.setting import Folder, Size, settings, write_store
 from benchmarks.timing import Results, paired, pinned, put, spread
+from tests.support.settings import section
+from unisono.config.parallel import CombineOptions
 from unisono.core import observers
 from unisono.engines.rules import rule_for
 from unisono.files import read_json
-from unisono.schedule import CombineOptions
 
 WORKERS = 2
 
@@ -53,7 +54,7 @@ def _observers(folder: Path, size: Size) -> Results:
     with pinned():
         training = Ours(store, size, SGD)
         training.train(size.warm_up)
-        options = CombineOptions(kind="bmuf", weights="frames", block_momentum="auto", block_learning_rate=1.0)
+        options = section(CombineOptions, kind="bmuf", weights="frames", block_momentum="auto", block_learning_rate=1.0)
         rule = rule_for(options, 8)
         model = training.worker.params.clone()
         mean, ema, polyak = model + 1e-4, model - 1e-4, model + 2e-4
@@ -62,8 +63,8 @@ def _observers(folder: Path, size: Size) -> Results:
 
         def combine() -> None:
             _, filtered, _ = step(state, model, mean)
-            observers.ema_step(ema, filtered, 0.9)
-            observers.polyak_step(polyak, filtered, 7)
+            observers.move(ema, filtered, 0.1)
+            observers.move(polyak, filtered, 1 / 7)
 
         combine()
         seconds = paired({"combine": combine, "training": partial(training.train, size.steps)}, size.blocks)

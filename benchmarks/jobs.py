@@ -14,7 +14,7 @@ from benchmarks.timing import Results, Spread, put, spread
 from unisono.files import read_json
 
 CORES, DIAGNOSTICS = 2, 10_000
-RULES = ("configure", "plan", "init_model", "train_job", "combine", "diagnose", "finish")  # the frames are ours
+RULES = ("configure", "plan", "init_model", "train_job", "combine", "diagnose", "metrics")  # the frames are ours
 
 
 class Parts(NamedTuple):
@@ -33,10 +33,19 @@ class Parts(NamedTuple):
 
 
 def measure(folder: Path, size: Size) -> Results:
-    """Return iteration_overhead_s (all but the steps) and its parts, the same with a core to spare, torch_import_s."""
+    """Return iteration_overhead_s (all but the steps) and its parts, the same with a core to spare, torch_import_s.
+
+    iteration_overhead_cold_s: without a warm interpreter; both in turns, half of the iterations each time.
+    """
     results: Results = {}
-    parts, looks = _train(folder / "jobs", size, workers=CORES)
+    half = size._replace(iterations=size.iterations // 2)
+    parts, looks, cold = [], [], []
+    for turn in range(2):
+        cold += _train(folder / f"cold{turn}", half, workers=CORES, warm=False)[0]
+        served = _train(folder / f"warm{turn}", half, workers=CORES)
+        parts, looks = parts + served[0], looks + served[1]
     put(results, "iteration_overhead_s", _overhead(parts))
+    put(results, "iteration_overhead_cold_s", _overhead(cold))
     for name in Parts._fields:
         put(results, f"iteration_{name}_s", spread([getattr(part, name) for part in parts]))
     put(results, "iteration_diagnose_s", spread(looks))
@@ -49,13 +58,13 @@ def _overhead(parts: list[Parts]) -> Spread:
     return spread([sum(part) - part.steps for part in parts])
 
 
-def _train(directory: Path, size: Size, workers: int) -> tuple[list[Parts], list[float]]:
+def _train(directory: Path, size: Size, workers: int, warm: bool = True) -> tuple[list[Parts], list[float]]:
     """Train under Snakemake; return the parts of each iteration, and the seconds of the jobs that look at its model."""
     frames = directory / "results" / "bench" / "frames"
     frames.mkdir(parents=True)
     write_store(frames / "train.h5", workers * size.period * (size.iterations + 2), size.pdfs)
     write_store(frames / "dev.h5", DIAGNOSTICS if size.compiled else size.period, size.pdfs, seed=2)
-    _snakemake(directory, size, workers)
+    _snakemake(directory, size, workers, warm)
     iterations = frames.parent / "runs" / "main" / "iterations"
     measurements = frames.parent / "benchmarks" / "train"
     last = max(int(path.name.split(".")[0]) for path in iterations.glob("[0-9]*.state.json"))
@@ -65,15 +74,16 @@ def _train(directory: Path, size: Size, workers: int) -> tuple[list[Parts], list
     return [_parts(iterations, measurements, number) for number in numbers], looks
 
 
-def _snakemake(directory: Path, size: Size, workers: int) -> None:
-    """Train from given frames to the final model, with the diagnostics that a config has by default."""
+def _snakemake(directory: Path, size: Size, workers: int, warm: bool) -> None:
+    """Train from given frames to the metrics, with the diagnostics that a config has by default."""
     config: dict[str, Any] = settings(size, diagnostics={"frames": DIAGNOSTICS if size.compiled else size.period})
     config["parallel"] |= {"engine": "jobs", "workers": workers}
+    config["resources"] = {"warm_interpreter": warm}
     (directory / "bench.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     python(
         ["-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", directory, "--cores", str(CORES),
          "--configfile", directory / "bench.yaml", "--allowed-rules", *RULES,
-         "--", "results/bench/runs/main/final.safetensors"]
+         "--", "results/bench/runs/main/metrics.jsonl"]
     )  # fmt: skip
 
 

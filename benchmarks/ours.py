@@ -12,8 +12,9 @@ from unisono.data.frames.loader import Slice
 from unisono.data.frames.store import FramesStore
 from unisono.engines.initial import initial_parameters
 from unisono.engines.place import CPU, Place
-from unisono.engines.run import make_loader, make_network, make_optimiser, make_run
-from unisono.engines.worker import Task, Worker
+from unisono.engines.run import make_run
+from unisono.engines.session import Session
+from unisono.engines.worker import Task
 from unisono.nn.dnn import Dnn
 from unisono.schedule import build_plan
 
@@ -37,14 +38,16 @@ class Ours:
         **sections: Any,
     ) -> None:
         data = {"shuffle_window": size.steps * size.minibatch}
-        run = make_run(identity(settings(size, **{"optimiser": optimiser, "data": data, **sections})))
+        config = identity(settings(size, **{"optimiser": optimiser, "data": data, **sections}))
+        run = make_run(config)
         store = FramesStore(store_path)
         plan = build_plan(store.lengths.tolist(), run.schedule, run.parallel, run.optimiser.minibatch)
-        self.network: Dnn = make_network(run, store)
-        self.worker = Worker(0, self.network, make_optimiser(run, self.network), run.seed, place)
-        self.worker.params.copy_(initial_parameters(run, store, None))
-        self._loader = make_loader(run, store, plan, place=place, keep=True)
-        self._task = Task(0, Slice(0, -1, 0, store.frames), size.minibatch, run.optimiser.learning_rate, 1.0)
+        session = Session(run, config, plan, store, place=place)
+        self.network: Dnn = session.network
+        self.worker = session.worker(0)
+        self.worker.params.copy_(initial_parameters(session))
+        self._loader = session.loader(keep=True)
+        self._task = Task(0, 0, -1, Slice(0, -1, 0, store.frames), size.minibatch, run.optimiser.learning_rate, 1.0)
 
     def train(self, steps: int) -> None:
         """Train on the next minibatches: read, splice, forward, backward, update. Raises where the data are used up."""

@@ -1,26 +1,27 @@
-"""What is measured: sizes, the config of a run with the schema's defaults, and a folder with what a run starts from."""
+"""What is measured: sizes, the config of a run with defaults, and a folder with what a run starts from."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
-from benchmarks import ROOT
-from unisono import study
+from unisono.config.build import build, complete
+from unisono.config.resolve import base_of, merge, run_of
+from unisono.config.run import Run
 from unisono.data.frames.store import FramesStore
 from unisono.data.frames.store_write import write_frames
-from unisono.engines.combine import first_state
 from unisono.engines.initial import initial_parameters
-from unisono.engines.run import make_network, make_run
-from unisono.engines.state import save_combined, write_state
+from unisono.engines.run import make_run
+from unisono.engines.session import open_session
+from unisono.engines.state import write_state
+from unisono.engines.step import first
+from unisono.engines.store import COMBINE, save
 from unisono.files import write_json
 from unisono.schedule import build_plan, write_plan
 
 DIM = 40
 UTTERANCE = 300  # frames, 3 s
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
 
 
 class Size(NamedTuple):
@@ -59,12 +60,12 @@ def settings(size: Size, **changes: Mapping[str, Any]) -> dict[str, Any]:
         "parallel": {"workers": 2, "combine": "mean", "period_frames": size.period, "first_iteration": "combine"},
         "diagnostics": {"frames": 0},
     }  # fmt: skip
-    return study.merge(base, changes)
+    return merge(base, changes)
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's config.json: what decides its result, with the schema's defaults."""
-    return study.identity(study.resolve(config, SCHEMA).runs["main"], SCHEMA)
+    """Return a run's config.json: every key that decides its result."""
+    return complete(build(Run, run_of(base_of(config), [], "", [])), execution=False)
 
 
 def write_store(path: Path, frames: int, pdfs: int, seed: int = 1) -> None:
@@ -94,10 +95,11 @@ class Folder:
             lengths = store.lengths.tolist()
             self.plan = build_plan(lengths, self.run.schedule, self.run.parallel, self.run.optimiser.minibatch)
             write_plan(str(path / "plan.json"), self.plan)
-            layout = make_network(self.run, store).layout
-            self.vector_bytes = 4 * layout.size
-            combined, state = first_state(self.run, self.plan, initial_parameters(self.run, store, None))
-        save_combined(self.iterations / "init.combine.safetensors", combined, -1, layout)
+        with open_session(path / "config.json", path / "plan.json", path / "train.h5") as session:
+            self.vector_bytes = 4 * session.layout.size
+            vectors, state = first(session, initial_parameters(session))
+            path = self.iterations / "init.combine.safetensors"
+            save(path, vectors.to_write(), COMBINE, session.layout, -1)
         write_state(self.iterations / "init.state.json", state)
 
     def train_sync(self) -> list[str]:

@@ -28,10 +28,20 @@ TARGETS = {
     "sgd_full_gemm_fraction": Target(True, 0.93),
     "ng_over_sgd": Target(False, 1.12),
     "ng_gemm_fraction": Target(True, 0.86),
+    "rbm_gemm_fraction_512": Target(True, 0.88),
+    "rbm_gemm_fraction_100": Target(True, 0.78),
+    "lstm_over_torch": Target(True, 0.9),
+    "lstm_ng_over_torch": Target(True, 0.8),
+    "lstm_products_fraction": Target(True, 0.92),
     "average_share": Target(False, 0.05),
     "observer_share": Target(False, 0.03),
     "data_over_training": Target(True, 500.0),
     "vector_copies": Target(False, 4.0),
+    "iteration_overhead_s": Target(False, 1.0),
+    "kaldi_float": Target(True, 0.4),
+    "kaldi_cm": Target(True, 0.9),
+    "kaldi_text": Target(True, 1.0),
+    "kaldi_integers": Target(True, 5.0),
 }
 
 

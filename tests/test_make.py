@@ -103,7 +103,8 @@ def test_failed_install_is_said_and_not_taken_as_finished(house):
 def ci(house, lint, test):
     script(
         house / "bin" / "make",
-        f'case "$*" in *lint*) {lint};; *) echo "CORPORA_DIR=$CORPORA_DIR"; {test};; esac\n',
+        'echo "$*" >>called\n'
+        f'case "$*" in *debian) exit 2;; *lint*) {lint};; *) echo "CORPORA_DIR=$CORPORA_DIR"; {test};; esac\n',
     )
     result = subprocess.run(
         ["bash", ".ci/run"], cwd=house, capture_output=True, text=True, env={"PATH": f"{house}/bin:/usr/bin:/bin"}
@@ -128,6 +129,36 @@ def test_ci_ends_with_the_closing_line(house, lint, test, good, last):
     code, lines = ci(house, lint, test)
     assert (code == 0) == good and lines[-1] == last
     assert "CORPORA_DIR=corpora" in lines
+    called = [line.removeprefix("--no-print-directory ") for line in (house / "called").read_text().splitlines()]
+    assert called[:2] == ["debian", "lint"] and called[2].startswith("test ") and len(called) == 3
+
+
+@pytest.mark.parametrize(
+    ("user", "apt", "said"),
+    [(0, None, "no apt-get: install"), (1000, "exit 0", "not root: sudo apt-get install"),
+     (0, "echo 'E: no network' >&2; exit 100", "apt-get could not install")],
+)  # fmt: skip
+def test_debian_says_what_it_could_not_install(root, tmp_path, user, apt, said):
+    """Where a tool is missing and cannot be had, one line with its name and exit code 2."""
+    bin_dir = tmp_path / "bin"
+    script(bin_dir / "id", f"echo {user}\n")
+    if apt:
+        script(bin_dir / "apt-get", f"{apt}\n")
+    for tool in ("bash", "env", "mktemp", "rm", "tail", "timeout"):
+        (bin_dir / tool).symlink_to(shutil.which(tool))
+    command = [shutil.which("bash"), root / "tests" / "setup_debian.sh"]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": str(bin_dir)}, timeout=60)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2 and lines[-1].startswith(f"make debian: {said}") and "irstlm" in lines[-1]
+    assert len(lines) == (2 if "network" in (apt or "") else 1)
+
+
+def test_only_debian_touches_the_system(root):
+    """`make test` installs nothing outside the folder."""
+    rules = (root / "Makefile").read_text()
+    assert [line for line in rules.splitlines() if "debian" in line and ":" in line and "PHONY" not in line] == [
+        "debian: ## Debian tools that some tests compare with (as root)"
+    ]
 
 
 def test_ci_takes_the_shared_corpora(house, tmp_path_factory):

@@ -7,56 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.settings import section
+from unisono.config.parallel import ParallelOptions, Ramp
+from unisono.config.schedule import NewbobOptions, ScheduleOptions
 from unisono.errors import UserError
-from unisono.options import from_dict
-from unisono.rates import NewbobOptions, ScheduleOptions, base_rate, newbob_start, newbob_step, scales_with_workers
+from unisono.rates import base_rate, newbob_start, newbob_step, scales_with_workers
 from unisono.schedule import build_plan, cut, deal, last_redealt, read_plan, static_workers, write_plan
-from unisono.sense import check, parallel_options, warnings
-
-SCHEDULE = {
-    "kind": "exponential",
-    "epochs": 2,
-    "iterations": None,
-    "final_learning_rate": 0.001,
-    "per": "iteration",
-    "constant_epochs": 0,
-    "power": 0.75,
-    "learning_rates": None,
-    "newbob": {"start": 0.01, "stop": 0.001, "factor": 0.5},
-}
-PARALLEL = {
-    "workers": 2,
-    "combine": {"kind": "mean", "weights": "frames", "block_momentum": "auto", "block_learning_rate": 1.0},
-    "period_frames": 1000,
-    "dealing": "rotating",
-    "carry_state": "reset",
-    "first_iteration": "best",
-    "scale_rate_with_workers": "auto",
-    "reject_below": 1.0,
-    "max_backoffs": 3,
-}
 
 
 def schedule(**changes):
-    return from_dict(ScheduleOptions, SCHEDULE | changes)
+    return section(ScheduleOptions, **{"kind": "exponential", "epochs": 2, "final_learning_rate": 0.001} | changes)
 
 
 def parallel(**changes):
-    return parallel_options(PARALLEL | changes)
-
-
-def config(**changes):
-    sections = {
-        "optimiser": {"minibatch": 64, "learning_rate": 0.01, "ng": {"minibatches_history": None}},
-        "schedule": dict(SCHEDULE),
-        "parallel": dict(PARALLEL),
-        "observers": {"ema": None, "polyak": None},
-        "final_model": "last",
-        "initialisation": {"kind": "random", "path": None},
-    }
-    for key, change in changes.items():
-        sections[key] = sections[key] | change if isinstance(change, dict) else change
-    return sections
+    return section(ParallelOptions, **{"period_frames": 1000, "carry_state": "reset"} | changes)
 
 
 @given(
@@ -113,7 +77,7 @@ def test_a_ramp_grows_to_the_final_number_and_covers_each_epoch(units, initial, 
     counts = [it.workers for it in plan.iterations]
     assert counts == sorted(counts) and counts[0] == initial and counts[-1] <= final
     if iterations:
-        assert counts == static_workers(iterations, {"initial": initial, "final": final})
+        assert counts == static_workers(iterations, Ramp(initial=initial, final=final))
     for epoch in {it.epoch for it in plan.iterations if it.end_of_epoch}:
         pieces = [piece for it in plan.iterations if it.epoch == epoch for piece in it.slices]
         assert sum(stop - begin for begin, stop in pieces) == units
@@ -182,7 +146,7 @@ def test_rates():
 
 
 def test_newbob_halves_and_stops():
-    options = NewbobOptions(start=0.01, stop=0.001, factor=0.5)
+    options = section(NewbobOptions, start=0.01, stop=0.001, factor=0.5)
     state = newbob_start(0.008)
     seen = []
     for objective in (-3.0, -2.0, -1.99, -2.5, -1.9899):
@@ -199,10 +163,10 @@ def test_newbob_halves_and_stops():
 
 def test_newbob_never_takes_an_objective_that_is_not_finite_for_the_best():
     state, accepted, stop = newbob_step(
-        NewbobOptions(start=0.01, stop=0.001, factor=0.5), newbob_start(0.008), -math.inf
+        section(NewbobOptions, start=0.01, stop=0.001, factor=0.5), newbob_start(0.008), -math.inf
     )
     assert (state["best"], accepted, stop) == (None, False, False)
-    state, accepted, _ = newbob_step(NewbobOptions(start=0.01, stop=0.001, factor=0.5), state, -3.0)
+    state, accepted, _ = newbob_step(section(NewbobOptions, start=0.01, stop=0.001, factor=0.5), state, -3.0)
     assert (state["best"], accepted) == (-3.0, True)
 
 
@@ -214,49 +178,6 @@ def test_scaling_by_workers_follows_the_rule():
         False,
     ]
     assert scales_with_workers(True, "bmuf") and not scales_with_workers(False, "mean")
-    assert warnings(config(parallel={"scale_rate_with_workers": False})) and not warnings(config())
-
-
-COMBINE = PARALLEL["combine"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "line"),
-    [
-        ({"parallel": {"period_frames": 63}}, "parallel.period_frames: 63 is less than one optimiser.minibatch of 64"),
-        ({"parallel": {"workers": {"initial": 1, "final": 3}, "dealing": "fixed"}}, "parallel.dealing: fixed"),
-        ({"parallel": {"workers": 6, "combine": COMBINE | {"kind": "butterfly"}}}, "power of two of workers, not 6"),
-        (
-            {"parallel": {"workers": {"initial": 2, "final": 4}, "combine": COMBINE | {"kind": "butterfly"}}},
-            "butterfly",
-        ),
-        ({"parallel": {"workers": 0}}, "parallel.workers"),
-        ({"parallel": {"workers": {"initial": 4, "final": 2}}}, "not shrink"),
-        ({"parallel": {"carry_state": "average", "combine": COMBINE | {"kind": "ring"}}}, "parallel.carry_state"),
-        ({"parallel": {"combine": COMBINE | {"block_momentum": 1.0}}}, "block_momentum"),
-        ({"schedule": {"epochs": None}}, "either epochs or iterations"),
-        ({"schedule": {"iterations": 3}}, "either epochs or iterations"),
-        ({"schedule": {"kind": "newbob", "epochs": None, "iterations": 3}}, "newbob"),
-        ({"schedule": {"final_learning_rate": None}}, "final_learning_rate"),
-        ({"schedule": {"constant_epochs": 2}}, "constant_epochs"),
-        ({"final_model": "ema"}, "final_model: ema needs observers.ema"),
-        ({"observers": {"polyak": {"start": 1.5}}}, "observers.polyak.start"),
-        ({"initialisation": {"kind": "model"}}, "initialisation.path"),
-        ({"parallel": {"speed": 3}}, "parallel.speed: unknown key"),
-        ({"optimiser": {"ng": {"minibatches_history": 1.0}}}, "optimiser.ng.minibatches_history: 1.0 is not above 1"),
-    ],
-)
-def test_senseless_combinations_are_refused_by_name(changes, line):
-    with pytest.raises(UserError, match=line.replace("(", r"\(")) as caught:
-        check(config(**changes))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_sensible_run_passes():
-    check(config())
-    check(config(parallel={"workers": {"initial": 1, "final": 4}, "engine": "jobs", "iterations_per_job": 5}))
-    check(config(optimiser={"ng": {"minibatches_history": 0}}))
-    check(config(optimiser={"ng": {"minibatches_history": 1.5}}))
 
 
 def test_too_many_workers_for_the_data_is_one_line():
@@ -271,4 +192,4 @@ def test_the_plan_is_plain_data():
 
 def test_a_plan_tells_where_another_number_of_workers_took_over():
     assert last_redealt([2, 2, 3, 3], 3) == 1 and last_redealt([2, 2, 4, 3], 3) == 2
-    assert last_redealt([3, 3], 3) == last_redealt([1, 2, 3], {"initial": 1, "final": 3}) == -1
+    assert last_redealt([3, 3], 3) == last_redealt([1, 2, 3], Ramp(initial=1, final=3)) == -1

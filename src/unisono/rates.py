@@ -6,63 +6,12 @@ the scale that back-off leaves behind. `progress` is the fraction of the run's f
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from unisono.errors import UserError
+from unisono.config.schedule import NewbobOptions, ScheduleOptions
 
 GOSSIP = ("butterfly", "ring", "hopping_ring")
 SCALED_RULES = ("mean", *GOSSIP)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewbobOptions:
-    """When newbob halves and ends: relative gains of the dev objective, and the factor of the rate."""
-
-    start: float
-    stop: float
-    factor: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScheduleOptions:
-    """The config's `schedule`; what a kind does not name it does not read."""
-
-    kind: Literal["exponential", "fixed", "polynomial", "newbob"]
-    epochs: int | None
-    iterations: int | None
-    final_learning_rate: float | None
-    per: Literal["iteration", "epoch"]
-    constant_epochs: int
-    power: float
-    learning_rates: tuple[float, ...] | None
-    newbob: NewbobOptions
-
-
-def check_schedule(options: ScheduleOptions, learning_rate: float) -> None:
-    """Raise UserError naming the first key of `schedule` that makes no sense."""
-    if (options.epochs is None) == (options.iterations is None):
-        raise UserError("schedule: give either epochs or iterations, and null for the other")
-    if (options.epochs or options.iterations or 0) < 1:
-        raise UserError("schedule: epochs and iterations must be at least 1")
-    if learning_rate <= 0:
-        raise UserError(f"optimiser.learning_rate: {learning_rate} must be above 0")
-    if options.kind in ("exponential", "polynomial") and not (options.final_learning_rate or 0) > 0:
-        raise UserError(f"schedule.final_learning_rate: {options.kind} needs a rate above 0")
-    if options.kind == "polynomial" and (options.final_learning_rate or 0) > learning_rate:
-        raise UserError(
-            "schedule.final_learning_rate: polynomial rates fall: it must not exceed optimiser.learning_rate"
-        )
-    if options.kind == "polynomial" and options.power <= 0:
-        raise UserError(f"schedule.power: {options.power} must be above 0")
-    if options.kind == "fixed" and options.learning_rates is not None and not _positive(options.learning_rates):
-        raise UserError("schedule.learning_rates: give at least one rate, each above 0, or null")
-    if options.constant_epochs and not 0 < options.constant_epochs < (options.epochs or 0):
-        raise UserError("schedule.constant_epochs: must be below schedule.epochs (and 0 with schedule.iterations)")
-    if options.kind == "newbob" and options.epochs is None:
-        raise UserError(
-            "schedule.iterations: newbob decides at the end of an epoch: give schedule.epochs, the most it may take"
-        )
 
 
 def base_rate(
@@ -79,10 +28,10 @@ def base_rate(
     if options.kind == "fixed":
         rates = options.learning_rates or (learning_rate,)
         return rates[min(epoch, len(rates) - 1)]
-    final = float(options.final_learning_rate or learning_rate)
+    final = options.final_learning_rate
     if options.epochs is not None:
         falling = options.epochs - options.constant_epochs
-        if options.per == "epoch" and options.kind == "exponential":
+        if options.kind == "exponential" and options.per == "epoch":
             progress = epoch / max(1, falling - 1)
         else:
             progress = progress * options.epochs / falling
@@ -119,7 +68,3 @@ def newbob_step(options: NewbobOptions, state: dict[str, Any], objective: float)
     halving = bool(state["halving"]) or gain < options.start
     rate = state["rate"] * (options.factor if halving else 1.0)
     return {"rate": rate, "halving": halving, "best": objective if accepted else best}, accepted, stop
-
-
-def _positive(values: tuple[float, ...]) -> bool:
-    return len(values) > 0 and min(values) > 0

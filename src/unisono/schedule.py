@@ -1,4 +1,4 @@
-"""The plan of a run: which worker reads which part of the data in which iteration (design.md 3).
+"""The plan of a run: which worker reads which part of the data in which iteration (docs/architecture.md).
 
 A Snakefile may import this module: it needs the standard library only. All engines read the same plan.
 Counts are in units, which are frames for a feed-forward network. `plan.json`:
@@ -16,50 +16,20 @@ Counts are in units, which are frames for a feed-forward network. `plan.json`:
 | | progress (fraction of all frames before it), slices (one [begin, end) for each worker) |
 """
 
+import functools
 import heapq
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
+from unisono.config.build import build
+from unisono.config.parallel import ParallelOptions, Ramp
+from unisono.config.schedule import ScheduleOptions
 from unisono.errors import UserError
 from unisono.files import read_json, write_json
-from unisono.options import from_dict
-from unisono.rates import ScheduleOptions
 
 FORMAT = "unisono.plan/1"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ramp:
-    """A growing number of workers."""
-
-    initial: int
-    final: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CombineOptions:
-    """The config's `parallel.combine`."""
-
-    kind: Literal["mean", "bmuf", "bmuf_nesterov", "butterfly", "ring", "hopping_ring"]
-    weights: Literal["frames", "equal"]
-    block_momentum: float | Literal["auto"]
-    block_learning_rate: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ParallelOptions:
-    """The config's `parallel` without what leaves the result alone (engine, iterations_per_job)."""
-
-    workers: int | Ramp
-    combine: CombineOptions
-    period_frames: int
-    dealing: Literal["rotating", "fixed"]
-    carry_state: Literal["reset", "carry", "average"]
-    first_iteration: Literal["best", "combine"]
-    scale_rate_with_workers: bool | Literal["auto"]
-    reject_below: float
-    max_backoffs: int
+REDEAL_FORMAT = "unisono.redeal/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +76,37 @@ def workers_at(workers: int | Ramp, progress: float) -> int:
     return int(0.5 + initial + (final - initial) * min(progress, 1.0))
 
 
-def static_workers(iterations: int, workers: Any) -> list[int]:
-    """Return the workers of each iteration of `schedule: {iterations: n}`, known before any frame is counted.
+def static_workers(iterations: int, workers: int | Ramp) -> list[int]:
+    """Return the workers of each iteration of `schedule: {iterations: n}`, known before any frame is counted."""
+    return [workers_at(workers, i / iterations) for i in range(iterations)]
 
-    workers: a number or a mapping {initial, final}.
+
+@functools.cache
+def counted_workers(
+    frames: str, changed: int, schedule: ScheduleOptions, parallel: ParallelOptions, minibatch: int, redeal: str
+) -> list[int]:
+    """Return the workers of each iteration of a run over the frames that frames.json counts.
+
+    changed: when that file was last changed. redeal: redeal.json of the run, or empty. Raises UserError where there is
+    too little data for the workers.
     """
-    ramp = workers if isinstance(workers, int | Ramp) else from_dict(Ramp, workers, "parallel.workers")
-    return [workers_at(ramp, i / iterations) for i in range(iterations)]
+    done = done_of(redeal, parallel.workers) if redeal else ()
+    plan = build_plan(read_json(frames)["train"]["lengths"], schedule, parallel, minibatch, done)
+    return [iteration.workers for iteration in plan.iterations]
 
 
-def last_redealt(counts: Sequence[int], workers: Any) -> int:
+def block_begin(counts: Sequence[int], workers: int | Ramp, length: int, end: int) -> int:
+    """Return the first iteration of the block of at most `length` that ends with `end`. Raises UserError for no block.
+
+    Where another number of workers takes over, all that was done before belongs to the block that goes on from it.
+    """
+    begin = end // length * length
+    if end != min(begin + length, len(counts)) - 1:
+        raise UserError(f"no block of iterations ends with {end}")
+    return 0 if begin <= last_redealt(counts, workers) + 1 <= end else begin
+
+
+def last_redealt(counts: Sequence[int], workers: int | Ramp) -> int:
     """Return the last iteration of a plan with another number of workers than the config's; -1 for none, or a ramp."""
     others = [i for i, count in enumerate(counts) if count != workers] if isinstance(workers, int) else []
     return others[-1] if others else -1
@@ -154,7 +145,7 @@ def build_plan(
     minibatch: int,
     done: Sequence[Iteration] = (),
 ) -> Plan:
-    """Plan a run over utterances of the given lengths (frames), as design.md 3 says.
+    """Plan a run over utterances of the given lengths (frames); see docs/architecture.md.
 
     done: iterations that stay as they are, by another number of workers; what is left of the epoch is dealt anew.
     Raises UserError where there is too little data for the workers.
@@ -262,8 +253,30 @@ def read_plan(path: str) -> Plan:
     value = read_json(path)
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise UserError(f"{path}: not a plan of format {FORMAT}: delete it and run the plan stage")
-    iterations = tuple(from_dict(Iteration, item, str(path)) for item in value["phases"][-1]["iterations"])
+    iterations = tuple(build(Iteration, item, str(path)) for item in value["phases"][-1]["iterations"])
     owned = value["worker_units"]
     return Plan(
         value["units"], value["minibatch"], value["dealing"], None if owned is None else tuple(owned), iterations
     )
+
+
+def read_redeal(path: str) -> dict[str, Any]:
+    """Read redeal.json: `workers` from now on, `done` iterations. Raises UserError where the file is none."""
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("format") != REDEAL_FORMAT:
+        raise UserError(f"{path}: not of format {REDEAL_FORMAT}: delete it to start anew")
+    return value | {"done": tuple(build(Iteration, item, path) for item in value["done"])}
+
+
+def done_of(path: str, workers: int | Ramp) -> tuple[Iteration, ...]:
+    """Return the iterations that stay, of redeal.json. Raises UserError unless the config says the same number.
+
+    workers: the config's `parallel.workers`.
+    """
+    value = read_redeal(path)
+    if value["workers"] != workers:
+        raise UserError(
+            f"parallel.workers: {workers}, but {path} deals the rest of this run to {value['workers']}: set it to"
+            f" {value['workers']}, run `unisono redeal` again, or delete that file to start anew"
+        )
+    return value["done"]

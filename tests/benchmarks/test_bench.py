@@ -11,16 +11,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.ours import NG, SGD, SGD_FULL, Ours, frames_needed, gemm_limit
+from benchmarks.setting import DIM, FULL, QUICK, write_store
+from benchmarks.targets import TARGETS, table
+from benchmarks.timing import Spread, paired, put, ratio
+from unisono.engines.place import Place
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.ours import NG, SGD, SGD_FULL, Ours, frames_needed, gemm_limit  # noqa: E402
-from benchmarks.setting import DIM, FULL, QUICK, write_store  # noqa: E402
-from benchmarks.targets import TARGETS, table  # noqa: E402
-from benchmarks.timing import Spread, paired, put, ratio  # noqa: E402
-
-from unisono.engines.place import Place  # noqa: E402
-
 RATIOS = {"sgd_gemm_fraction", "sgd_full_gemm_fraction", "ng_gemm_fraction", "ng_over_sgd", "sgd_over_eager"}
 RATIOS |= {"sgd_bf16_over_float32", "full_bf16_over_float32", "ng_bf16_over_float32"}
 
@@ -40,12 +37,15 @@ def store(tmp_path):
 
 
 KEYS = {
+    "rbm": {f"rbm_{form}gemm_fraction_{minibatch}" for form in ("", "plain_") for minibatch in (512, 100)},
+    "lstm": {"lstm_over_torch", "lstm_ng_over_torch", "lstm_products_fraction"},
     "data": {"data_over_training", "data_frames_per_s"},
     "averaging": {"average_share", "observer_share", "average_s", "observer_s"},
     "memory": {"vector_copies", "vector_copies_jobs", "vector_copies_sync"},
+    "kaldi": {"kaldi_float", "kaldi_cm", "kaldi_text", "kaldi_integers"},
     "jobs": {
         *(f"iteration_{name}_s" for name in ("start", "load", "write", "combine", "snakemake", "diagnose")),
-        *("iteration_overhead_s", "iteration_overhead_spare_s", "torch_import_s"),
+        *("iteration_overhead_s", "iteration_overhead_cold_s", "iteration_overhead_spare_s", "torch_import_s"),
     },
 }
 
@@ -129,7 +129,7 @@ def test_the_gpu_part_forms_the_products_of_a_step_and_trains_it(store, monkeypa
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "part",
-    ["data", "jobs", pytest.param("averaging", marks=pytest.mark.mpi), pytest.param("memory", marks=pytest.mark.mpi)],
+    ["rbm", "lstm", "data", "jobs", *(pytest.param(part, marks=pytest.mark.mpi) for part in ("averaging", "memory"))],
 )
 def test_the_other_parts_run_and_leave_earlier_keys_alone(part, tmp_path):
     out = tmp_path / "results.json"
@@ -175,8 +175,8 @@ def test_each_call_trains_as_many_minibatches_as_asked(store, optimiser):
     before = ours.worker.params.clone()
     ours.train(3)
     ours.train(2)
-    assert ours.worker.stats is not None
-    assert ours.worker.stats.minibatches == 5 and ours.worker.stats.frames == 5 * QUICK.minibatch
+    assert ours.worker.record is not None
+    assert ours.worker.record.minibatches == 5 and ours.worker.stats.frames == 5 * QUICK.minibatch
     assert not torch.equal(before, ours.worker.params)
     assert torch.isfinite(ours.worker.params).all()
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.settings import section
 from unisono.__main__ import main
+from unisono.config.network import DnnOptions
 from unisono.core.flat import from_tensors
 from unisono.data.corpus.table import Utterance, write_table
 from unisono.data.sequences import Sequences, write_sequences
@@ -14,7 +16,7 @@ from unisono.files import write_json
 from unisono.hmm import gmm, tree
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import HmmModel, load_model, save_model, transition_model
-from unisono.nn.dnn import Dnn, DnnOptions
+from unisono.nn.dnn import Dnn
 from unisono.nn.model_file import save_model as save_network
 from unisono.recognise.system import describe
 
@@ -36,7 +38,7 @@ SPLITS = {"train": {"utterances": 10}, "dev": {"utterances": 2}}
 def gaussian_network(means, prior):
     """Return a network whose log posteriors less the log prior are the log-likelihoods of unit Gaussians, plus c(x)."""
     network = Dnn(
-        DnnOptions(kind="dnn", hidden=(2 * DIM,), nonlinearity="relu", context=(0, 0), dropout=0.0), DIM, PDFS
+        section(DnnOptions, kind="dnn", hidden=(2 * DIM,), nonlinearity="relu", context=(0, 0), dropout=0.0), DIM, PDFS
     )
     # relu(x) - relu(-x) = x, so the output is linear: log p(x | pdf) = m x - m²/2 + c(x).
     tensors = {

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.settings import section
+from unisono.config.build import build
+from unisono.config.features import FeatureOptions
+from unisono.config.network import DnnOptions, InitialisationOptions
 from unisono.data.corpus.table import Utterance, write_table
-from unisono.data.features.extract import FeatureOptions
 from unisono.data.features.reader import FeatureReader
 from unisono.data.sequences import write_sequences
 from unisono.hmm import gmm, tree
 from unisono.hmm.arcs import read_fst
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import HmmModel, load_model, save_model, transition_model
-from unisono.nn.dnn import Dnn, DnnOptions
-from unisono.nn.initial import InitialisationOptions
+from unisono.nn.dnn import Dnn
 from unisono.nn.model_file import save_model as save_network
-from unisono.options import from_dict
 from unisono.recognise.decode import Beam, Searcher, Setting
 
 DIM, SHARDS = 6, 2
@@ -27,10 +28,7 @@ FEATURES = {
     "kind": "mfcc", "num_mel_bins": 10, "num_ceps": DIM, "low_freq": 20.0, "high_freq": 0.0, "frame_length_ms": 25.0,
     "frame_shift_ms": 10.0, "use_energy": False, "dither": 0.0, "deltas": 0, "cmvn": "none", "cmvn_variance": False,
 }  # fmt: skip
-LM = {
-    "kind": "ngram", "order": 2, "smoothing": "kneser_ney", "vocabulary": "lexicon", "arpa": None,
-    "end_probability": None,
-}  # fmt: skip
+LM = {"kind": "ngram", "order": 2}
 DECODE = {
     "beam": 20.0, "tuning_beam": 25.0, "max_active": 7000, "min_active": 200, "acoustic_scales": [0.1, 0.3],
     "gmm_acoustic_scales": [0.05, 0.2], "word_insertion_penalties": [0.5, 1.0], "tune_utterances": 9, "seed": 1,
@@ -66,8 +64,8 @@ def folder(tmp_path_factory):
     save_model(path / "model.h5", model)
     for split in ("dev", "test"):
         make_split(path, split, means, chance)
-    network = Dnn(from_dict(DnnOptions, NETWORK), DIM, 12)
-    start = from_dict(InitialisationOptions, {"kind": "random", "path": None, "hidden_gain": None, "output_gain": 1.0})
+    network = Dnn(build(DnnOptions, NETWORK), DIM, 12)
+    start = section(InitialisationOptions, output_gain=1.0)
     vector = network.initial_parameters(start, torch.Generator().manual_seed(2))
     prior = torch.log_softmax(torch.linspace(-1, 1, 12), 0)
     save_network(path / "net.safetensors", network.spec(), network.layout, vector, prior)
@@ -173,7 +171,7 @@ def literal_network_hypotheses(folder, setting):
     hidden, output = sorted(matrices, key=lambda name: tensors[f"{name}.weight"].shape[0] != 16)
     reader = FeatureReader(
         folder / "test.tsv", [folder / f"test.{shard}.h5" for shard in range(SHARDS)], folder / "none.h5",
-        from_dict(FeatureOptions, FEATURES),
+        build(FeatureOptions, FEATURES),
     )  # fmt: skip
     chosen = Setting(setting["acoustic_scale"], setting["word_insertion_penalty"])
     searcher = Searcher(read_fst(folder / "HCLG.fst"), model.id2pdf, [chosen.word_insertion_penalty])
@@ -195,7 +193,7 @@ def test_mistakes_are_one_line(folder, tmp_path):
     (tmp_path / "tune.json").write_text('{"acoustic_scale": 0.1, "word_insertion_penalty": 0.5}')
     paths = {"out": tmp_path / "h", "report": tmp_path / "r", "shard": 0, "tuned": tmp_path / "tune.json"}
     given = flags(folder, "gmm", "test.tsv", ["test.0.h5"], **paths)
-    other = Dnn(from_dict(DnnOptions, NETWORK), DIM, 11)
+    other = Dnn(build(DnnOptions, NETWORK), DIM, 11)
     save_network(tmp_path / "n", other.spec(), other.layout, torch.zeros(other.layout.size), torch.zeros(11))
     cases = [
         (["--system", "dnn", "--network", tmp_path / "n"], "the network has 11 outputs, the HMM 12 pdfs"),
@@ -203,7 +201,7 @@ def test_mistakes_are_one_line(folder, tmp_path):
         (["--tuned", folder / "graph.json"], "not a tune.json"),
         (["--features", folder / "test.1.h5"], "in no feature file given"),
         (["--graph", folder / "model.h5"], "not an OpenFST vector FST"),
-        (["--options", "{}"], "--options.beam: missing"),
+        (["--options", '{"beem": 3}'], "--options.beem: unknown key"),
     ]
     for more, message in cases:
         error = unisono("decode", *given, *more, expect=2)
@@ -217,7 +215,7 @@ def test_mistakes_are_one_line(folder, tmp_path):
         ({"kind": "arpa"}, None, "lm.arpa: missing"),
         ({"kind": "arpa"}, "\\data\\\nngram 1=3\n\\1-grams:\n-1 </s>\n-9 <s>\n-1 ZWEI\n\\end\\\n", "shares no word"),
         ({"kind": "arpa"}, "\\data\\\nngram 1=3\n\\1-grams:\n-1 </s>\n", "lm: given.arpa: line 5: the header promises"),
-        ({"order": "two"}, None, "--options.order: expected int"),
+        ({"kind": "ngram", "order": "two"}, None, "--options.order: expected int"),
     ],
 )
 def test_mistakes_in_language_models(folder, tmp_path, monkeypatch, options, arpa, message):
@@ -225,7 +223,7 @@ def test_mistakes_in_language_models(folder, tmp_path, monkeypatch, options, arp
     given = ["--arpa", "given.arpa"] if arpa else []
     (tmp_path / "given.arpa").write_text(arpa or "")
     error = unisono("lm", "--text", folder / "lm_text.txt", "--lexicon", folder / "lexicon.txt", "--options",
-                    json.dumps(LM | options), "--out", "out.arpa", *given, expect=2)  # fmt: skip
+                    json.dumps(options), "--out", "out.arpa", *given, expect=2)  # fmt: skip
     assert message.removeprefix("lm: ") in error and len(error.strip().splitlines()) == 1, error
 
 
@@ -237,7 +235,7 @@ def test_vocabulary_of_the_text(folder, tmp_path, kind):
     for vocabulary in ("lexicon", "text"):
         out = tmp_path / f"{vocabulary}.arpa"
         unisono("lm", "--text", tmp_path / "text", "--lexicon", folder / "lexicon.txt", "--options",
-                json.dumps(LM | {"kind": kind, "vocabulary": vocabulary}), "--out", out,
+                json.dumps({"kind": kind, "vocabulary": vocabulary}), "--out", out,
                 "--report", tmp_path / "lm.json")  # fmt: skip
         known[vocabulary] = "THREE" in out.read_text()
         assert json.loads((tmp_path / "lm.json").read_text())["words_without_unigram"] == (vocabulary == "text")
@@ -247,7 +245,7 @@ def test_vocabulary_of_the_text(folder, tmp_path, kind):
 def test_word_loop_takes_its_length_from_the_text(folder, tmp_path):
     out = tmp_path / "loop.arpa"
     unisono("lm", "--text", folder / "lm_text.txt", "--lexicon", folder / "lexicon.txt", "--options",
-            json.dumps(LM | {"kind": "loop"}), "--out", out)  # fmt: skip
+            json.dumps({"kind": "loop"}), "--out", out)  # fmt: skip
     # 6 sentences of 12 words in all: one end in 18 symbols, 12 words shared by 3.
     assert out.read_text().split() == (
         "\\data\\ ngram 1=5 \\1-grams: -0.477121 </s> -99.000000 <s> "

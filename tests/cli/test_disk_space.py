@@ -14,11 +14,7 @@ from unisono.files import require_space
 Usage = namedtuple("Usage", "total used free")
 SPOKEN = {"train_sentences": 6, "dev_sentences": 2, "test_sentences": 4, "lm_sentences": 8, "train_voices": 3,
           "dev_voices": 1, "test_voices": 2, "sampling_rate": 8000}  # fmt: skip
-OPTIONS = {
-    "kind": "spoken", "dir": "", "table": "", "strings": "", "lexicon": "", "lm_text": None, "phones": None,
-    "shared_speakers": False, "unknown_word": None, "shards": 2, "seed": 1, "spoken": SPOKEN,
-    "kaldi": {"train": "", "dev": "", "test": ""}, "librispeech": {"train": ["a"], "dev": ["b"], "test": ["c"]},
-}  # fmt: skip
+OPTIONS = {"kind": "spoken", "shards": 2, "spoken": SPOKEN}
 
 
 def test_the_line_names_folder_need_and_remedy(tmp_path, monkeypatch):

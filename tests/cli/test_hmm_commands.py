@@ -136,5 +136,5 @@ def test_missing_language_directory(data, capsys):
 
 
 def test_unknown_option(data, capsys):
-    assert main(["lang", "--lexicon", f"{data}/lexicon.txt", "--options", '{"beam": 1}', "--out-dir", f"{data}/x"]) == 2
-    assert "missing" in error(capsys)
+    assert main(["lang", "--lexicon", f"{data}/lexicon.txt", "--options", '{"beem": 1}', "--out-dir", f"{data}/x"]) == 2
+    assert "--options.beem: unknown key" in error(capsys)

@@ -1,5 +1,6 @@
 """The command line itself: help, wrong calls, where messages go, threads; on a command made for the test."""
 
+import importlib
 import os
 import pty
 import re
@@ -8,6 +9,8 @@ import sys
 import textwrap
 
 import pytest
+
+from unisono.cli.commands import COMMANDS, module_of
 
 COMMAND = '''
 """A command of the test."""
@@ -52,6 +55,8 @@ def program(tmp_path_factory, root):
     folder = tmp_path_factory.mktemp("program")
     subprocess.run(["cp", "-r", root / "src" / "unisono", folder], check=True)
     (folder / "unisono" / "cli" / "do_it.py").write_text(textwrap.dedent(COMMAND))
+    with (folder / "unisono" / "cli" / "commands.py").open("a") as table:
+        table.write('\n\nCOMMANDS["do-it"] = Command("A command of the test.")\n')
 
     def call(*arguments, interpreter=(), **keywords):
         environment = {**os.environ, "PYTHONPATH": str(folder)}
@@ -72,16 +77,28 @@ def test_help_lists_every_command(program):
 def test_help_names_first_what_a_user_types(program):
     typed, called = program("--help").stdout.split("\nwhat you type")[1].split("\nwhat the workflow calls")
     assert "snakemake --cores" in typed
-    wanted = ["corpus", "doctor", "run", "status", "list", "clean", "transcribe", "export", "compare"]
-    assert re.findall(r"^  (\S+)  ", typed, flags=re.MULTILINE) == wanted
+    user = [
+        "corpus", "doctor", "run", "status", "list", "clean", "transcribe", "export", "redeal", "compare", "loglikes",
+        "import-model",
+    ]  # fmt: skip
+    assert re.findall(r"^  (\S+)  ", typed, flags=re.MULTILINE) == user
     stages = re.findall(r"^  (\S+)  ", called, flags=re.MULTILINE)
-    assert "do-it" in stages and "train" in stages and not {*wanted} & {*stages}
+    assert "do-it" in stages and "train" in stages and not {*user} & {*stages}
 
 
 def test_help_imports_no_command_and_nothing_heavy(program):
     names = program("--help", interpreter=("-X", "importtime")).stderr
     assert "unisono.console" in names
-    assert not re.search(r"unisono\.cli\.(?!console)\w+|\b(numpy|torch|yaml|h5py)\b", names)
+    assert not re.search(r"unisono\.cli\.(?!commands)\w+|\b(numpy|torch|yaml|h5py)\b", names)
+
+
+def test_table_and_modules_are_equal(root):
+    """Each module of cli/ with a function `register` is a command, and each command has such a module."""
+    modules = {path.stem for path in (root / "src/unisono/cli").glob("*.py") if "def register(" in path.read_text()}
+    assert {module_of(name) for name in COMMANDS} == {f"unisono.cli.{name}" for name in modules}
+    for name, command in COMMANDS.items():
+        assert command.does.endswith(".") and "\n" not in command.does, name
+        assert callable(importlib.import_module(module_of(name)).run), name
 
 
 def test_help_of_a_command(program):

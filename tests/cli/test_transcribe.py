@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.settings import section
 from unisono.__main__ import main
-from unisono.data.features.extract import FeatureOptions
+from unisono.config.features import Fbank
 from unisono.recognise.transcribe import Borders
 
 RATE = 8000
@@ -71,16 +72,16 @@ def test_speakers_matter_and_order_does_not(tones, exported, capsys, tmp_path):
 
 def test_features_are_those_of_the_pipeline(tones):
     """The same numbers for the same speakers; others where each file is a speaker, or by other statistics."""
-    from unisono.data.features.extract import FeatureOptions
+    from unisono.config.features import FeatureOptions
     from unisono.data.features.reader import FeatureReader
     from unisono.data.features.recordings import RecordingFeatures, of_files, read_recordings
 
     folder, truth = tones
     sections = json.loads((folder / "runs/main/recogniser.json").read_text())["settings"]
-    options = FeatureOptions(**sections["features"])
+    options = section(FeatureOptions, **sections["features"])
     shards = [folder / f"features/net/test.{shard}.h5" for shard in range(2)]
     reader = FeatureReader(folder / "data/test.tsv", shards, folder / "features/net/test.cmvn.h5", options)
-    fixed = FeatureOptions(**sections["features"] | {"cmvn": "global"})
+    fixed = section(FeatureOptions, **sections["features"] | {"cmvn": "global"})
     table, files = read_recordings(folder / "data/test.tsv"), of_files([u.path for u in reader.utterances])
     ours, alone = RecordingFeatures(table[::-1], options, RATE), RecordingFeatures(files, options, RATE)
     other = RecordingFeatures(table, fixed, RATE, {"global": np.ones((2, 13)) * [[5.0], [30.0]]})
@@ -120,10 +121,7 @@ def test_times_of_words(tones, exported, capsys):
 
 def test_borders_between_frames():
     """The first is the recording's begin, the last its end, the others lie between the windows' middles."""
-    options = FeatureOptions(
-        kind="fbank", num_mel_bins=12, num_ceps=12, low_freq=100.0, high_freq=0.0, frame_length_ms=25.0,
-        frame_shift_ms=10.0, use_energy=False, dither=0.0, deltas=1, cmvn="speaker", cmvn_variance=True,
-    )  # fmt: skip
+    options = Fbank(kind="fbank", frame_length_ms=25.0, frame_shift_ms=10.0)
     borders = Borders(98, 1.0, options)
     assert [borders.at(frame) for frame in (0, 1, 50, 97, 98)] == pytest.approx([0, 0.0175, 0.5075, 0.9775, 1])
     assert Borders(1, 0.025, options).at(1) == 0.025 and Borders(2, 0.036, options).at(1) == 0.0175

@@ -4,11 +4,13 @@ On a machine without such a unit the tests that need it are skipped; all others 
 """
 
 import contextlib
+import functools
 
 import pytest
 import torch
-from small_training import batches, deferred_rate, training
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.support.training import NoReading, batches, deferred_rate, training
 from unisono.core import bfloat16_unit, flat, products
 from unisono.core.products import Products
 
@@ -37,7 +39,7 @@ def three_products(made, sizes, keep, rate=0.5):
 @pytest.fixture
 def unit():
     x, weight, _, out, *_ = factors(*LARGE)
-    if not bfloat16_unit.takes(products._forward, out, x, weight):
+    if not bfloat16_unit.takes(products.forward_product, out, x, weight):
         pytest.skip("this CPU has no unit for bfloat16 that torch uses for float32 factors")
 
 
@@ -50,27 +52,48 @@ def test_factors_are_rounded_and_nothing_else_whatever_the_shape(sizes, keep):
         assert float((found.double() - exact).norm()) < 2e-6 * float(exact.norm())
 
 
+class NoCopies(TorchDispatchMode):
+    """Raises where a matrix is copied in bfloat16."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert not any(isinstance(one, torch.Tensor) and one.dtype == torch.bfloat16 for one in args), func
+        found = func(*args, **(kwargs or {}))
+        assert not (isinstance(found, torch.Tensor) and found.dtype == torch.bfloat16), func
+        return found
+
+
+def test_copies_in_bfloat16_are_noticed(monkeypatch):
+    monkeypatch.setattr(bfloat16_unit, "takes", lambda *matrices: False)
+    with NoCopies(), pytest.raises(AssertionError):
+        three_products(Products("bf16"), LARGE, True)
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_what_the_unit_makes_is_what_copies_give(unit, monkeypatch, keep):
     wanted = None
     with monkeypatch.context() as without:
         without.setattr(bfloat16_unit, "takes", lambda *matrices: False)
         wanted = three_products(Products("bf16"), LARGE, keep)
-    monkeypatch.setattr(Products, "_short", None)  # by the unit, no copy is made
-    for found, same in zip(three_products(Products("bf16"), LARGE, keep), wanted, strict=True):
+    with NoCopies():
+        made = three_products(Products("bf16"), LARGE, keep)
+    for found, same in zip(made, wanted, strict=True):
         torch.testing.assert_close(found, same, rtol=1e-5, atol=1e-4)
 
 
-def test_a_step_with_a_deferred_rate_goes_by_copies(monkeypatch):
+def test_a_step_with_a_deferred_rate_goes_by_copies():
     """It belongs to a GPU, and stays a tensor; addmm would read it."""
     wanted = three_products(Products("bf16"), LARGE, True, 0.5)[2]
+    x, _, error, *_, target = factors(*LARGE)
+    target.fill_(1.0)
+    with NoReading():
+        Products("bf16").add_step_(target, x, error, deferred_rate(0.5))
+    torch.testing.assert_close(target, wanted, rtol=1e-5, atol=1e-4)
 
-    def refuse(*args):
-        raise AssertionError("the rate was read")
 
-    monkeypatch.setattr(products, "_add_gradient", refuse)
-    found = three_products(Products("bf16"), LARGE, True, deferred_rate(0.5))[2]
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-4)
+def test_addmm_reads_a_deferred_rate():
+    x, _, error, *_, target = factors(*LARGE)
+    with NoReading(), pytest.raises(AssertionError, match="reads a number"):
+        products.add_gradient(target, x, error, deferred_rate(0.5))
 
 
 def test_products_in_float32_stay_what_they_are_before_and_after(unit):
@@ -90,26 +113,24 @@ def truncated(value):
 
 @pytest.mark.parametrize("as_it_comes_in", [lambda value: value, truncated], ids=["not at all", "truncated"])
 def test_a_library_that_does_not_round_to_nearest_is_found_out(monkeypatch, as_it_comes_in):
-    monkeypatch.setattr(bfloat16_unit, "_tried", bfloat16_unit._tried.__wrapped__)  # no answers of before, none kept
-    monkeypatch.setattr(bfloat16_unit, "rounding", contextlib.nullcontext)
-    monkeypatch.setattr(bfloat16_unit, "_SETTING", object())  # an older torch has none
+    monkeypatch.setattr(torch.backends.mkldnn, "matmul", object(), raising=False)  # an older torch has none
 
     def multiply(out, x, weight):
         torch.mm(as_it_comes_in(x), as_it_comes_in(weight).t(), out=out)
 
     x, weight, error, out, below, target = factors(*LARGE)
-    assert not bfloat16_unit.takes(multiply, out, x, weight)
-    assert not bfloat16_unit.takes(products._backward, below[:, :-1], error, weight)
-    assert not bfloat16_unit.takes(products._add_gradient, target, x, error)
-    assert bfloat16_unit.takes(lambda out, a, b: torch.mm(a.bfloat16().float(), b.bfloat16().float().t(), out=out),
-                               out, x, weight)  # fmt: skip
+    takes = functools.partial(bfloat16_unit.takes, under=contextlib.nullcontext)
+    assert not takes(multiply, out, x, weight)
+    assert not takes(products.backward_product, below[:, :-1], error, weight)
+    assert not takes(products.add_gradient, target, x, error)
+    assert takes(lambda out, a, b: torch.mm(a.bfloat16().float(), b.bfloat16().float().t(), out=out), out, x, weight)
 
 
 def test_float64_and_an_older_torch_have_no_unit(monkeypatch):
     x, weight, _, out, *_ = factors(*LARGE)
-    assert not bfloat16_unit.takes(products._forward, out.double(), x.double(), weight.double())
-    monkeypatch.setattr(bfloat16_unit, "_SETTING", None)
-    assert not bfloat16_unit.takes(products._forward, out, x, weight)
+    assert not bfloat16_unit.takes(products.forward_product, out.double(), x.double(), weight.double())
+    monkeypatch.setattr(torch.backends.mkldnn, "matmul", None, raising=False)
+    assert not bfloat16_unit.takes(products.forward_product, out, x, weight)
 
 
 @pytest.mark.parametrize(("kind", "momentum"), [("sgd", 0.0), ("sgd", 0.9), ("ng_online", 0.9)])

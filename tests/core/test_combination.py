@@ -155,7 +155,7 @@ def test_all_meet_at_once_and_in_place(monkeypatch, kind):
     before = vectors(4)
     partners = [gossip.partner(kind, rank, 1, 4) if rank != 2 else None for rank in range(4)]
     after = [x.clone() for x in before]
-    gossip.meet_(after, partners)
+    gossip.average_with_partners_(after, partners)
     for own, other, found in zip(before, partners, after, strict=True):
         assert same_bits(found, gossip.pair_step(own, None if other is None else before[other]))
 
@@ -198,14 +198,12 @@ def test_observers():
     ema = polyak = xs[0]
     expected = xs[0].double()
     for count, x in enumerate(xs[1:], start=2):
-        ema, polyak = observers.ema_step(ema, x, 0.9), observers.polyak_step(polyak, x, count)
+        ema, polyak = observers.move(ema, x, 1.0 - 0.9), observers.move(polyak, x, 1.0 / count)
         expected = 0.9 * expected + 0.1 * x.double()
     torch.testing.assert_close(ema.double(), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(polyak, torch.stack(xs).mean(0), rtol=1e-5, atol=1e-6)
-    assert same_bits(observers.polyak_step(xs[0], xs[1], 1), xs[1])
-    assert torch.equal(observers.ema_step(xs[1], xs[1], 0.9), xs[1])
-    assert torch.equal(observers.ema_step(xs[0], xs[1], 0.0), xs[1])
-    with pytest.raises(UserError, match="observers.ema.decay"):
-        observers.ema_step(xs[0], xs[1], 1.0)
-    with pytest.raises(ValueError, match="starts at 1"):
-        observers.polyak_step(xs[0], xs[1], 0)
+    assert same_bits(observers.move(xs[0], xs[1], 1.0), xs[1])
+    assert torch.equal(observers.move(xs[1], xs[1], 0.1), xs[1])
+    for weight in (0.0, -0.1, 1.1):
+        with pytest.raises(ValueError, match="lies in"):
+            observers.move(xs[0], xs[1], weight)

@@ -4,12 +4,11 @@ import math
 
 import pytest
 import torch
-from small_training import NG, batches, deferred_rate, training
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.support.training import NG, NoReading, batches, deferred_rate, training
 from unisono.core import bfloat16_unit, flat, number
 from unisono.core.natural_gradient import estimator_for
-from unisono.core.ng_updates import settle
+from unisono.core.ng_updates import flush
 from unisono.core.products import Products, allow_tf32
 from unisono.nn import dnn, loss
 
@@ -18,19 +17,6 @@ from unisono.nn import dnn, loss
 def no_unit(monkeypatch):
     """Steps in bf16 go by copies, as on a GPU, also where the CPU has a unit for them (test_bfloat16_unit.py)."""
     monkeypatch.setattr(bfloat16_unit, "takes", lambda *matrices: False)
-
-
-class NoReading(TorchDispatchMode):
-    """Raises where a tensor's value decides anything on the host: on a GPU that would wait, and break a capture."""
-
-    READS = ("aten._local_scalar_dense", "aten.is_nonzero", "aten.nonzero", "aten.equal", "aten.masked_select")
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = str(func)
-        assert not name.startswith(self.READS), f"{name} reads a number"
-        indices = [i for i in args[1] if i is not None] if name.startswith("aten.index.") else []
-        assert not any(i.dtype == torch.bool for i in indices), "a mask as an index reads numbers"
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("limit", ["none", "nnet3", "nnet3_2017", "nnet2", "su_chen"])
@@ -145,7 +131,7 @@ def test_a_captured_step_finds_its_storage_again():
     places = set()
     for batch in data:
         net.step_(batch, optimiser, deferred_rate())
-        places.add((*(s.factor.w.data_ptr() for sides in optimiser._sides for s in sides), optimiser._delta.data_ptr()))
+        places.add((*(s.factor.w.data_ptr() for s in optimiser._estimators), optimiser._delta.data_ptr()))
     assert len(places) == 1
     version, state = optimiser.version, optimiser.state()
     state["momentum"] = state["momentum"].clone()
@@ -283,14 +269,14 @@ def test_a_deferred_update_never_takes_in_what_is_not_finite():
     rows = torch.randn(32, 12, generator=torch.Generator().manual_seed(4))
     for side in (good, bad):
         side.precondition_(rows.clone(), deferred=True)
-    settle([good, bad], rows)
+    flush([good, bad], rows)
     kept, broken = bad.factor, rows.clone()
     w, broken[3, 4] = kept.w.clone(), math.inf
     before = good.factor.w.clone()
     good.precondition_(rows.clone(), deferred=True)
     bad.precondition_(broken, deferred=True)
-    assert good.asked is not None and bad.asked is not None
-    settle([good, bad], rows)
-    assert good.asked is None and bad.asked is None
+    assert good.pending is not None and bad.pending is not None
+    flush([good, bad], rows)
+    assert good.pending is None and bad.pending is None
     assert torch.equal(bad.factor.w, w) and bad.factor.d is kept.d
     assert not torch.equal(good.factor.w, before) and bool(good.factor.w.isfinite().all())

@@ -4,15 +4,22 @@ No number is computed, so this cannot say that a GPU's results are right (tests/
 it says that nothing mixes devices or types, which no other test on a CPU could see.
 """
 
+import dataclasses
+
 import pytest
 import torch
-from small_training import NG, training
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import backend_registration
 
+from tests.support.settings import section
+from tests.support.training import NG, training
+from unisono.config.network import PnormOptions
 from unisono.core import fisher, flat, natural_gradient, products
 from unisono.core.natural_gradient import OnlineEstimator, estimator_for
+from unisono.core.optimiser import Optimiser
 from unisono.nn.batch import Batch
+from unisono.nn.lstm import Lstm, LstmOptions
+from unisono.nn.pnorm import Pnorm
 
 DEVICE = torch.device("privateuseone", 0)
 
@@ -29,7 +36,7 @@ def fake(monkeypatch):
     def solve(self, asked):
         assert asked.big_l.device.type == asked.big_k.device.type == asked.trace.device.type == "cpu"
         square, row = (torch.ones(shape, dtype=torch.float64) for shape in ((self.rank, self.rank), (self.rank,)))
-        return fisher.Turn(square, row, row, 0.5, row, repair=False)
+        return fisher.FactorUpdate(square, row, row, 0.5, row, repair=False)
 
     monkeypatch.setattr(OnlineEstimator, "solve", solve)
     for module in (natural_gradient, fisher):
@@ -78,10 +85,33 @@ def test_a_step_stays_on_its_device(fake, kind, limit, precision, momentum, hidd
     assert params.device == DEVICE and flat.whole(x).shape[1] % 16 == 0
 
 
+@pytest.mark.parametrize("limit", ["none", "nnet3", "nnet2"])
+@pytest.mark.parametrize("kind", ["sgd", "ng_online"])
+@pytest.mark.parametrize("network", ["pnorm", "lstm"])
+def test_other_networks_stay_on_their_device(fake, network, kind, limit):
+    optimiser = training(kind, limit, momentum=0.5, l2=0.001)[1]
+    if network == "pnorm":
+        net = Pnorm(section(PnormOptions, kind="pnorm", hidden=(7, 16), group=3, context=(1, 1), dropout=0.0), 5, 7)
+        shape = (30, 1, net.input_dim)
+    else:
+        options = LstmOptions(cells=(6, 5), projection=(3, 2), left=3, width=4, delay=1, margin=2)
+        net = Lstm(options, 5, 7)
+        shape = (8, options.times(), 5)
+    optimiser = Optimiser(optimiser.options, net.layout)
+    params = torch.zeros(net.layout.size, device=DEVICE)
+    net.bind(params)
+    rate = torch.zeros((), dtype=torch.float64, device=DEVICE)
+    ids = torch.zeros(shape[0], 4 if network == "lstm" else 1, dtype=torch.int64, device=DEVICE)
+    for _ in range(3):
+        stats = net.step_(Batch(torch.zeros(shape, device=DEVICE), ids, None), optimiser, rate)
+        assert stats.objective_sum.device == stats.correct.device == params.device == DEVICE
+    assert all(tensor.device.type == "cpu" for tensor in optimiser.state().values())
+
+
 @pytest.mark.parametrize("preset", ["nnet3", "nnet2_2014"])
 def test_an_estimate_lies_where_its_rows_do(fake, preset):
-    side = estimator_for(NG.__class__(**{key: getattr(NG, key) for key in NG.__slots__} | {"preset": preset}), "in", 12)
+    side = estimator_for(dataclasses.replace(NG, preset=preset), "in", 12)
     rows = flat.matrix(32, 12, torch.zeros(0, device=DEVICE))
     gamma = side.precondition_(rows, deferred=True)
-    natural_gradient.settle([side], rows)
+    natural_gradient.flush([side], rows)
     assert side.factor.w.device == gamma.device == DEVICE and side.factor.d.device.type == "cpu"

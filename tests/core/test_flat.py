@@ -68,10 +68,45 @@ def test_wrong_tensors_are_named(name, tensor, message):
         flat.from_tensors(LAYOUT, tensors, "m")
 
 
+def test_matrices_without_bias_and_blocks():
+    entries = [
+        flat.Entry("gates", (8, 4), blocks=4),
+        flat.Entry("peepholes", (3, 2), bias=False, blocks=3),
+        flat.Entry("output", (2, 5), bias=True),
+        flat.Entry("visible", (1, 1), bias=False),
+    ]
+    layout = flat.make_layout(entries)
+    assert layout.shapes == tuple(entry.shape for entry in entries)
+    assert layout.biases == (True, False, True, False) and layout.components() == 9
+    vector = flat.zeros(layout.size)
+    for number, matrix in enumerate(flat.views(layout, vector).values()):
+        matrix.copy_(torch.arange(matrix.numel()).view_as(matrix) + 100 * number + 1)
+    components = flat.segments(layout, vector)
+    assert len(components) == 9 and sum(len(part) for part in components) == layout.size
+    assert torch.equal(components[1].view(2, 16)[:, :4], flat.views(layout, vector)["gates"][2:4])
+    assert torch.equal(components[6][:2], flat.views(layout, vector)["peepholes"][2])
+    tensors = flat.to_tensors(layout, vector)
+    assert {name: list(tensor.shape) for name, tensor in tensors.items()} == {
+        "gates.weight": [8, 3],
+        "gates.bias": [8],
+        "peepholes.weight": [3, 2],
+        "output.weight": [2, 4],
+        "output.bias": [2],
+        "visible.weight": [1, 1],
+    }
+    assert torch.equal(flat.from_tensors(layout, tensors), vector)
+    plain = flat.make_layout([(entry.name, entry.shape) for entry in entries[:1]])
+    assert plain != flat.make_layout(entries[:1]) == flat.make_layout(entries[:1])
+
+
 def test_senseless_layouts_are_refused():
     with pytest.raises(ValueError, match="unique"):
         flat.make_layout([("a", (2, 2)), ("a", (2, 2))])
     with pytest.raises(ValueError, match="two columns"):
         flat.make_layout([("a", (2, 1))])
+    with pytest.raises(ValueError, match="a row and a column"):
+        flat.make_layout([flat.Entry("a", (2, 0), bias=False)])
+    with pytest.raises(ValueError, match="5 rows do not make 2 blocks"):
+        flat.make_layout([flat.Entry("a", (5, 3), blocks=2)])
     with pytest.raises(ValueError, match="expected a vector of 272"):
         flat.views(LAYOUT, torch.zeros(271))

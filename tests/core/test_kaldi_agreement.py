@@ -12,30 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.kaldi_files import cases, relative
+from tests.support.kaldi_training import optimiser_options, trajectory_error
+from tests.support.settings import section
+from unisono.config.network import DnnOptions
 from unisono.core import flat
-from unisono.core.max_change import MaxChangeOptions
-from unisono.core.natural_gradient import PRESETS, NgOptions, OnlineEstimator
+from unisono.core.natural_gradient import PRESETS, OnlineEstimator
 from unisono.core.ng_simple import SimpleEstimator, precondition
-from unisono.core.optimiser import Optimiser, OptimiserOptions
-from unisono.nn.batch import Batch
-from unisono.nn.dnn import Dnn, DnnOptions
+from unisono.nn.dnn import Dnn
 
-PLAIN = ("white_d30", "decay_d300", "softmax_d100", "jumps_d30", "history_varn", "d2", "alpha01_d30")
-ONLINE = (*PLAIN, "relu_d441", "rank_ge_dim", "n_lt_rank")
-TRAIN = (
-    "train_plain_m0",
-    "train_plain_m0_clip_global",
-    "train_plain_m09",
-    "train_plain_m09_clip_comp",
-    "train_plain_m09_clip_global",
-    "train_ng_m0",
-    "train_ng_m09_clip_both",
-    "train_ng_in440_clip_off",
-    "nnet2_online_clip",
-    "nnet2_online_clip_off",
-    "nnet2_online_rank_out10",
-    "nnet2_simple_clip",
-)
 DOUBLE, SINGLE = torch.float64, torch.float32
 
 
@@ -55,25 +40,31 @@ class Agreement(NamedTuple):
         return self.error <= self.tolerance and self.gamma <= self.gamma_tolerance
 
 
-def relative(found, expected):
-    """Relative Frobenius error in double precision."""
-    expected = np.asarray(expected, np.float64)
-    return np.linalg.norm(np.asarray(found, np.float64) - expected) / max(np.linalg.norm(expected), 1e-300)
+def kind_of(z):
+    """What the golden numbers' README tells kinds of data by: how singular they are and where their energy lies."""
+    rank, dim = int(z["opt_rank"]), z["xq"].shape[1]
+    x = np.repeat(z["xscale"], z["n"])[:, None].astype(np.float64) * z["xq"]
+    if z["n"].min() < min(rank, dim - 1):
+        return "short"
+    if rank >= dim - 1 and dim > 2:
+        return "singular"
+    return "mean" if len(x) * (x.mean(0) ** 2).sum() > 0.5 * (x**2).sum() else "plain"
 
 
-def online_tolerance(case, form, dtype):
+def online_tolerance(z, form, dtype):
     """README of kaldi-ng: (X-hat, gamma) by kind of data."""
-    if case == "relu_d441":
-        wide = form == "nnet2_2014"
+    kind, strong = kind_of(z), float(z["opt_alpha"]) >= 4.0
+    if kind == "short":
+        return (2e-2, 1e-3) if dtype == SINGLE else (1e-5, 1e-5)
+    if kind == "singular":
+        return (3e-4, 2e-4) if dtype == SINGLE else (1e-12, 1e-12)
+    if kind == "mean":
+        wide = form == "nnet2_2014" or not strong
         single = (2e-3, 3e-4) if wide else (2e-4, 2e-5)
         return single if dtype == SINGLE else ((5e-9,) * 2 if wide else (2e-11,) * 2)
-    if case == "rank_ge_dim":
-        return (3e-4, 2e-4) if dtype == SINGLE else (1e-12, 1e-12)
-    if case == "n_lt_rank":
-        return (2e-2, 1e-3) if dtype == SINGLE else (1e-5, 1e-5)
     if dtype == DOUBLE:
         return 1e-13, 1e-13
-    return (5e-6, 1e-6) if form == "nnet3" and case != "alpha01_d30" else (2e-5, 1e-5)
+    return (5e-6, 1e-6) if form == "nnet3" and strong else (2e-5, 1e-5)
 
 
 def online(path, form, dtype):
@@ -102,7 +93,7 @@ def online(path, form, dtype):
         if here.any():
             error = max(error, relative(rows.numpy()[index[here] - begin], z[f"{form}_{pre}xhat"][here]))
         gamma_error = max(gamma_error, relative(gamma, z[f"{form}_{pre}gamma"][t]))
-    if dtype == DOUBLE and path.stem.removeprefix("online_") in PLAIN:
+    if dtype == DOUBLE and kind_of(z) == "plain":
         assert relative(estimator.factor.rho, z[f"{form}_dp_rho"][-1]) < 1e-12
         assert relative(estimator.factor.d, z[f"{form}_dp_d"][-1]) < 1e-12
         w, expected = estimator.factor.w.numpy(), z[f"{form}_dp_w_last"]
@@ -114,7 +105,7 @@ def online(path, form, dtype):
 def simple(path, dtype):
     """Worst error over the matrices, before and after rescaling."""
     z, error, gamma_error = np.load(path), 0.0, 0.0
-    for k in range(10):
+    for k in range(sum(key.endswith("_alpha") for key in z.files)):
         x = torch.from_numpy(z[f"m{k}_xq"].astype(np.float32) * z[f"m{k}_xscale"]).to(dtype)
         rows = x.clone()
         gamma = SimpleEstimator(float(z[f"m{k}_alpha"])).precondition_(rows)
@@ -127,92 +118,42 @@ def simple(path, dtype):
     return max(error, gamma_error)
 
 
-def optimiser_options(z, form):
-    """The options of a training case as ours; `form` is head, mar17 or oct14."""
-    nnet2 = form == "oct14"
-    kind = "sgd"
-    if nnet2:
-        kind = "ng_online" if str(z["opt_kind"]) == "online" else "ng_simple"
-    elif z["opt_natural_gradient"]:
-        kind = "ng_online"
-    per_sample = 0.0
-    if nnet2:
-        online_kind = "opt_max_change_per_sample" in z
-        per_sample = float(z["opt_max_change_per_sample"] if online_kind else z["opt_max_change"] / 128)
-    ranks = "opt_rank_in" in z
-    return OptimiserOptions(
-        kind=kind,
-        learning_rate=float(z["opt_learning_rate"]),
-        momentum=0.0 if nnet2 else float(z["opt_momentum"]),
-        l2=0.0,
-        minibatch=128,
-        max_change=MaxChangeOptions(
-            kind={"head": "nnet3", "mar17": "nnet3_2017", "oct14": "nnet2"}[form],
-            per_layer=0.0 if nnet2 else float(z["opt_max_change_per_component"]),
-            global_=0.0 if nnet2 else float(z["opt_max_param_change"]),
-            per_sample=per_sample,
-        ),
-        ng=NgOptions(
-            preset={"head": "nnet3", "mar17": "nnet3_2017", "oct14": "nnet2_2014"}[form],
-            rank_in=int(z["opt_rank_in"]) if ranks else None,
-            rank_out=int(z["opt_rank_out"]) if ranks else None,
-            update_period=int(z["opt_update_period"]) if ranks else None,
-            history=float(z["opt_num_samples_history"]) if ranks else None,
-            minibatches_history=None,
-            alpha=float(z["opt_alpha"]) if "opt_alpha" in z else None,
-        ),
-    )
+def forms_of(z):
+    """The forms whose trajectories differ, or the one that stands for all."""
+    return ["mar17"] if z["forms_all_equal"] else [str(form) for form in z["forms"]]
 
 
 def train(path, form, dtype):
     """Run one trajectory; worst error over the stored minibatches, relative to the total change so far."""
     z = np.load(path)
-    stored = "mar17" if z["forms_all_equal"] else form
-    prefix = f"{stored}_dp_" if dtype == DOUBLE else f"{stored}_"
     dims = [int(d) for d in z["dims"]]
-    options = DnnOptions(kind="dnn", hidden=tuple(dims[1:-1]), nonlinearity="relu", context=(0, 0), dropout=0.0)
-    net = Dnn(options, dims[0], dims[-1])
+    options = section(DnnOptions, hidden=tuple(dims[1:-1]), context=(0, 0))
+    return trajectory_error(z, form, Dnn(options, dims[0], dims[-1]), optimiser_options(z, form), dtype)
 
-    def vector(key):
-        tensors = {}
-        for i, name in enumerate(net.layout.names):
-            tensors[f"{name}.weight"] = torch.from_numpy(z[f"{key}w{i}"])
-            tensors[f"{name}.bias"] = torch.from_numpy(z[f"{key}b{i}"])
-        return flat.from_tensors(net.layout, tensors)
 
-    start = vector("init_").to(dtype)
-    params = flat.zeros(net.layout.size, dtype).copy_(start)
-    net.bind(params)
-    optimiser = Optimiser(optimiser_options(z, form), net.layout)
-    error = 0.0
-    for t in range(len(z["xq"])):
-        buffer = net.input_buffer(128)
-        buffer.copy_(torch.from_numpy(z["xq"][t].astype(np.float32) * z["xscale"]))
-        ids = torch.from_numpy(z["labels"][t].astype(np.int64))
-        net.step_(Batch(buffer[:, None], ids[:, None], None), optimiser, optimiser.options.learning_rate)
-        if f"{prefix}after{t + 1}_w0" in z:
-            expected = vector(f"{prefix}after{t + 1}_")
-            error = max(error, float((params - expected).norm() / (expected.double() - start).norm()))
-    return error
+def train_tolerance(z, dtype):
+    """README of kaldi-ng: by whether there is natural gradient."""
+    plain = not z["opt_natural_gradient"] if "opt_natural_gradient" in z else str(z["opt_kind"]) == "plain"
+    return 1e-12 if dtype == DOUBLE else 1e-5 if plain else 5e-5
 
 
 def measure(folder):
     """Yield an Agreement for each case, form and precision."""
-    for case in ONLINE:
-        path = folder / f"online_{case}.npz"
-        for form in map(str, np.load(path)["forms"]):
+    for path in sorted(folder.glob("online_*.npz")):
+        z = np.load(path)
+        for form in map(str, z["forms"]):
             for dtype in (DOUBLE, SINGLE):
                 error, gamma = online(path, form, dtype)
-                tolerance, gamma_tolerance = online_tolerance(case, form, dtype)
-                yield Agreement(f"online_{case}", form, dtype, error, tolerance, gamma, gamma_tolerance)
+                tolerance, gamma_tolerance = online_tolerance(z, form, dtype)
+                yield Agreement(path.stem, form, dtype, error, tolerance, gamma, gamma_tolerance)
     for dtype in (DOUBLE, SINGLE):
         tolerance = 3e-14 if dtype == DOUBLE else 2e-5
         yield Agreement("simple", "simple", dtype, simple(folder / "simple.npz", dtype), tolerance)
-    for case in TRAIN:
-        for form in ("oct14",) if case.startswith("nnet2") else ("head", "mar17"):
+    for path in [*sorted(folder.glob("train_*.npz")), *sorted(folder.glob("nnet2_*.npz"))]:
+        z = np.load(path)
+        for form in forms_of(z):
             for dtype in (DOUBLE, SINGLE):
-                tolerance = 1e-12 if dtype == DOUBLE else 1e-5 if "plain" in case else 5e-5
-                yield Agreement(case, form, dtype, train(folder / f"{case}.npz", form, dtype), tolerance)
+                yield Agreement(path.stem, form, dtype, train(path, form, dtype), train_tolerance(z, dtype))
 
 
 def table(agreements):
@@ -234,35 +175,32 @@ def table(agreements):
     return "\n".join(lines)
 
 
-@pytest.fixture(scope="module")
-def golden(corpora_dir):
-    folder = corpora_dir.resolve().parent / "reference" / "kaldi-ng"
-    if not folder.is_dir():
-        pytest.skip("no golden numbers of Kaldi (reference/kaldi-ng beside CORPORA_DIR)")
-    return folder
+DTYPES = pytest.mark.parametrize("dtype", [DOUBLE, SINGLE], ids=["float64", "float32"])
 
 
-@pytest.mark.parametrize("dtype", [DOUBLE, SINGLE], ids=["float64", "float32"])
-@pytest.mark.parametrize("case", ONLINE)
-def test_preconditioner_equals_kaldi(golden, case, dtype):
-    path = golden / f"online_{case}.npz"
-    for form in map(str, np.load(path)["forms"]):
+@DTYPES
+@pytest.mark.parametrize("path", cases("kaldi-ng/online_*.npz"))
+def test_preconditioner_equals_kaldi(path, dtype):
+    z = np.load(path)
+    for form in map(str, z["forms"]):
         error, gamma = online(path, form, dtype)
-        tolerance, gamma_tolerance = online_tolerance(case, form, dtype)
+        tolerance, gamma_tolerance = online_tolerance(z, form, dtype)
         assert error <= tolerance, form
         assert gamma <= gamma_tolerance, form
 
 
-def test_simple_method_equals_kaldi(golden):
-    assert simple(golden / "simple.npz", DOUBLE) <= 3e-14
-    assert simple(golden / "simple.npz", SINGLE) <= 2e-5
+@pytest.mark.parametrize("path", cases("kaldi-ng/simple*.npz"))
+def test_simple_method_equals_kaldi(path):
+    assert simple(path, DOUBLE) <= 3e-14
+    assert simple(path, SINGLE) <= 2e-5
 
 
-@pytest.mark.parametrize("case", TRAIN)
-def test_training_follows_kaldi(golden, case):
-    for form in ("oct14",) if case.startswith("nnet2") else ("head", "mar17"):
-        assert train(golden / f"{case}.npz", form, DOUBLE) <= 1e-12, form
-        assert train(golden / f"{case}.npz", form, SINGLE) <= (1e-5 if "plain" in case else 5e-5), form
+@DTYPES
+@pytest.mark.parametrize("path", [*cases("kaldi-ng/train_*.npz"), *cases("kaldi-ng/nnet2_*.npz")])
+def test_training_follows_kaldi(path, dtype):
+    z = np.load(path)
+    for form in forms_of(z):
+        assert train(path, form, dtype) <= train_tolerance(z, dtype), form
 
 
 if __name__ == "__main__":

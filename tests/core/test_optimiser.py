@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.settings import section
+from unisono.config.optimiser import MaxChangeOptions, NgOptions, OptimiserOptions
 from unisono.core import flat
-from unisono.core.max_change import MaxChangeOptions, row_scale, step_scales
-from unisono.core.natural_gradient import NgOptions, estimator_for
+from unisono.core.max_change import row_scale, step_scales
+from unisono.core.natural_gradient import estimator_for, vector_estimator
 from unisono.core.ng_simple import SimpleEstimator
-from unisono.core.optimiser import Optimiser, OptimiserOptions
+from unisono.core.optimiser import Optimiser
 from unisono.errors import UserError
 
 LAYOUT = flat.make_layout([("hidden1", (7, 6)), ("output", (5, 8))])
-NG = NgOptions(
+NG = section(
+    NgOptions,
     preset="nnet3",
     rank_in=None,
     rank_out=None,
@@ -25,12 +28,13 @@ NG = NgOptions(
 )
 
 
-def limits(kind="none", per_layer=0.0, global_=0.0, per_sample=0.0):
-    return MaxChangeOptions(kind=kind, per_layer=per_layer, global_=global_, per_sample=per_sample)
+def limits(kind="none", per_layer=0.0, total=0.0, per_sample=0.0):
+    return section(MaxChangeOptions, kind=kind, per_layer=per_layer, total=total, per_sample=per_sample)
 
 
 def options(kind="sgd", momentum=0.0, l2=0.0, max_change=None, learning_rate=0.1):
-    return OptimiserOptions(
+    return section(
+        OptimiserOptions,
         kind=kind,
         learning_rate=learning_rate,
         momentum=momentum,
@@ -94,7 +98,7 @@ def twin(data, opts, rate=0.1, limit_scale=1.0):
                 x, error = x.numpy(), error.numpy()
             step = -rate * gamma * sum(np.outer(e, r) for e, r in zip(error, x, strict=True))
             bound = sum(np.linalg.norm(r) * np.linalg.norm(e) for e, r in zip(error, x, strict=True)) * gamma
-            limit = mc.per_sample * len(x) * limit_scale
+            limit = getattr(mc, "per_sample", 0.0) * len(x) * limit_scale
             if mc.kind == "nnet2":
                 factors.append(min(1.0, limit / (rate * bound)))
             elif mc.kind == "su_chen":
@@ -109,11 +113,11 @@ def twin(data, opts, rate=0.1, limit_scale=1.0):
             norms = [np.linalg.norm(d) * (1 - m if mc.kind == "nnet3" else 1) for d in deltas]
             if mc.per_layer:
                 scales = [min(1.0, mc.per_layer / n) for n in norms]
-            if mc.global_:
+            if mc.total:
                 total = (1 - m) * math.sqrt(
                     sum(np.linalg.norm(k * d) ** 2 for k, d in zip(scales, deltas, strict=True))
                 )
-                scales = [k * min(1.0, mc.global_ * limit_scale / total) for k in scales]
+                scales = [k * min(1.0, mc.total * limit_scale / total) for k in scales]
         for w, d, k in zip(weights, deltas, scales, strict=True):
             w += (1 - m) * k * d
             d *= m
@@ -239,16 +243,70 @@ def test_scales_by_hand():
     assert row_scale(limits("su_chen", per_sample=0.1), 0.0, 0.5, 10, 1.0) == 1.0
 
 
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        ({"momentum": 1.0}, "optimiser.momentum"),
-        ({"l2": -1.0}, "optimiser.l2"),
-        ({"learning_rate": 0.0}, "optimiser.learning_rate"),
-    ],
-)
-def test_options_out_of_range_are_named(change, name):
-    with pytest.raises(UserError, match=name):
-        options(**change)
-    with pytest.raises(UserError, match="optimiser.max_change.global"):
-        limits("nnet3", global_=-1.0)
+BLOCKS = flat.make_layout([flat.Entry("gates", (12, 6), blocks=3), flat.Entry("vectors", (2, 8), bias=False, blocks=2)])
+APART = flat.make_layout([(f"gate{block}", (4, 6)) for block in range(3)])
+
+
+@pytest.mark.parametrize("kind", ["sgd", "ng_online", "ng_simple"])
+@pytest.mark.parametrize("limit", ["none", "nnet3", "nnet2", "su_chen"])
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_blocks_are_what_matrices_of_their_own_would_be(kind, limit, momentum):
+    """They see the same inputs, so one estimator of these serves them all; the global limit is off."""
+    change = section(MaxChangeOptions, kind=limit, per_layer=0.05, total=0.0, per_sample=0.001)
+    given = options(kind, momentum=momentum, max_change=change)
+    layouts = (flat.make_layout([flat.Entry("gates", (12, 6), blocks=3)]), APART)
+    params = [torch.linspace(-1.0, 1.0, layout.size, dtype=torch.float64) for layout in layouts]
+    trainers = [Optimiser(given, layout) for layout in layouts]
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(6):
+        x = torch.randn(20, 6, generator=generator, dtype=torch.float64)
+        error = torch.randn(20, 12, generator=generator, dtype=torch.float64)
+        limited = []
+        for trainer, vector in zip(trainers, params, strict=True):
+            trainer.begin(vector, 0.01)
+            if trainer is trainers[0]:
+                trainer.layer_(0, x.clone(), error.clone())
+            else:
+                for block in range(3):
+                    trainer.layer_(block, x.clone(), error[:, 4 * block : 4 * block + 4].clone())
+            limited.append(trainer.finish_())
+        assert limited[0] == limited[1]
+    torch.testing.assert_close(params[0], params[1], rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "ng_online", "ng_simple"])
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_a_vectors_step_is_the_sum_of_its_preconditioned_rows(kind, momentum):
+    change = section(MaxChangeOptions, kind="none", per_layer=0.0, total=0.0, per_sample=0.0)
+    trainer = Optimiser(options(kind, momentum=momentum, max_change=change), BLOCKS)
+    params = torch.zeros(BLOCKS.size, dtype=torch.float64)
+    alone, delta = vector_estimator(NG, 8), torch.zeros(8, dtype=torch.float64)
+    simple, expected = SimpleEstimator(4.0), torch.zeros(8, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(5):
+        rows = torch.randn(30, 8, generator=generator, dtype=torch.float64)
+        trainer.begin(params, 0.1)
+        trainer.layer_(0, torch.zeros(30, 6, dtype=torch.float64), torch.zeros(30, 12, dtype=torch.float64))
+        trainer.rows_(1, 0, torch.zeros(30, 8, dtype=torch.float64))
+        trainer.rows_(1, 1, rows.clone())
+        trainer.finish_()
+        own = flat.matrix(30, 8, rows).copy_(rows)
+        gamma = {"sgd": lambda r: 1.0, "ng_online": alone.precondition_, "ng_simple": simple.precondition_}[kind](own)
+        delta = momentum * delta - 0.1 * gamma * own.sum(0)
+        expected += (1.0 - momentum) * delta
+    views = flat.views(BLOCKS, params)
+    torch.testing.assert_close(views["vectors"][1], expected, rtol=1e-11, atol=1e-13)
+    assert not views["vectors"][0].any() and not views["gates"].any()
+
+
+def test_the_output_has_a_limit_of_its_own():
+    change = section(MaxChangeOptions, kind="nnet3", per_layer=0.5, total=0.0, per_sample=0.0)
+    trainer = Optimiser(options("sgd", max_change=change), BLOCKS, output_limit=0.125)
+    params = torch.zeros(BLOCKS.size, dtype=torch.float64)
+    trainer.begin(params, 1.0)
+    trainer.layer_(0, torch.full((1, 6), 9.0, dtype=torch.float64), torch.ones(1, 12, dtype=torch.float64))
+    for block in range(2):
+        trainer.rows_(1, block, torch.full((1, 8), 9.0, dtype=torch.float64))
+    assert trainer.finish_() == 1
+    norms = [float(part.norm()) for part in flat.segments(BLOCKS, params)]
+    assert norms == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.125])

@@ -1,14 +1,10 @@
 """A small training task of the engines' tests, in a folder of results."""
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engines"))
-
-import miniature  # noqa: E402  (found by the line above)
+from tests.support import miniature
 
 
 @pytest.fixture(autouse=True)

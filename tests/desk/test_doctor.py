@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import yaml
 
-from unisono.__main__ import main
+from unisono.command import main
 from unisono.desk import doctor, software
 from unisono.desk.corpus_checks import check_corpus
 from unisono.desk.estimate import iterations, need, parameters
@@ -99,7 +99,12 @@ def test_few_speakers(corpus):
 
 
 def test_other_kinds_of_corpus(corpus, monkeypatch):
-    assert "no such folder" in checked("corpus.dir=nowhere").findings[0].what
+    with pytest.raises(UserError, match="corpora/nowhere/utterances.tsv: no such file"):
+        checked("corpus.dir=nowhere")
+    for split in "abc":
+        (corpus / split).mkdir()
+        for name in ("wav.scp", "text", "utt2spk"):
+            (corpus / split / name).write_text("")
     found = checked("corpus.kind=kaldi", "corpus.kaldi={train: a, dev: b, test: c}")
     assert found.seconds is None and found.findings[0].colour == "red"
     shared = read_settings([SMALL]).shared
@@ -176,7 +181,7 @@ def test_fst_wheels(monkeypatch):
 def test_versions(monkeypatch):
     assert [f.colour for f in software.versions()] == ["green"]
     assert "Python 3.9" in next(software.versions((3, 9))).what
-    monkeypatch.setattr(software, "_dependencies", lambda: ["torch>=99", "nothing-of-this-name"])
+    monkeypatch.setattr(software, "dependencies", lambda: ["torch>=99", "nothing-of-this-name"])
     assert [f.what for f in software.versions()][0] == "not installed: nothing-of-this-name"
     assert "torch" in [f.what for f in software.versions()][1]
 
@@ -199,8 +204,8 @@ def test_disk_memory_and_rights(corpus, monkeypatch):
     assert disk.colour == "red" and "MB needed, 1.0 MB free" in disk.what and "free some space" in disk.remedy
     assert memory.colour == "yellow"
     (corpus.parents[1] / "results").write_text("a file")
-    assert "results/mine: cannot be written" in doctor._writable(Path("results/mine"))[0].what
-    assert doctor._writable(Path("elsewhere/mine")) == []
+    _, found = doctor._settings(["mine.yaml"], [])
+    assert found[0].colour == "red" and "results/mine: cannot be written" in found[0].what
 
 
 def test_settings(tmp_path):
@@ -209,8 +214,8 @@ def test_settings(tmp_path):
         with pytest.raises(UserError):
             changed([word])
     settings = read_settings([SMALL], ["parallel.workers=3", "runs={a: {}, b: {seed: 5}}"])
-    assert set(settings.runs) == {"a", "b"} and settings.runs["b"]["seed"] == 5
-    assert settings.runs["a"]["parallel"]["workers"] == 3
+    assert set(settings.runs) == {"a", "b"} and settings.runs["b"].seed == 5
+    assert settings.runs["a"].parallel.workers == 3
     for text, said in (
         ("name: [", "line 2: "), ("- a", "no config"), ("name: x\noptimizer: {}", "did you mean optimiser?"),
         ("name: x\noptimiser: {momentum: 2}", "optimiser.momentum: 2 is out of range"),
@@ -231,9 +236,10 @@ def test_estimate_grows_as_the_work():
     more = need(shared, runs, {s: 100 * n for s, n in seconds.items()}, 2)
     assert all(more.seconds[stage] > one.seconds[stage] for stage in ("features", "hmm", "train", "decode"))
     assert more.disk > 10 * one.disk
-    assert iterations({**runs["main"], "schedule": {"iterations": 7, "epochs": None}}, 1.0, 1) == 7
+    counted = read_settings([SMALL], ["schedule.iterations=7", "schedule.epochs=null"]).runs["main"]
+    assert iterations(counted, 1.0, 1) == 7
     dims = 40 * 11
-    assert parameters(runs["main"]["network"], shared["features"], 90) == dims * 128 + 128 + 128 * 129 + 128 * 90 + 90
+    assert parameters(runs["main"].network, shared.features, 90) == dims * 128 + 128 + 128 * 129 + 128 * 90 + 90
 
 
 def test_worst():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from unisono.__main__ import main
+from unisono.command import main
 from unisono.desk import snakemake
 from unisono.desk.course import RULES, STAGE, Course
 
@@ -24,7 +24,7 @@ def run(folder, *words, timeout=600):
 
 def test_each_rule_has_a_stage():
     text = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    rules = re.findall(r"^(?:rule|checkpoint) (\w+):", text, flags=re.MULTILINE)
+    rules = re.findall(r"^(?:(?:rule|checkpoint)|use rule \w+ as) (\w+)", text, flags=re.MULTILINE)
     assert sorted(rules) == sorted(STAGE) and sum(map(len, RULES.values())) == len(STAGE)
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from unisono.__main__ import main
+from unisono.command import main
 from unisono.desk import cleaning, listing, status, words
 from unisono.errors import UserError
 

@@ -49,7 +49,7 @@ def test_while_it_runs(task):
     for i in range(3):
         for j in range(task.plan.iterations[i].workers):
             task.train_worker(i, j)
-        task.combine(i, diagnose=False)
+        task.combine(i)
     task.diagnose(0)
     now = time.time()
     for number in range(3):
@@ -170,7 +170,7 @@ def test_tensorboard_gets_each_number_once(task):
     for i in range(task.last + 1):
         for j in range(task.plan.iterations[i].workers):
             task.train_worker(i, j)
-        task.combine(i, diagnose=False)
+        task.combine(i)
         if i == 2:
             task.diagnose(1)
         assert events.write(read_training_state(task.folder)) > 0

@@ -1,4 +1,4 @@
-"""Puts the tests' own helper on the path, and spares the disk."""
+"""Spares the disk; small tasks, and frames of spoken sentences."""
 
 import os
 import shutil
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+from tests.support import miniature
 
-import miniature  # noqa: E402  (found by the line above)
+# Some tests share what others hold.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)

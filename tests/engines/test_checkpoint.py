@@ -10,8 +10,8 @@ import time
 
 import pytest
 import torch
-from miniature import Interrupted, Task, config
 
+from tests.support.miniature import Interrupted, Task, config
 from unisono.engines import checkpoint
 from unisono.engines.block import Stopped
 from unisono.errors import UserError
@@ -70,7 +70,7 @@ def test_a_checkpoint_that_fails_at_any_file_operation_is_never_a_mixture(tmp_pa
     task = Task(tmp_path / "run", settings, 20)
     assert task.last >= 1
     task.initialise()
-    prepare, publish = checkpoint.Store.prepare, checkpoint.Store.publish
+    prepare, publish = checkpoint.Checkpoints.prepare, checkpoint.Checkpoints.publish
     operations = failed = 0
     while True:
         operations += 1
@@ -86,8 +86,8 @@ def test_a_checkpoint_that_fails_at_any_file_operation_is_never_a_mixture(tmp_pa
                 disk.active = False
                 return found
 
-            patch.setattr(checkpoint.Store, "prepare", watched)
-            patch.setattr(checkpoint.Store, "publish", unwatched)
+            patch.setattr(checkpoint.Checkpoints, "prepare", watched)
+            patch.setattr(checkpoint.Checkpoints, "publish", unwatched)
             try:
                 task.block(checkpoint_s=0)
             except OSError:
@@ -118,13 +118,14 @@ def test_a_flipped_byte_anywhere_is_detected_and_the_one_before_is_used(task, wa
         assert checkpoint.damage(folders[-1])[0]
         file.write_bytes(content)
         assert checkpoint.damage(folders[-1])[0] == ""
-    with open(folders[-1] / "combine.safetensors", "r+b") as file:
+    (damaged,) = folders[-1].glob("*.combine.safetensors")
+    with open(damaged, "r+b") as file:
         file.seek(-9, os.SEEK_END)
         file.write(b"\x55")
     with caplog.at_level(logging.WARNING, "unisono"):
         logging.getLogger("unisono").propagate = True
         task.block()
-    assert f"{folders[-1]} is damaged (combine.safetensors" in caplog.text
+    assert f"{folders[-1]} is damaged ({damaged.name}" in caplog.text
     assert task.finish() == wanted
 
 
@@ -178,7 +179,7 @@ def test_other_alignments_under_the_same_config_set_the_state_aside(tmp_path, ca
     task.initialise()
     with pytest.raises(Stopped):
         task.block(interrupted=Interrupted(40))
-    from miniature import make_store
+    from tests.support.miniature import make_store
 
     make_store(tmp_path / "train.h5", 40, 77)
     changed = Task(tmp_path, config())
@@ -227,10 +228,10 @@ def test_an_unfinished_run_may_be_deleted_to_train_with_another_number_of_worker
 
 def test_only_the_newest_process_may_publish(task):
     identity = {"config": 1}
-    old = checkpoint.Store(task.folder / "state", identity)
+    old = checkpoint.Checkpoints(task.folder / "state", identity)
     prepared = old.prepare()
     (prepared / "file").write_text("x")
-    new = checkpoint.Store(task.folder / "state", identity)
+    new = checkpoint.Checkpoints(task.folder / "state", identity)
     with pytest.raises(checkpoint.Fenced, match="taken over"):
         prepared.mkdir(exist_ok=True)
         old.publish(prepared, {"iteration": 0, "first": 0})

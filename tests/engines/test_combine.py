@@ -1,19 +1,23 @@
 """What the end of an iteration decides: rejection, back-off, observers, newbob, best; the same in every engine."""
 
+import dataclasses
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from miniature import Task, config, scripted
 
+from tests.support.miniature import Task, config, scripted
+from unisono.data.frames.ledger import ledger
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
+from unisono.engines.jobs import FileModels
 from unisono.engines.judge import decide
-from unisono.engines.run import make_optimiser
-from unisono.engines.state import load_combined
-from unisono.engines.worker import Stats, Worker
+from unisono.engines.records import Record
+from unisono.engines.step import advance
+from unisono.engines.store import COMBINE, Stored, known
+from unisono.engines.worker import Worker
 from unisono.errors import UserError
 
 torch.set_num_threads(1)
@@ -26,57 +30,49 @@ def spoil(monkeypatch):
     original = Worker.run
 
     def run(self, task, loader, *rest):
-        stats = original(self, task, loader, *rest)
+        record = original(self, task, loader, *rest)
         kind = chosen.get((task.iteration, self.number), chosen.get((task.iteration, None)))
         if kind == "nan":
             self.params[::3] = math.nan
-            stats.finite = False
+            record.finite = False
         if kind == "low":
             self.params.mul_(-1)
-            stats.objective_sum -= 2.0 * stats.frames
-        return stats
+            record.objective_sum -= 2.0 * record.frames
+        return record
 
     monkeypatch.setattr(Worker, "run", run)
     return chosen
 
 
-def models(task, i):
-    names = [name for name in ("ema", "polyak") if task.settings["observers"][name]]
-    return load_combined(task.combined(i), task.read_state(i), tuple(names), task.network.layout, everything=True)
+class Models:
+    """The vectors after an iteration; what a file lacks equals the model."""
+
+    def __init__(self, task, i):
+        self.file = Stored(task.combined(i), COMBINE, task.network.layout, i)
+
+    def __getitem__(self, name):
+        assert name.split(".")[0] in ("model", "start", "rule", "observer", "best", "optimiser")
+        return self.file.take(known(self.file, name))
+
+    def group(self, prefix):
+        return [name for name in self.file.names if name.startswith(prefix)]
 
 
 RULES = ["mean", "bmuf", "butterfly"]
 
 
 def test_limited_steps_are_told_of_each_worker_and_of_all(tmp_path):
-    limit = {"kind": "nnet3", "per_layer": 0.1, "global": 0.15, "per_sample": 0.075}
+    limit = {"kind": "nnet3", "per_layer": 0.1, "total": 0.15, "per_sample": 0.075}
     task = Task(tmp_path, config(optimiser__max_change=limit, parallel__period_frames=333))
     task.virtual()
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     for i in range(task.last + 1):
         records = task.read_state(i).workers
         *workers, combined = [row["limited"] for row in rows if row["iteration"] == i]
-        assert workers == [record["limited"] for record in records]
-        steps = [record["minibatches"] for record in records]
+        assert workers == [record.limited / record.minibatches for record in records]
+        steps = [record.minibatches for record in records]
         assert combined == sum(map(math.prod, zip(steps, workers, strict=True))) / sum(steps)
     assert any(0.0 < row["limited"] < 1.0 for row in rows)
-
-
-def test_a_run_of_an_older_version_that_did_not_count_limited_steps_goes_on(tmp_path):
-    task = Task(tmp_path, config(parallel__workers=2, parallel__period_frames=333))
-    task.virtual()
-    path = task.iterations / "0.state.json"
-    state = json.loads(path.read_text())
-    for record in state["workers"]:
-        del record["limited"]
-    path.write_text(json.dumps(state))
-    task.finish()
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["limited"] for row in rows if row["iteration"] < 2] == [None] * 3 + [0.0] * 3
-    worker = Worker(0, task.network, make_optimiser(task.run, task.network), 1)
-    saved = worker.save()
-    worker.restore(saved | {"cursor": saved["cursor"][:4]})
-    assert worker.stats is not None and worker.stats.limited == 0
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -87,8 +83,8 @@ def test_a_spoilt_worker_is_left_out_in_every_engine(tmp_path, spoil, rule, kind
     by_jobs, virtual = Task(tmp_path / "jobs", settings, 80), Task(tmp_path / "virtual", settings, 80)
     assert by_jobs.jobs() == virtual.virtual()
     records = by_jobs.read_state(2).workers
-    assert [record["rejected"] for record in records] == [False, True, False, False]
-    assert ("finite" if kind == "nan" else "below") in records[1]["reason"]
+    assert [record.rejected for record in records] == [False, True, False, False]
+    assert ("finite" if kind == "nan" else "below") in records[1].reason
     assert by_jobs.read_state(2).fresh == (1,)
     rows = [json.loads(line) for line in (tmp_path / "jobs/metrics.jsonl").read_text().splitlines()]
     assert [(row["iteration"], row["worker"]) for row in rows if row["rejected"]] == [(2, 1)]
@@ -107,15 +103,13 @@ def test_a_partner_of_a_rejected_worker_keeps_its_own(tmp_path, spoil):
         for j in range(4):
             task.train_worker(i, j)
         task.combine(i)
-    from unisono.engines.jobs import FileModels
-
     files = FileModels([task.worker(1, j).model for j in range(4)], [], task.network.layout)
-    combined = models(task, 1)
-    assert torch.equal(combined.starts[0], files.one(0))  # its partner in turn 0 is worker 1
-    assert torch.equal(combined.starts[2], files.one(2) * 0.5 + files.one(3) * 0.5)
-    assert 1 not in combined.starts and torch.equal(combined.start, combined.model)
+    combined = Models(task, 1)
+    assert torch.equal(combined["start.0"], files.one(0))  # its partner in turn 0 is worker 1
+    assert torch.equal(combined["start.2"], files.one(2) * 0.5 + files.one(3) * 0.5)
+    assert combined.group("start") == ["start.0", "start.2", "start.3"]  # the rejected one starts from the model
     mean = sum(files.one(j).double() for j in (0, 2, 3)) / 3
-    torch.testing.assert_close(combined.model.double(), mean, atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(combined["model"].double(), mean, atol=1e-7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -127,9 +121,9 @@ def test_when_all_are_rejected_the_model_stays_and_the_rate_halves(tmp_path, spo
     )  # fmt: skip
     by_jobs, virtual = Task(tmp_path / "jobs", settings), Task(tmp_path / "virtual", settings)
     assert by_jobs.jobs() == virtual.virtual()
-    before, after = models(by_jobs, 1), models(by_jobs, 2)
-    assert torch.equal(before.model, after.model) and torch.equal(before.observers["ema"], after.observers["ema"])
-    assert all(torch.equal(before.rule[name], after.rule[name]) for name in before.rule)
+    before, after = Models(by_jobs, 1), Models(by_jobs, 2)
+    names = ["model", "observer.ema", *before.group("rule.")]
+    assert all(torch.equal(before[name], after[name]) for name in names)
     states = [by_jobs.read_state(i) for i in range(by_jobs.last)]
     rates = [state.learning_rate for state in states]
     assert rates[2] == rates[1] / 2 == rates[3] and [s.backoffs for s in states[1:4]] == [0, 1, 0]
@@ -152,19 +146,27 @@ def test_a_wild_rate_backs_off_without_help(tmp_path):
         task.virtual()
 
 
-def stats(objectives, minibatches=20, finite=True):
-    return [Stats(j, 1, 100, minibatches, o * 100, 50, finite=finite, complete=True) for j, o in enumerate(objectives)]
+def records(objectives, minibatches=20, finite=True):
+    counts = {"frames": 100, "minibatches": minibatches, "correct": 50, "finite": finite, "complete": True}
+    return [
+        Record(iteration=1, slice=j, worker=j, start=0, objective_sum=o * 100, **counts)
+        for j, o in enumerate(objectives)
+    ]
 
 
 def test_decisions(tmp_path):
     task = Task(tmp_path)
     first, second = task.plan.iterations[:2]
-    assert decide(task.run, first, stats([-2.0, -1.0, -1.0])).chosen == 1
-    assert decide(task.run, second, stats([-2.5, -1.0])).accepted == (False, True)
-    assert decide(task.run, second, stats([-2.5, -1.0], minibatches=9)).accepted == (True, True)
-    assert decide(task.run, second, stats([math.nan, -1.0])).accepted == (False, True)
-    assert decide(task.run, second, stats([-1.0, -1.0], finite=False)).kind == "backoff"
-    assert decide(task.run, second, stats([-1.0, -1.5])).weights == (0.5, 0.5)
+
+    def verdict(iteration, found):
+        return decide(task.run, iteration, found, equal=False)
+
+    assert verdict(first, records([-2.0, -1.0, -1.0])).chosen == 1
+    assert verdict(second, records([-2.5, -1.0])).accepted == (False, True)
+    assert verdict(second, records([-2.5, -1.0], minibatches=9)).accepted == (True, True)
+    assert verdict(second, records([math.nan, -1.0])).accepted == (False, True)
+    assert verdict(second, records([-1.0, -1.0], finite=False)).kind == "none"
+    assert verdict(second, records([-1.0, -1.5])).weights == (0.5, 0.5)
 
 
 def test_iteration_zero_hands_on_the_best_worker_and_its_momentum(tmp_path):
@@ -173,15 +175,13 @@ def test_iteration_zero_hands_on_the_best_worker_and_its_momentum(tmp_path):
     for j in range(2):
         task.train_worker(0, j)
     task.combine(0)
-    objectives = [record["objective"] for record in task.read_state(0).workers]
+    objectives = [record.objective for record in task.read_state(0).workers]
     best = objectives.index(max(objectives))
-    from unisono.engines.jobs import FileModels
-
     files = FileModels([task.worker(0, j).model for j in range(2)], [task.worker(0, j).state for j in range(2)],
                        task.network.layout)  # fmt: skip
-    combined = models(task, 0)
-    assert torch.equal(combined.model, files.one(best)) and task.read_state(0).shared
-    assert torch.equal(combined.optimiser["momentum"], files.optimiser_state(best)["momentum"])
+    combined = Models(task, 0)
+    assert torch.equal(combined["model"], files.one(best)) and task.read_state(0).shared
+    assert torch.equal(combined["optimiser.momentum"], files.optimiser_state(best)["momentum"])
 
 
 def test_observers_are_the_literal_averages_of_the_models(tmp_path):
@@ -194,15 +194,15 @@ def test_observers_are_the_literal_averages_of_the_models(tmp_path):
     starts = [it.progress for it in task.plan.iterations[1:]] + [1.0]
     ema, kept = None, []
     for i, progress in enumerate(starts):
-        found = models(task, i)
-        model = found.model.double().numpy()
+        found = Models(task, i)
+        model = found["model"].double().numpy()
         if progress <= 0.4 or i == 0:
             ema, polyak = model, model
         else:
             kept.append(model)
             ema, polyak = 0.8 * ema + 0.2 * model, np.mean(kept, axis=0)
-        np.testing.assert_allclose(found.observers["ema"].double().numpy(), ema, atol=1e-5)
-        np.testing.assert_allclose(found.observers["polyak"].double().numpy(), polyak, atol=1e-5)
+        np.testing.assert_allclose(found["observer.ema"].double().numpy(), ema, atol=1e-5)
+        np.testing.assert_allclose(found["observer.polyak"].double().numpy(), polyak, atol=1e-5)
     assert len(kept) > 2
     assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/polyak.safetensors").read_bytes()
 
@@ -215,7 +215,7 @@ def test_newbob_goes_back_halves_and_stops(tmp_path, monkeypatch):
     states = [task.read_state(i) for i in ends]
     assert [s.newbob["rate"] for s in states[:4]] == [0.004, 0.004, 0.002, 0.001]
     assert [s.stop for s in states[:4]] == [False, False, False, True] and states[5].stop
-    assert torch.equal(models(task, ends[2]).model, models(task, ends[1]).model)  # rejected: back to the best
+    assert torch.equal(Models(task, ends[2])["model"], Models(task, ends[1])["model"])  # rejected: back to the best
     assert states[2].fresh == (0, 1) and states[3].best["iteration"] == ends[1]
     facts = task.facts()
     assert facts["stopped_early"] and facts["iterations"] == ends[3] + 1
@@ -228,7 +228,7 @@ def test_the_best_model_on_dev_can_be_the_final_one(tmp_path, monkeypatch):
     task.jobs()
     first = next(it.iteration for it in task.plan.iterations if it.end_of_epoch)
     assert task.read_state(task.last).best == {"iteration": first, "objective": -1.0}
-    assert torch.equal(models(task, task.last).best, models(task, first).model)
+    assert torch.equal(Models(task, task.last)["best"], Models(task, first)["model"])
     assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/best.safetensors").read_bytes()
 
 
@@ -261,8 +261,8 @@ def test_a_warm_start_begins_from_the_model_and_checks_its_layout(tmp_path):
     path = str(tmp_path / "a/final.safetensors")
     warm = Task(tmp_path / "b", config(initialisation={"kind": "model", "path": path, "hidden_gain": None,
                                                        "output_gain": 0.0}))  # fmt: skip
-    combined, _ = warm.initialise()
-    assert torch.equal(combined.model, models(first, first.last).model)
+    vectors, _ = warm.initialise()
+    assert torch.equal(vectors.view("model"), Models(first, first.last)["model"])
     for changes, message in (({"hidden": [16, 13]}, "another network"), ({"nonlinearity": "tanh"}, "nonlinearity")):
         settings = warm.settings | {"network": warm.settings["network"] | changes}
         with pytest.raises(UserError, match=message):
@@ -275,6 +275,33 @@ def test_a_model_is_looked_at_on_the_same_frames_whatever_the_seed(tmp_path):
         task = Task(tmp_path, config(seed=seed, diagnostics__frames=50))
         assert task.dev.frames > 50 and task.train.frames > 50
         params = torch.linspace(-1, 1, task.network.layout.size)
-        evaluator = Evaluator(task.run, task.network, task.train, task.dev, Alone())
+        evaluator = Evaluator(task.session, Alone())
         found.append(evaluator.evaluate(params, whole_dev=False))
     assert found[0] == found[1]
+
+
+def test_the_step_is_fed_one_arrival_at_a_time(tmp_path):
+    """Nothing waits for the others: each arrival is combined, and with the last slice the iteration ends."""
+    task = Task(
+        tmp_path, config(parallel__workers=3, parallel__first_iteration="combine", observers__polyak={"start": 0.0})
+    )
+    task.initialise()
+    for j in range(3):
+        task.train_worker(0, j)
+    files = [task.worker(0, j) for j in range(3)]
+    session, vectors, state = task.session, Stored(task.combined(-1), COMBINE, task.network.layout), task.read_state(-1)
+    for count, j in enumerate((2, 0, 1), start=1):  # whoever is ready first
+        record = Record.from_json(json.loads(files[j].record.read_text()), "here")
+        models = FileModels([files[j].model], [files[j].state], task.network.layout)
+        vectors, state = advance(session, vectors, state, [record], models, None)
+        assert torch.equal(vectors.view("model"), models.one(0)) and state.turn == count
+        if count < 3:
+            assert (state.iteration, [outcome.slice for outcome in state.arrived]) == (-1, [2, 0][:count])
+            assert "observer.polyak" in vectors.names and state.observed == {}
+    assert (state.iteration, state.arrived, state.observed) == (0, (), {"polyak": 1})
+    assert [outcome.slice for outcome in state.workers] == [2, 0, 1] and not any(o.rejected for o in state.workers)
+    counts = ledger(task.plan, [state.workers])["workers"]
+    assert [counts[str(j)]["seen"] for j in range(3)] == [end - begin for begin, end in task.plan.iterations[0].slices]
+    twice = [dataclasses.replace(outcome, slice=0) for outcome in state.workers]
+    with pytest.raises(UserError, match=r"iteration 0: slices \[0, 0, 0\] were read, the plan has 3"):
+        ledger(task.plan, [twice])

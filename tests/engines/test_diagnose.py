@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
-from miniature import Task, config, scripted
 
+from tests.support.miniature import Task, config, scripted
 from unisono.__main__ import main
 from unisono.engines.diagnose import described, with_diagnostics
+from unisono.engines.store import Folder
 from unisono.errors import UserError
 
 torch.set_num_threads(1)
@@ -24,7 +25,7 @@ def command(task, i, out):
 @pytest.fixture
 def task(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda number: None)  # it would hold for other tests
-    return Task(tmp_path, config(final_model="best"))
+    return Task(tmp_path, config())
 
 
 def test_it_finds_what_a_combination_finds(task, tmp_path):
@@ -39,25 +40,25 @@ def test_it_finds_what_a_combination_finds(task, tmp_path):
         value = json.loads((tmp_path / "out.json").read_text())
         assert (value["iteration"], value["diagnostics"]) == (i, found) and value["seconds"] > 0
         assert ("objective_dev_full" in found) == (i in ends)
-        state = with_diagnostics(task.read_state(i), task.iterations)
+        state = with_diagnostics(task.read_state(i), task.files)
         value = json.loads((task.iterations / f"{i}.diagnostics.json").read_text())
         assert state.diagnostics == found and state.seconds["evaluate"] == value["seconds"] > 1e-4
-        assert with_diagnostics(state, tmp_path / "nowhere") is state
+        assert with_diagnostics(state, Folder(tmp_path / "nowhere")) is state
 
 
-def test_newbob_goes_back_and_stops_as_in_one_process(tmp_path, monkeypatch):
-    """The combined file of an epoch that was worse holds the best model already; it is not the one to look at."""
+def test_where_training_needs_the_answer_the_combination_evaluates(tmp_path, monkeypatch):
+    """Newbob goes back and stops as in one process; the model that was judged is the one that metrics tell of."""
     left = scripted(monkeypatch, [-2.0, -1.0, -1.5, -1.4])
     task = Task(tmp_path, config(schedule__kind="newbob", schedule__epochs=6, parallel__period_frames=450))
+    assert not task.run.looks_apart
     task.jobs()
     by_jobs = combined_rows(task)
-    assert all(task.read_state(i).diagnostics is None for i in range(task.last + 1)), "snakemake would train again"
+    assert all(task.read_state(i).diagnostics is not None for i in range(task.last + 1))
+    assert not list(task.iterations.glob("*.diagnostics.json"))
     task.virtual()
     assert [row["objective_dev_full"] for row in by_jobs if "objective_dev_full" in row] == [-2.0, -1.0, -1.5, -1.4]
     assert by_jobs == combined_rows(task) and not left
-    passed = json.loads((task.iterations / f"{task.last}.diagnostics.json").read_text())
-    assert len(by_jobs) <= task.last and passed["diagnostics"] == {}
-    assert described({}) == "not evaluated" and described({"objective_dev": -1.5}) == "objective_dev -1.5000"
+    assert len(by_jobs) <= task.last and described(task.read_state(task.last)) == "not evaluated"
 
 
 def combined_rows(task):

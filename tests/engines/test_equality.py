@@ -7,13 +7,12 @@ import json
 
 import pytest
 import torch
-from miniature import CONFIG, Task, config
 
+from tests.support.miniature import Task, config
 from unisono.core import average
 from unisono.engines.worker import Worker
 
 torch.set_num_threads(1)
-MEAN = CONFIG["parallel"]["combine"]
 
 # A covering set: every pair of values of two axes occurs.
 COVERING = [
@@ -36,8 +35,8 @@ COVERING = [
 ]  # fmt: skip
 FULL = [
     (rule, optimiser, workers, {})
-    for rule in ("mean", "bmuf", "bmuf_nesterov", "butterfly", "ring")
-    for optimiser in ("sgd", "ng_online")
+    for rule in ("mean", "bmuf", "bmuf_nesterov", "butterfly", "ring", "hopping_ring")
+    for optimiser in ("sgd", "ng_online", "ng_simple")
     for workers in (1, 2, 3, 4)
     if rule != "butterfly" or workers != 3
 ]
@@ -61,7 +60,7 @@ def test_jobs_and_virtual_write_the_same_bytes(tmp_path, spoken_task, case):
     epochs = case[3].get("schedule__epochs", 2)
     assert sum(c["seen"] + c["discarded"] for c in counts) == epochs * by_jobs.train.frames
     assert all(c["dropped"] == c["repeated"] == 0 for c in counts)
-    assert not any(record["rejected"] for i in range(by_jobs.last + 1) for record in by_jobs.read_state(i).workers)
+    assert not any(record.rejected for i in range(by_jobs.last + 1) for record in by_jobs.read_state(i).workers)
 
 
 @pytest.mark.slow
@@ -96,7 +95,7 @@ def test_another_order_of_summation_is_caught(tmp_path, monkeypatch):
         return stats
 
     monkeypatch.setattr(Worker, "run", run)
-    settings = settings_of("mean", "sgd", 3, {"parallel__combine": MEAN | {"weights": "equal"}})
+    settings = settings_of("mean", "sgd", 3, {"parallel__combine": {"kind": "mean", "weights": "equal"}})
     by_jobs = Task(tmp_path / "jobs", settings).jobs()
     assert Task(tmp_path / "virtual", settings).virtual() == by_jobs
     mean = average.weighted_mean

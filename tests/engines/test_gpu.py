@@ -2,21 +2,21 @@
 
 import pytest
 import torch
-from miniature import LIMIT, Interrupted, Task, config
 
+from tests.support.miniature import LIMIT, Interrupted, Task, config
 from unisono.core import flat
+from unisono.core.optimiser import Optimiser
 from unisono.core.products import Products, allow_tf32
 from unisono.data.frames.loader import Slice
 from unisono.data.frames.store import load_window
 from unisono.engines.initial import initial_parameters
 from unisono.engines.place import CPU, place_for
 from unisono.engines.replay import Replay
-from unisono.engines.run import make_loader, make_optimiser
 from unisono.engines.worker import Task as Work
 from unisono.engines.worker import Worker
 
 pytestmark = pytest.mark.gpu
-WORK = Work(2, Slice(1, -1, 64, 960), 32, 0.004, 1.0)  # 28 minibatches
+WORK = Work(2, 1, 1, Slice(1, -1, 64, 960), 32, 0.004, 1.0)  # 28 minibatches
 # Largest distance between the ends, over the way that the CPU went.
 FLOAT32, SHORT, REPEATED = 2e-3, 0.1, 1e-5
 
@@ -29,11 +29,17 @@ def gpu():
     allow_tf32("float32")
 
 
+def loader_on(task, place, keep=False):
+    session = task.session
+    session.place = place
+    return session.loader(keep=keep)
+
+
 def worker_on(task, place, capture=True):
-    worker = Worker(1, task.network, make_optimiser(task.run, task.network), 3, place)
+    worker = Worker(1, task.network, Optimiser(task.run.optimiser, task.network.layout), 3, place)
     if not capture:
         worker._replay = Replay(worker.optimiser.skip, None)
-    worker.params.copy_(initial_parameters(task.run, task.train, None))
+    worker.params.copy_(initial_parameters(task.session))
     return worker
 
 
@@ -41,7 +47,7 @@ def train(task, place, keep=False, **options):
     """Return the worker, the way its parameters went, and its stats."""
     worker = worker_on(task, place, **options)
     begun = worker.params.clone()
-    with make_loader(task.run, task.train, task.plan, place=place, keep=keep) as loader:
+    with loader_on(task, place, keep=keep) as loader:
         stats = worker.run(WORK, loader)
     return worker, worker.params - begun, stats
 
@@ -124,7 +130,7 @@ def test_a_graph_sees_another_rate_and_another_start(tmp_path, gpu, changes):
     """And another seed of the dropout's generator."""
     task = Task(tmp_path, config(**changes))
     one, other = worker_on(task, gpu), worker_on(task, gpu, capture=False)
-    with make_loader(task.run, task.train, task.plan, place=gpu, keep=True) as loader:
+    with loader_on(task, gpu, keep=True) as loader:
         for worker in (one, other):
             worker.run(WORK, loader)
             worker.params.mul_(0.5)
@@ -138,7 +144,7 @@ def test_stopped_saved_and_restored_it_ends_at_the_same_place(tmp_path, gpu, cha
     whole, wanted, said = train(task, gpu)
     broken, other = worker_on(task, gpu), worker_on(task, gpu)
     begun = broken.params.clone()
-    with make_loader(task.run, task.train, task.plan, place=gpu) as loader:
+    with loader_on(task, gpu) as loader:
         assert not broken.run(WORK, loader, Interrupted(13)).complete
         other.params.fill_(7.0)
         other.restore(broken.save())
@@ -148,7 +154,7 @@ def test_stopped_saved_and_restored_it_ends_at_the_same_place(tmp_path, gpu, cha
     # What a GPU leaves behind, a CPU can go on from.
     own = worker_on(task, CPU)
     own.restore(whole.save())
-    with make_loader(task.run, task.train, task.plan) as loader:
+    with task.session.loader() as loader:
         assert own.run(WORK._replace(iteration=3), loader).finite
 
 
@@ -156,7 +162,7 @@ def test_data_on_the_card_and_fetched_are_the_same(tmp_path, gpu):
     task = Task(tmp_path, config())
     kept = gpu.resident(task.train, task.run.network.context)
     assert kept is not None and kept._rows.is_cuda
-    with make_loader(task.run, task.train, task.plan) as loader:
+    with task.session.loader() as loader:
         order = loader.order(0, -1)
     width = (sum(task.run.network.context) + 1) * task.train.dim
     for number in order.windows(0, len(order)):
@@ -180,7 +186,7 @@ def test_a_worker_that_blew_up_does_not_spoil_the_next(tmp_path, gpu):
     task = Task(tmp_path, config(optimiser__kind="ng_online"))
     worker = worker_on(task, gpu)
     start = worker.params.clone()
-    with make_loader(task.run, task.train, task.plan, place=gpu) as loader:
+    with loader_on(task, gpu) as loader:
         assert not worker.run(WORK._replace(rate=1e30), loader).finite
         worker.params.copy_(start)
         worker.forget()

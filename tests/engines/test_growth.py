@@ -1,19 +1,24 @@
-"""A network that grows between two iterations: what is kept of the model, and what starts anew."""
+"""A network that grows between two iterations: what is kept of the model, and what starts anew, when it is read."""
+
+from dataclasses import replace
 
 import torch
-from miniature import Task, config
 
+from tests.support.miniature import Task, config
 from unisono.core import flat
-from unisono.engines.combine import advance, first_state
-from unisono.engines.worker import Stats
+from unisono.engines.start import grown
+from unisono.engines.step import first
+from unisono.engines.store import Held
 
 torch.set_num_threads(1)
 SMALL = flat.make_layout([("hidden1", (3, 5)), ("output", (2, 4))])
 LARGE = flat.make_layout([("hidden1", (3, 5)), ("hidden2", (6, 4)), ("output", (2, 7))])
 
 
-class Toy:
+class Growing:
     """One hidden layer before iteration 2, two from then on; what is new begins as ones."""
+
+    layout = SMALL
 
     def layout_at(self, iteration):
         return SMALL if iteration < 2 else LARGE
@@ -23,28 +28,6 @@ class Toy:
         for matrix in flat.views(LARGE, fresh).values():
             matrix.fill_(1.0)
         return fresh
-
-
-class Diagnostics:
-    network = Toy()
-
-    def evaluate(self, params, *, whole_dev):
-        names = ("objective_train", "objective_dev", "frame_accuracy", "objective_dev_full", "frame_accuracy_full")
-        return dict.fromkeys(names, -1.0)
-
-
-class Models:
-    """Two workers whose mean is 5 everywhere, padding apart."""
-
-    def mean(self, weights):
-        vector = flat.zeros(SMALL.size)
-        for matrix in flat.views(SMALL, vector).values():
-            matrix.fill_(5.0)
-        return vector
-
-
-def stats(iteration):
-    return [Stats(worker, iteration, 100, 10, -100.0, 50, finite=True, complete=True) for worker in range(2)]
 
 
 def test_a_vector_is_carried_over_where_both_layouts_have_the_matrix():
@@ -60,21 +43,28 @@ def test_a_vector_is_carried_over_where_both_layouts_have_the_matrix():
 
 def test_rule_observers_and_optimisers_start_anew_when_the_layout_changes(tmp_path):
     settings = config(
-        parallel__combine="bmuf", parallel__first_iteration="combine", final_model="best",
+        parallel__combine="bmuf", parallel__first_iteration="combine",
         observers__ema={"decay": 0.5, "start": 0.0}, observers__polyak={"start": 0.0},
     )  # fmt: skip
-    task = Task(tmp_path, settings)
-    combined, state = first_state(task.run, task.plan, flat.zeros(SMALL.size))
-    combined, state = advance(task.run, task.plan, combined, state, stats(0), Models(), Diagnostics())
-    assert len(combined.model) == SMALL.size and combined.rule["delta"].any()  # 0 and 1 have the same layout
-    assert state.fresh == () and state.averaged == 1
-    combined, state = advance(task.run, task.plan, combined, state, stats(1), Models(), Diagnostics())
-    found = flat.views(LARGE, combined.model)
-    assert found["hidden1"].min() > 2 and (found["hidden2"] == 1).all()
-    assert combined.start is combined.model and set(combined.observers) == {"ema", "polyak"}
-    assert all(torch.equal(observer, combined.model) for observer in combined.observers.values())
-    assert combined.rule["delta"].shape == (LARGE.size,) and not combined.rule["delta"].any()
-    assert (state.fresh, state.averaged, state.best, state.iteration) == ((0, 1), 0, None, 1)
+    session = Task(tmp_path, settings).session
+    _, state = first(session, flat.zeros(SMALL.size))
+    session.network = Growing()
+    trained, ran = flat.zeros(SMALL.size), {"iteration": 1, "best": {"objective": -1.0}, "observed": {"ema": 2}}
+    for matrix in flat.views(SMALL, trained).values():
+        matrix.fill_(5.0)
+    state = replace(state, **ran)
+    before = Held({"model": trained, "start": trained * 2, "rule.delta": trained * 3, "observer.ema": trained * 4})
+    after, state = grown(session, before, state)
+    found = flat.views(LARGE, after.view("model"))
+    assert (found["hidden1"] == 5).all() and (found["hidden2"] == 1).all()
+    names = {"start", "observer.ema", "observer.polyak"}
+    assert all(after.view(name) is after.view("model") for name in names)
+    assert set(after.names) == {"model", "rule.delta", *names}
+    assert after.view("rule.delta").shape == (LARGE.size,) and not after.view("rule.delta").any()
+    assert (state.fresh, state.observed, state.best, state.iteration) == ((0, 1), {}, None, 1)
+    assert torch.equal(before.view("model"), trained)  # whoever looks at iteration 1 sees what was trained
+    same = replace(state, iteration=0)
+    assert grown(session, before, same) == (before, same)
 
 
 def test_networks_of_today_keep_their_layout(tmp_path):

@@ -10,8 +10,9 @@ import time
 
 import pytest
 import torch
-from miniature import Task, config
 from test_sync import children, started, wait_for
+
+from tests.support.miniature import Task, config
 
 torch.set_num_threads(1)
 

@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from miniature import Task, config
+
+from tests.support.miniature import Task, config
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ import sys
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
-from miniature import Task
+from tests.support.miniature import Task
 import json
 settings = json.load(open(sys.argv[2] + "/config.json"))
 task = Task(sys.argv[2], settings)
@@ -33,7 +33,7 @@ print(int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024
 
 
 def peak(task, what, root):
-    arguments = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(task.folder), what]
+    arguments = [sys.executable, "-c", CHILD, str(root), str(task.folder), what]
     # One arena, and large blocks by mmap: freed vectors then leave the process.
     env = os.environ | {"PYTHONPATH": str(root / "src"), "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "100000"}
     done = subprocess.run(arguments, capture_output=True, text=True, env=env, check=False)

@@ -2,16 +2,16 @@
 
 import pytest
 import torch
-from miniature import LIMIT, Interrupted, Task, config
 
+from tests.support.miniature import LIMIT, Interrupted, Task, config
+from unisono.core.optimiser import Optimiser
 from unisono.data.frames.loader import Slice
 from unisono.data.frames.resident import Resident, bytes_needed
 from unisono.data.frames.store import load_window
-from unisono.engines import place
+from unisono.engines import place, session
 from unisono.engines.initial import initial_parameters
 from unisono.engines.place import CPU, Place, local_rank, place_for
 from unisono.engines.replay import Replay
-from unisono.engines.run import make_loader, make_optimiser
 from unisono.engines.worker import Task as Work
 from unisono.engines.worker import Worker
 from unisono.errors import UserError
@@ -90,30 +90,29 @@ COMBINE = ["combine", "--iteration", "0", "--models", "m", "--worker-states", "s
 
 
 @pytest.mark.parametrize(
-    ("words", "final", "precisions"),
+    ("words", "final", "places"),
     [
-        ([*COMBINE, "--out-state", "p"], "last", ["tf32"]),
-        ([*COMBINE, "--out-state", "p", "--diagnostics", "later"], "best", ["tf32"]),
-        ([*COMBINE, "--out-state", "p", "--diagnostics", "later"], "last", []),  # it looks at nothing and needs no GPU
-        (["diagnose"], "last", ["tf32"]),
+        ([*COMBINE, "--out-state", "p"], "best", [("auto", "tf32")]),
+        ([*COMBINE, "--out-state", "p"], "last", [("cpu", "tf32")]),  # it evaluates nothing and needs no GPU
+        (["diagnose"], "last", [("auto", "tf32")]),
     ],
 )
-def test_the_model_is_looked_at_in_the_same_precision_in_every_engine(
-    tmp_path, monkeypatch, capsys, words, final, precisions
+def test_the_model_is_evaluated_in_the_same_precision_in_every_engine(
+    tmp_path, monkeypatch, capsys, words, final, places
 ):
     """Rules combine and diagnose tell CUDA what train-job does: under tf32 dev objectives are in TF32 everywhere."""
     from unisono.__main__ import main
 
     asked, task = [], Task(tmp_path, config(final_model=final) | {"precision": "tf32"})
     task.initialise()
-    monkeypatch.setattr(place, "place_for", lambda device, index, precision: asked.append(precision) or CPU)
+    monkeypatch.setattr(session, "place_for", lambda device, _, precision: asked.append((device, precision)) or CPU)
     command = list(words)
     files = {"config": "config.json", "plan": "plan.json", "frames-train": "train.h5", "frames-dev": "dev.h5"}
     for flag, name in files.items():
         command += [f"--{flag}", str(task.folder / name)]
     command += ["--combined", str(task.combined(-1)), "--state", str(task.state(-1)), "--out", str(tmp_path / "o")]
     code = main(command)
-    assert (code, asked) == (0 if words[0] == "diagnose" else 2, precisions), capsys.readouterr().err
+    assert (code, asked) == (0 if words[0] == "diagnose" else 2, places), capsys.readouterr().err
 
 
 CASES = {
@@ -121,21 +120,21 @@ CASES = {
     "ng": {"optimiser__kind": "ng_online", "optimiser__max_change": LIMIT, "network__nonlinearity": "tanh"},
     "dropout": {"network__dropout": 0.3, "network__nonlinearity": "sigmoid", "optimiser__momentum": 0.0},
 }
-WORK = Work(2, Slice(1, -1, 64, 530), 32, 0.01, 1.0)  # fifteen minibatches, the last one smaller
+WORK = Work(2, 1, 1, Slice(1, -1, 64, 530), 32, 0.01, 1.0)  # fifteen minibatches, the last one smaller
 
 
 def worker_for(task, where, capture=None):
-    worker = Worker(1, task.network, make_optimiser(task.run, task.network), 3, where)
+    worker = Worker(1, task.network, Optimiser(task.run.optimiser, task.network.layout), 3, where)
     if capture is not None:
         worker._replay = Replay(worker.optimiser.skip, lambda step: capture(worker.optimiser, step))
-    worker.params.copy_(initial_parameters(task.run, task.train, None))
+    worker.params.copy_(initial_parameters(task.session))
     return worker
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_deferred_worker_agrees_with_an_eager_one(tmp_path, case):
     task = Task(tmp_path, config(**CASES[case]))
-    with make_loader(task.run, task.train, task.plan) as loader:
+    with task.session.loader() as loader:
         eager, deferred = (worker_for(task, where) for where in (CPU, DEFERRED))
         wanted, found = eager.run(WORK, loader), deferred.run(WORK, loader)
     torch.testing.assert_close(deferred.params, eager.params, rtol=1e-5, atol=1e-6)
@@ -153,7 +152,7 @@ class Recorded:
 
     def __init__(self, optimiser, step):
         Recorded.made += 1
-        self._step, self._sides = step, [side for pair in optimiser._sides if pair for side in pair]
+        self._step, self._sides = step, optimiser._estimators
         self._counts = [side.count for side in self._sides]
         count = torch.zeros(2, dtype=torch.int64)
         self.stats = StepStats(torch.zeros((), dtype=torch.float64), count[0], 0, count[1])
@@ -178,7 +177,7 @@ class Recorded:
 def test_replayed_steps_are_the_eager_ones(tmp_path, case, monkeypatch):
     task = Task(tmp_path, config(**CASES[case]))
     monkeypatch.setattr(Recorded, "made", 0)
-    with make_loader(task.run, task.train, task.plan) as loader:
+    with task.session.loader() as loader:
         eager, replayed = worker_for(task, DEFERRED), worker_for(task, DEFERRED, Recorded)
         wanted, found = eager.run(WORK, loader), replayed.run(WORK, loader)
         assert replayed.params.numpy().tobytes() == eager.params.numpy().tobytes()
@@ -200,7 +199,7 @@ def test_a_worker_resumes_to_the_bit(tmp_path, case, where):
     if where is CPU:
         settings |= {"precision": "bf16", "network": settings["network"] | {"hidden": [96, 80]}}
     task = Task(tmp_path, settings)
-    with make_loader(task.run, task.train, task.plan) as loader:
+    with task.session.loader() as loader:
         whole, broken, other = (worker_for(task, where) for _ in range(3))
         wanted = whole.run(WORK, loader)
         assert not broken.run(WORK, loader, Interrupted(6)).complete
@@ -226,7 +225,7 @@ def test_windows_of_a_resident_store_are_those_of_the_file(task, monkeypatch):
     context = task.run.network.context
     kept = Resident(task.train, context, torch.device("cpu"))
     assert kept._rows.nbytes == bytes_needed(task.train, context)
-    with make_loader(task.run, task.train, task.plan) as loader:
+    with task.session.loader() as loader:
         order = loader.order(1, -1)
     width = (sum(context) + 1) * task.train.dim
     for number in order.windows(0, len(order)):

@@ -1,14 +1,13 @@
 """The prior of decoding: counts of the alignment, or the network's mean posteriors."""
 
-import miniature
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support import miniature
 from unisono.data.frames.store import FramesStore
 from unisono.engines.prior import log_prior, posterior_sums
-from unisono.engines.run import make_network
 from unisono.nn.module import load
 
 
@@ -49,7 +48,7 @@ def test_the_final_model_has_the_prior_of_its_candidate(trained):
 
 def test_a_network_that_knows_nothing_has_a_flat_prior(tmp_path):
     task = miniature.Task(tmp_path)
-    network = make_network(task.run, task.train)
+    network = task.network
     network.bind(torch.zeros(network.layout.size))
     assert torch.allclose(log_prior("posteriors", network, task.train).exp(), torch.full((9,), 1 / 9))
     counts = task.train.pdf_counts + 0.01 * task.train.pdf_counts.mean()
@@ -59,7 +58,7 @@ def test_a_network_that_knows_nothing_has_a_flat_prior(tmp_path):
 def test_only_as_many_utterances_as_are_needed(tmp_path):
     task = miniature.Task(tmp_path)
     store = FramesStore(task.folder / "train.h5")
-    network = make_network(task.run, store)
+    network = task.network
     network.bind(torch.zeros(network.layout.size))
     for frames in (1, 300, store.frames):
         taken = posterior_sums(network, store, frames).sum()

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 import torch
-from miniature import Interrupted, Task, config
 from test_sync import arguments
 
+from tests.support.miniature import Interrupted, Task, config, make_store
 from unisono.__main__ import main
 from unisono.engines.block import Stopped
 from unisono.errors import UserError
@@ -49,15 +49,33 @@ def ckpt_iteration(task):
     return json.loads((max(task.folder.glob("state/*/ckpt-*")) / "manifest.json").read_text())["iteration"]
 
 
-def planned(folder, workers, other_workers="redeal", **changes):
-    """The same run with other workers, as the command `plan` plans it; the command's exit code."""
-    task = Task(folder, config(**SETTINGS | {"parallel__workers": workers} | changes))
+def command(*words):
     logging.getLogger("unisono").handlers[:] = []
-    flags = {"config": folder / "config.json", "frames": folder / "train.h5", "out": folder / "plan.json",
-             "state-dir": folder / "state", "other-workers": other_workers}  # fmt: skip
-    code = main(["plan", *(str(part) for name, value in flags.items() for part in (f"--{name}", value))])
+    return main(list(map(str, words)))
+
+
+def redealt(folder, workers):
+    """Deal an unfinished run anew; the command's exit code."""
+    return command("redeal", folder, "--workers", workers)
+
+
+def planned(folder, workers, **changes):
+    """The run with other workers, as the rule `plan` plans it; the command's exit code."""
+    task = Task(folder, config(**SETTINGS | {"parallel__workers": workers} | changes))
+    flags = {"config": folder / "config.json", "frames": folder / "train.h5", "out": folder / "plan.json"}
+    if (folder / "redeal.json").exists():
+        flags["redealt"] = folder / "redeal.json"
+    code = command("plan", *(part for name, value in flags.items() for part in (f"--{name}", value)))
     task.plan = read_plan(folder / "plan.json")
     return task, code
+
+
+def going_on(folder, workers, **changes):
+    """An unfinished run that was dealt anew and planned."""
+    assert redealt(folder, workers) == 0
+    task, code = planned(folder, workers, **changes)
+    assert code == 0
+    return task
 
 
 def counted(task):
@@ -79,10 +97,10 @@ def counted(task):
 @pytest.mark.parametrize("place", [70, 120, None])
 def test_what_is_left_is_dealt_anew(tmp_path, before, after, changes, place):
     old = stopped(tmp_path, place, before, **changes)
-    task, code = planned(tmp_path, after, **changes)
+    task = going_on(tmp_path, after, **changes)
     counts = [iteration.workers for iteration in task.plan.iterations]
     begin = counts.index(after)
-    assert code == 0 and begin >= 1 and counts == [before] * begin + [after] * (len(counts) - begin)
+    assert begin >= 1 and counts == [before] * begin + [after] * (len(counts) - begin)
     assert [i.slices for i in task.plan.iterations[:begin]] == [i.slices for i in old.plan.iterations[:begin]]
     for epoch in range(3):  # each position of each order once
         slices = [s for it in task.plan.iterations if it.epoch == epoch for s in it.slices]
@@ -101,14 +119,14 @@ def test_what_is_left_is_dealt_anew(tmp_path, before, after, changes, place):
 def test_stopped_again_it_ends_at_the_same_bits_and_planned_again_it_keeps_its_plan(tmp_path):
     stopped(tmp_path / "a", 60)
     shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copy2)
-    whole, _ = planned(tmp_path / "a", 3)
+    whole = going_on(tmp_path / "a", 3)
     whole.block()
-    task, _ = planned(tmp_path / "b", 3)
+    task = going_on(tmp_path / "b", 3)
     plan = task.plan
     for place in (3, 40, 30):
         with pytest.raises(Stopped):
             task.block(interrupted=Interrupted(place))
-        task, _ = planned(tmp_path / "b", 3, other_workers="refuse")
+        task, _ = planned(tmp_path / "b", 3)
         assert task.plan == plan
     task.block()
     assert task.finish() == whole.finish()
@@ -118,9 +136,9 @@ def test_stopped_again_it_ends_at_the_same_bits_and_planned_again_it_keeps_its_p
 def test_ranks_go_on_like_virtual_workers(tmp_path, mpirun, root):
     for name in ("virtual", "sync"):
         stopped(tmp_path / name, None)
-    virtual, _ = planned(tmp_path / "virtual", 3)
+    virtual = going_on(tmp_path / "virtual", 3)
     virtual.block()
-    task, _ = planned(tmp_path / "sync", 3)
+    task = going_on(tmp_path / "sync", 3)
     done = mpirun(3, arguments(task), env={"PYTHONPATH": str(root / "src")})
     assert done.returncode == 0, done.stderr[-2000:]
     assert "with 3 workers" in done.stderr and task.finish() == virtual.finish()
@@ -132,7 +150,7 @@ def test_blocks_that_were_done_stay(tmp_path):
     first.block(last=2)
     with pytest.raises(Stopped):
         first.block(first=3, interrupted=Interrupted(40), checkpoint_s=0)
-    task, _ = planned(tmp_path, 4)
+    task = going_on(tmp_path, 4)
     task.initialise()
     task.block()
     task.finish()
@@ -141,45 +159,72 @@ def test_blocks_that_were_done_stay(tmp_path):
 
 def test_it_is_refused_by_name_unless_it_is_asked_for(tmp_path, capfd):
     stopped(tmp_path, 90)
-    _, code = planned(tmp_path, 3, other_workers="refuse")
-    line = capfd.readouterr().err.strip().splitlines()[-1]
-    assert code == 2 and "parallel.workers: 3, but" in line and "of 2 workers" in line
-    assert "set it to 2" in line and "resources.redeal: true" in line and "delete" in line
-    _, code = planned(tmp_path, {"initial": 1, "final": 3})
-    assert code == 2 and "not a ramp" in capfd.readouterr().err
-
-
-def test_another_config_tried_in_between_changes_nothing(tmp_path, capfd):
-    stopped(tmp_path, 60)
-    task, _ = planned(tmp_path, 3)
-    plan = task.plan
-    with pytest.raises(Stopped):
-        task.block(interrupted=Interrupted(40))
-    other, _ = planned(tmp_path, 3, "refuse", optimiser__learning_rate=0.002)
+    other, code = planned(tmp_path, 3)
+    assert code == 0
     other.initialise()
-    other.block()
-    again, code = planned(tmp_path, 3, "refuse")
-    assert code == 0 and again.plan == plan != other.plan
-    _, code = planned(tmp_path, 4, "refuse")
-    assert code == 2 and "of 3 workers" in capfd.readouterr().err
+    with pytest.raises(
+        UserError, match="parallel.workers: 3, but .* of 2 workers .* set it to 2 .* or delete"
+    ) as caught:
+        other.block()
+    assert f"`unisono redeal {tmp_path} --workers 3`" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_run_that_was_dealt_anew_and_is_done_stands_in_nobodys_way(tmp_path):
-    """The state of two workers, from which three went on, is still there, unfinished: it counts no more."""
+def refusal(code, capfd):
+    assert code == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "error: " in line]
+    return line
+
+
+def test_the_config_must_say_the_number_that_was_dealt(tmp_path, capfd):
+    stopped(tmp_path, 90)
+    assert redealt(tmp_path, 3) == 0
+    capfd.readouterr()
+    _, code = planned(tmp_path, 4)
+    assert "parallel.workers: 4, but" in (line := refusal(code, capfd)) and "to 3: set it to 3" in line
+    _, code = planned(tmp_path, 3, optimiser__learning_rate=0.002)
+    assert "optimiser.learning_rate: 0.004 -> 0.002" in refusal(code, capfd)
+    make_store(tmp_path / "train.h5", 40, 77)
+    _, code = planned(tmp_path, 3)
+    assert "the training frames" in refusal(code, capfd)
+    (tmp_path / "redeal.json").write_text("{}")
+    _, code = planned(tmp_path, 3)
+    assert "redeal.json: not of format unisono.redeal/1" in refusal(code, capfd)
+
+
+def test_what_cannot_be_dealt_anew_is_one_line(tmp_path, capfd):
+    jobs = Task(tmp_path / "jobs")
+    jobs.jobs()
+    assert "only the engines virtual and sync" in refusal(redealt(jobs.folder, 3), capfd)
+    ramp = stopped(tmp_path / "ramp", 90, {"initial": 1, "final": 3})
+    assert "not a ramp" in refusal(redealt(ramp.folder, 3), capfd)
+    same = stopped(tmp_path / "same", 90)
+    assert "--workers: 2: the run has that many already" in refusal(redealt(same.folder, 2), capfd)
+    assert "--workers: 0: give 1 or more" in refusal(redealt(same.folder, 0), capfd)
+    early = stopped(tmp_path / "early", 2)
+    assert "no iteration is done" in refusal(redealt(early.folder, 3), capfd)
+    whole = Task(tmp_path / "whole")
+    whole.virtual()
+    assert "training is finished" in refusal(redealt(whole.folder, 3), capfd)
+    assert not list(tmp_path.glob("*/redeal.json"))
+
+
+def test_dealt_anew_again(tmp_path):
     stopped(tmp_path, 60)
-    task, _ = planned(tmp_path, 3)
-    task.block()
-    again, code = planned(tmp_path, 4)
+    task = going_on(tmp_path, 3)
+    with pytest.raises(Stopped):
+        task.block(interrupted=Interrupted(90), checkpoint_s=0)
+    again = going_on(tmp_path, 4)
     again.initialise()
     again.block()
     again.finish()
-    assert code == 0 and counted(again) == 3 and [i.workers for i in again.plan.iterations[:1]] == [4]
+    assert counted(again) == 3 and [change["to"] for change in again.facts()["redealt"]] == [3, 4]
 
 
 def test_more_workers_than_minibatches_are_left_is_said(tmp_path, capfd):
     before = stopped(tmp_path, None, schedule__epochs=1)
     left = before.train.frames - before.plan.iterations[ckpt_iteration(before)].slices[-1][1]
     minibatches = -(-left // before.plan.minibatch)
+    assert redealt(tmp_path, minibatches + 1) == 0
     _, code = planned(tmp_path, minibatches + 1, schedule__epochs=1)
     line = capfd.readouterr().err
     assert code == 2 and f"what is left of the epoch has only {minibatches} minibatches" in line
@@ -188,21 +233,20 @@ def test_more_workers_than_minibatches_are_left_is_said(tmp_path, capfd):
 def test_a_fixed_deal_goes_on_at_the_end_of_an_epoch_only(tmp_path, capfd):
     old = stopped(tmp_path / "a", 90, parallel__dealing="fixed")
     assert not old.plan.iterations[0].end_of_epoch
-    _, code = planned(tmp_path / "a", 3, parallel__dealing="fixed")
-    assert code == 2 and "fixed deals whole epochs" in capfd.readouterr().err
+    assert redealt(tmp_path / "a", 3) == 2 and "fixed deals whole epochs" in capfd.readouterr().err
     whole = Task(tmp_path / "b", config(**SETTINGS | {"parallel__dealing": "fixed"}))
     whole.initialise()
     whole.block(last=next(it.iteration for it in whole.plan.iterations if it.end_of_epoch))
-    task, code = planned(tmp_path / "b", 3, parallel__dealing="fixed")
+    task = going_on(tmp_path / "b", 3, parallel__dealing="fixed")
     task.initialise()
     task.block()
     task.finish()
-    assert code == 0 and counted(task) == 3
+    assert counted(task) == 3
 
 
 def test_a_checkpoint_that_is_gone_is_named(tmp_path):
     stopped(tmp_path, 90)
-    task, _ = planned(tmp_path, 3)
+    task = going_on(tmp_path, 3)
     shutil.rmtree(tmp_path / "state")
-    with pytest.raises(UserError, match="no checkpoint of iteration .* delete plan.json"):
+    with pytest.raises(UserError, match="no checkpoint of iteration .* delete redeal.json and plan.json"):
         task.block()

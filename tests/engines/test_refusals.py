@@ -5,12 +5,12 @@ import logging
 
 import pytest
 import torch
-from miniature import CONFIG, Task, config
 
+from tests.support.miniature import Task, config
 from unisono.__main__ import main
 
 torch.set_num_threads(1)
-BUTTERFLY = CONFIG["parallel"]["combine"] | {"kind": "butterfly"}
+BUTTERFLY = {"kind": "butterfly"}
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_a_model_of_another_layout_is_one_line(tmp_path, capfd):
     first.virtual()
     capfd.readouterr()
     path = tmp_path / "a/final.safetensors"
-    start = CONFIG["initialisation"] | {"kind": "model", "path": str(path)}
+    start = {"kind": "model", "path": str(path)}
     task = Task(tmp_path / "b", config(initialisation=start, network__hidden=[16, 13]))
     out = tmp_path / "init"
     found = refused(

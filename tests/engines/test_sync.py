@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from miniature import Task, config
 from test_equality import COVERING, FULL, settings_of
 
+from tests.support.miniature import Task, config
 from unisono.core import average
 
 torch.set_num_threads(1)
@@ -44,7 +44,7 @@ def equal_under_mpi(tmp_path, mpirun, env, spoken_task, cases):
         wanted.append(spoken_task(tmp_path / f"{number}.virtual", settings).virtual())
         tasks.append(spoken_task(tmp_path / f"{number}.sync", settings))
         tasks[-1].initialise()
-    script = Path(__file__).parent / "sync_runs.py"
+    script = Path(__file__).parent.parent / "support" / "sync_runs.py"
     done = mpirun(4, ["-m", "mpi4py", script, *[task.folder for task in tasks]], timeout=900, env=env)
     assert done.returncode == 0, done.stderr[-2000:]
     for task, want, case in zip(tasks, wanted, cases, strict=True):

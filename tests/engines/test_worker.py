@@ -3,21 +3,22 @@
 import numpy as np
 import pytest
 import torch
-from miniature import Interrupted, Task, config
 
+from tests.support.miniature import Interrupted, Task, config
 from unisono.core.optimiser import Optimiser
 from unisono.data.frames.loader import Slice
 from unisono.data.frames.order import Order
 from unisono.engines.initial import initial_parameters
-from unisono.engines.run import generator_for, make_loader, make_network, make_optimiser
-from unisono.engines.state import load_combined
-from unisono.engines.tensor_file import TensorFile, save_tensors
+from unisono.engines.records import Record
+from unisono.engines.seeds import generator_for
+from unisono.engines.store import COMBINE, WORKER, Stored, save
 from unisono.engines.worker import Task as Work
 from unisono.engines.worker import Worker
+from unisono.errors import UserError
 from unisono.nn.batch import Batch
 
 torch.set_num_threads(1)
-LIMIT = {"kind": "nnet3", "per_layer": 0.2, "global": 0.0, "per_sample": 0.075}  # some steps are within it
+LIMIT = {"kind": "nnet3", "per_layer": 0.2, "total": 0.0, "per_sample": 0.075}  # some steps are within it
 
 
 def one_by_one(values):
@@ -38,8 +39,7 @@ def literal_sgd(task):
     left, right = run.network.context
     frames = [store.read(int(a), int(b)) for a, b in zip(store.offsets, store.offsets[1:], strict=False)]
     ids = [store.read_ids(int(a), int(b)) for a, b in zip(store.offsets, store.offsets[1:], strict=False)]
-    params = initial_parameters(run, store, None)
-    network = make_network(run, store)
+    params, network = initial_parameters(task.session), task.network
     network.bind(params)
     optimiser = Optimiser(run.optimiser, network.layout)
     first, last = run.optimiser.learning_rate, run.schedule.final_learning_rate
@@ -91,12 +91,12 @@ def test_one_worker_is_plain_sgd_to_the_bit(tmp_path, combine, optimiser):
     )  # fmt: skip
     task = Task(tmp_path, settings, utterances=15)
     task.virtual()
-    found = load_combined(task.combined(task.last), task.read_state(task.last), (), task.network.layout)
+    found = Stored(task.combined(task.last), COMBINE, task.network.layout, task.last).view("model")
     params, records = literal_sgd(task)
-    assert found.model.numpy().tobytes() == params.numpy().tobytes()
+    assert found.numpy().tobytes() == params.numpy().tobytes()
     for number, record in enumerate(records):
         (said,) = task.read_state(number).workers
-        assert (said["objective"], said["frame_accuracy"], said["limited"]) == record
+        assert (said.objective, said.frame_accuracy, said.limited_share) == record
     assert any(0.0 < record[2] < 1.0 for record in records)
 
 
@@ -105,25 +105,26 @@ def test_one_worker_is_plain_sgd_to_the_bit(tmp_path, combine, optimiser):
 )
 def test_a_worker_stopped_saved_and_restored_anywhere_ends_at_the_same_bits(tmp_path, changes):
     task = Task(tmp_path, config(**changes))
-    work = Work(2, Slice(1, -1, 64, 400), 32, 0.01, 1.0)
+    work = Work(2, 1, 1, Slice(1, -1, 64, 400), 32, 0.01, 1.0)
     layout, limit = task.network.layout, "optimiser__max_change" in changes
 
     def worker():
-        made = Worker(1, task.network, make_optimiser(task.run, task.network), 3)
-        made.params.copy_(initial_parameters(task.run, task.train, None))
+        made = Worker(1, task.network, Optimiser(task.run.optimiser, task.network.layout), 3)
+        made.params.copy_(initial_parameters(task.session))
         return made
 
-    with make_loader(task.run, task.train, task.plan) as loader:
+    with task.session.loader() as loader:
         whole = worker()
         wanted = whole.run(work, loader)
         for place in (1, 2, 5, 11):
             broken = worker()
             stats = broken.run(work, loader, Interrupted(place))
             assert not stats.complete and stats.frames == (place - 1) * 32
-            save_tensors(tmp_path / "saved", broken.save(), kind="worker", iteration=2, layout=layout)
+            save(tmp_path / "saved", broken.save(), WORKER, layout, 2)
             other = worker()
             other.params.fill_(7.0)
-            other.restore(TensorFile(tmp_path / "saved", kind="worker", layout=layout).all())
+            saved = Stored(tmp_path / "saved", WORKER, layout, 2)
+            other.restore({name: saved.take(name) for name in saved.names})
             stats = other.run(work, loader)
             assert stats.complete and other.params.numpy().tobytes() == whole.params.numpy().tobytes()
             assert (stats.objective_sum, stats.correct) == (wanted.objective_sum, wanted.correct)
@@ -136,18 +137,48 @@ def test_loading_ahead_does_not_change_a_bit(tmp_path):
     task = Task(tmp_path, config(data__shuffle_window=100))
     finals = []
     for ahead in (0, 1, 5):
-        worker = Worker(0, task.network, make_optimiser(task.run, task.network), 3)
-        with make_loader(task.run, task.train, task.plan, ahead) as loader:
-            worker.run(Work(1, Slice(0, -1, 0, 1000), 32, 0.01, 1.0), loader)
+        worker = Worker(0, task.network, Optimiser(task.run.optimiser, task.network.layout), 3)
+        with task.session.loader(ahead) as loader:
+            worker.run(Work(1, 0, 0, Slice(0, -1, 0, 1000), 32, 0.01, 1.0), loader)
         finals.append(worker.params.numpy().tobytes())
     assert finals[0] == finals[1] == finals[2]
 
 
 def test_a_diverged_worker_says_so(tmp_path):
     task = Task(tmp_path)
-    worker = Worker(0, task.network, make_optimiser(task.run, task.network), 3)
-    worker.params.copy_(initial_parameters(task.run, task.train, None))
-    with make_loader(task.run, task.train, task.plan) as loader:
-        stats = worker.run(Work(1, Slice(0, -1, 0, 1000), 32, 1e30, 1.0), loader)
+    worker = Worker(0, task.network, Optimiser(task.run.optimiser, task.network.layout), 3)
+    worker.params.copy_(initial_parameters(task.session))
+    with task.session.loader() as loader:
+        stats = worker.run(Work(1, 0, 0, Slice(0, -1, 0, 1000), 32, 1e30, 1.0), loader)
     assert stats.complete and not stats.finite
     assert stats.to_json()["objective_sum"] is None or np.isfinite(stats.to_json()["objective_sum"])
+
+
+def test_chance_and_record_go_by_the_slice_not_by_who_does_it(tmp_path):
+    """A fast worker may do two slices of one iteration, and either of them as anybody else would."""
+    task = Task(tmp_path, config(network__dropout=0.3))
+    work = Work(1, 0, 0, Slice(0, -1, 0, 320), 32, 0.01, 1.0)
+
+    def trained(number, slices):
+        worker = Worker(number, task.network, Optimiser(task.run.optimiser, task.network.layout), 3)
+        for slice_ in slices:
+            worker.forget()
+            worker.params.copy_(initial_parameters(task.session))
+            record = worker.run(work._replace(slice=slice_), loader)
+        return record, worker.params.numpy().tobytes()
+
+    with task.session.loader() as loader:
+        (one, other), (fast, same) = trained(1, [1]), trained(0, [0, 1])
+        assert other == same and (one.slice, one.worker, fast.slice, fast.worker) == (1, 1, 1, 0)
+        assert trained(0, [0])[1] != same
+
+
+def test_a_record_survives_message_and_file(tmp_path):
+    record = Record(iteration=3, slice=2, worker=1, start=2, frames=640, minibatches=20, objective_sum=-0.1, correct=7)
+    assert Record.from_row(record.to_row(), "cpu") == record == Record.from_json(record.to_json(), "here")
+    assert (record.objective, record.frame_accuracy, record.limited_share) == (-0.1 / 640, 7 / 640, 0.0)
+    wild = Record(iteration=3, slice=2, worker=1, start=2, objective_sum=float("inf"))
+    assert wild.to_json()["objective_sum"] is None and np.isnan(Record.from_json(wild.to_json(), "").objective_sum)
+    for wrong in ([], {"frames": 1}, record.to_json() | {"more": 1}):
+        with pytest.raises(UserError, match="here: not the record of a worker"):
+            Record.from_json(wrong, "here")

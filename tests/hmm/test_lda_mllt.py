@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from tests.support.settings import section
 from unisono.__main__ import main
+from unisono.config.hmm import LdaMlltOptions
 from unisono.data.corpus.table import Utterance, with_shards, write_table
 from unisono.data.sequences import Sequences, write_sequences
 from unisono.errors import UserError
@@ -16,7 +18,6 @@ from unisono.hmm import gmm, transform
 from unisono.hmm.lda_mllt import lda_mllt_plan
 from unisono.hmm.libs import khg
 from unisono.hmm.model import load_model, save_model
-from unisono.hmm.options import LdaMlltOptions
 
 
 def test_splice_repeats_the_ends_and_nothing_else():
@@ -152,7 +153,7 @@ def test_mllt_needs_frames():
 
 
 def test_plan_is_that_of_kaldi():
-    plan = lda_mllt_plan(LdaMlltOptions(iterations=35, leaves=1, gaussians=1, dim=40, splice=3))
+    plan = lda_mllt_plan(section(LdaMlltOptions, iterations=35, leaves=1, gaussians=1, dim=40, splice=3))
     assert sorted(plan.realign) == [10, 20, 30] and plan.grow == 25 and plan.power == 0.2
 
 

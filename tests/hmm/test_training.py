@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from tests.support.settings import section
+from unisono.config.hmm import HmmOptions, MonoOptions, TriOptions
 from unisono.errors import UserError
 from unisono.hmm.align import Shard, transcript_ids
 from unisono.hmm.lexicon import load_lang, read_lexicon, write_lang
 from unisono.hmm.model import save_model
-from unisono.hmm.options import HmmOptions, MonoOptions, TriOptions
 from unisono.hmm.passes import align_corpus
 from unisono.hmm.training import initial_gmms, mono_plan, train_mono, train_tri, tri_plan
 from unisono.hmm.triphones import transition_table
@@ -24,15 +25,15 @@ def options(**changes):
         "silence_states": 3,
         "phone_states": 3,
         "silence_probability": 0.5,
-        "mono": MonoOptions(iterations=8, gaussians=40),
-        "tri": TriOptions(iterations=6, leaves=60, gaussians=80),
+        "mono": section(MonoOptions, iterations=8, gaussians=40),
+        "tri": section(TriOptions, iterations=6, leaves=60, gaussians=80),
         "align": "tri",
         "beam": 10.0,
         "retry_beam": 40.0,
         "acoustic_scale": 0.1,
         "seed": 1,
     }
-    return HmmOptions(**(values | changes))
+    return section(HmmOptions, **(values | changes))
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,10 @@ def test_nothing_to_align_is_one_line(lang, corpus):
 
 
 def test_plans_are_those_of_kaldi():
-    kaldi = options(mono=MonoOptions(iterations=40, gaussians=1), tri=TriOptions(iterations=35, leaves=1, gaussians=1))
+    kaldi = options(
+        mono=section(MonoOptions, iterations=40, gaussians=1),
+        tri=section(TriOptions, iterations=35, leaves=1, gaussians=1),
+    )
     assert sorted(mono_plan(kaldi).realign) == [*range(2, 11), 11, 12, 14, 16, 17, 18, 20, 23, 26, 29, 32, 35, 38]
     assert mono_plan(kaldi).grow == 30
     assert sorted(tri_plan(kaldi).realign) == [10, 20, 30] and tri_plan(kaldi).grow == 25

@@ -8,19 +8,22 @@ import safetensors.torch
 import torch
 
 import unisono
+from tests.support.settings import section
+from unisono.config.network import DnnOptions, InitialisationOptions
 from unisono.core import flat
 from unisono.errors import UserError
-from unisono.nn.dnn import Dnn, DnnOptions
-from unisono.nn.initial import InitialisationOptions
+from unisono.nn.dnn import Dnn
 from unisono.nn.model_file import load_model, network_of, save_model
 
 
 def network(hidden=(9, 6), pdfs=7, nonlinearity="relu"):
-    return Dnn(DnnOptions(kind="dnn", hidden=hidden, nonlinearity=nonlinearity, context=(2, 1), dropout=0.1), 5, pdfs)
+    return Dnn(
+        section(DnnOptions, kind="dnn", hidden=hidden, nonlinearity=nonlinearity, context=(2, 1), dropout=0.1), 5, pdfs
+    )
 
 
 def parameters(net):
-    options = InitialisationOptions(kind="random", path=None, hidden_gain=None, output_gain=1.0)
+    options = section(InitialisationOptions, kind="random", path=None, hidden_gain=None, output_gain=1.0)
     return net.initial_parameters(options, torch.Generator().manual_seed(1))
 
 

@@ -10,9 +10,10 @@ import xml.dom.minidom
 from html.parser import HTMLParser
 
 import pytest
-import yaml
 
-from unisono import study
+from tests.support.settings import run_settings
+from unisono.config.build import build
+from unisono.config.run import Run
 from unisono.data.corpus.references import read_references
 from unisono.data.corpus.speaker_classes import read_classes
 from unisono.desk import page
@@ -80,6 +81,8 @@ def finished(tmp_path_factory):
     put("frames/frames.json", {"train": {"frames": 800, "utterances": 7, "left_out": left_out}, "dim": 3})
     put("benchmarks/train/a.tsv", "s\th:m:s\tmax_rss\tcpu_time\n2.5\t0:00:02\t100.5\t2.0\n")
     put("benchmarks/train/main/b.tsv", "s\th:m:s\tmax_rss\tcpu_time\n1.5\t0:00:01\tNA\t-\n")
+    put("benchmarks/train/main/c.tsv", "s\th:m:s\tmax_rss\tcpu_time\n1.0\t0:00:01\t10.0\t0.1\n")
+    put("benchmarks/train/main.c.served", "cpu_time\tmax_rss\n3.00\t200.50\n")
     rejected = worker(1, 1, None, rejected=True, reason=HOSTILE)
     rows = [worker(0, 1, -3.0), worker(0, 0, -3.1), combined(0), worker(1, 0, -2.1), rejected, combined(1)]
     put("runs/main/metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -180,7 +183,7 @@ def test_each_number_of_the_first_page_is_that_of_its_json(root):
     corpus = json.loads((root / "data/corpus.json").read_text())["splits"]
     assert answer["splits"] == corpus and answer["set_aside"] == {"train": 1, "dev": 0, "test": 2}
     assert "train 0.02 9 2 20 1" in text and "test 0.02 9 2 20 2" in text
-    assert answer["seconds"] == 4.0 and answer["cpu_seconds"] == 2.0 and "took 4 s, 2 s of CPU time" in text
+    assert answer["seconds"] == 5.0 and answer["cpu_seconds"] == 5.0 and "took 5 s, 5 s of CPU time" in text
     run = answer["training"]["main"]
     assert (run["iterations"], run["frames"], run["rejected"]) == (2, 400, 1)
     assert "2 iterations over 400 frames; dev objective -2.50, train -2.00" in text
@@ -229,16 +232,18 @@ def test_what_the_answer_advises(root):
     counts = {r.folder: {f"u{i}": Counts(words=10, substitutions=i % 2) for i in range(60)} for r in found.results}
     speakers = {f"u{i}": f"s{i % 6}" for i in range(60)}
     found.runs[0].combined[-1]["objective_train"] = -1.0
-    answer = make_answer(found, counts, speakers, {"main": {"parallel": {"workers": {"initial": 1, "final": 4}}}}, 1)
+    settings = build(Run, run_settings(parallel={"workers": {"initial": 1, "final": 4}}))
+    found.runs[0] = dataclasses.replace(found.runs[0], settings=settings)
+    answer = make_answer(found, counts, speakers, 1)
     assert any("learns its training set by heart" in warning for warning in answer["warnings"])
     assert any("lower the learning rate" in warning for warning in answer["warnings"])
     assert "even the GMM errs in most words" in answer["next"][0], "its wer.json says 75 %"
     for result in found.results:
         result.numbers["wer"] = 0.1
-    again = make_answer(found, counts, speakers, {}, 1)
+    again = make_answer(found, counts, speakers, 1)
     assert again["next"][0].startswith("try network.dropout")
     found.runs[0].combined[-1]["objective_train"] = -2.4
-    again = make_answer(found, counts, speakers, {}, 1)
+    again = make_answer(found, counts, speakers, 1)
     assert again["next"][0].startswith("the network is not better than the GMM")
     assert best_system(answer["systems"])["name"] == "main, ema"
     assert page.workers(answer["training"]["main"]["workers"]) == "1 to 4 workers" and page.workers(1) == "1 worker"
@@ -259,7 +264,7 @@ def test_summary_names_systems_and_marks_the_chosen_one(root):
         "iterations": 2, "frames": 400, "rejected": 1, "objective_train": -2.0, "objective_dev": -2.5,
         "frame_accuracy": 0.25,
     }  # fmt: skip
-    assert numbers["stages"]["train"] == {"jobs": 2, "seconds": 4.0, "cpu_seconds": 2.0, "max_rss_mb": 100.5}
+    assert numbers["stages"]["train"] == {"jobs": 3, "seconds": 5.0, "cpu_seconds": 5.0, "max_rss_mb": 200.5}
 
 
 def test_classes_of_speakers(root):
@@ -353,13 +358,11 @@ def test_a_setting_at_the_edge_of_its_grid_is_told(root, chosen, tried, note):
     assert not note or "decode.gmm_acoustic_scales" in text
 
 
-def test_settings_that_contradict_the_custom_are_told(root, pytestconfig):
-    schema = yaml.safe_load((pytestconfig.rootpath / "workflow/schemas/config.schema.yaml").read_text())
-    asked = {"name": "x", "parallel": {"scale_rate_with_workers": False}}
-    config = study.identity(study.resolve(asked, schema).runs["main"], schema)
+def test_settings_that_contradict_the_custom_are_told(root):
+    config = run_settings(parallel={"scale_rate_with_workers": False})
     (root / "runs" / "main" / "config.json").write_text(json.dumps(config))
     found = gather.gather(root, RESULTS, ["main"], [])
-    line = "parallel.scale_rate_with_workers: False contradicts the custom for mean (auto: True)"
+    line = "parallel.scale_rate_with_workers: false contradicts the custom for mean (auto: true)"
     assert f"run main: {line}" in summary.summary_text(found).splitlines()
     assert line in report.iterations_page(found.runs[0])
 

@@ -72,6 +72,12 @@ class Workspace:
         return [{key: value for key, value in row.items() if not key.startswith("seconds")} for row in rows]
 
 
+@pytest.fixture(scope="session")
+def make_workspace():
+    """What makes a workspace in a folder."""
+    return Workspace
+
+
 @pytest.fixture
 def workspace(tmp_path):
     """An empty workspace."""

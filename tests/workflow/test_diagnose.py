@@ -1,41 +1,60 @@
-"""Models are looked at beside training under `jobs`: nothing is lost, and nothing is trained twice for it."""
+"""The config alone says who evaluates the models; another engine over a finished run trains nothing."""
+
+import numpy as np
+import pytest
+
+from unisono.data.frames.store_write import write_frames
 
 RUNS = "results/spoken_small/runs"
-FINALS = [f"{RUNS}/{name}/final.safetensors" for name in ("jobs", "older", "virtual")]
+NAMES = ("jobs", "newbob", "virtual")
+TARGETS = [f"{RUNS}/{name}/{file}" for name in NAMES for file in ("final.safetensors", "metrics.jsonl")]
+RULES = ("configure", "plan", "init_model", "train_job", "combine", "diagnose", "train_virtual", "finish", "metrics")
 SETTINGS = """
+diagnostics: {{frames: 200}}
+optimiser: {{minibatch: 64, learning_rate: {rate}}}
+network: {{hidden: [8]}}
 runs:
-  main: {}
-  jobs: {parallel: {period_frames: 5000}}
-  older: {parallel: {period_frames: 5000}}
-  virtual: {parallel: {engine: virtual, period_frames: 5000, iterations_per_job: 100}}
+  jobs: {{parallel: {{engine: {jobs}, period_frames: 300}}}}
+  newbob: {{parallel: {{engine: {jobs}, period_frames: 600}}, schedule: {{kind: newbob, epochs: 2}}}}
+  virtual: {{parallel: {{engine: {virtual}, period_frames: 300, iterations_per_job: 3}}}}
 """
 
 
-def test_every_model_is_looked_at_once_whoever_began(copied):
-    """A run that stopped before anyone looked, one by a version that looked in the combination, one in one process."""
-    config = [*copied.command()[-1:], copied.config("mine.yaml", SETTINGS)]
+@pytest.fixture
+def trained(workspace):
+    """A workspace in which frames lie already: snakemake(*arguments) trains on them and returns what it printed."""
+    rng = np.random.default_rng(1)
+    for name, utterances in (("train", 40), ("dev", 8)):
+        lengths = rng.integers(40, 80, utterances)
+        items = [
+            (f"u{i:02}", rng.standard_normal((n, 5), "f4"), rng.integers(0, 7, n, "i4")) for i, n in enumerate(lengths)
+        ]
+        (workspace.results / "frames").mkdir(parents=True, exist_ok=True)
+        write_frames(workspace.results / f"frames/{name}.h5", items, num_pdfs=7, frame_shift_s=0.01, dtype="float32")
 
-    def succeed(*arguments):
-        process = copied.run(*arguments, config=config)
+    def snakemake(*arguments, jobs="jobs", virtual="virtual", rate=0.002):
+        mine = workspace.config("mine.yaml", SETTINGS.format(jobs=jobs, virtual=virtual, rate=rate))
+        process = workspace.run(
+            *TARGETS, *arguments, "--allowed-rules", *RULES, config=[*workspace.command()[-1:], mine]
+        )
         assert process.returncode == 0, process.stdout[-6000:]
         return process.stdout
 
-    succeed(f"{RUNS}/jobs/iterations/1.state.json", "--notemp")
-    succeed(f"{RUNS}/older/iterations/1.state.json", "--notemp", "--set-resources", "combine:diagnostics=now")
-    output = succeed(*FINALS)
-    begun = {line.split(": Run ", 1)[1] for line in output.splitlines() if ": Run " in line}
-    assert {"jobs: iteration 2, worker 0", "older: iteration 2, worker 1", "jobs: look at iteration 1"} <= begun
-    assert not {f"{name}: iteration 1, worker {job}" for name in ("jobs", "older") for job in (0, 1)} & begun
-    assert not {f"older: look at iteration {number}" for number in (0, 1)} & begun
-    found = copied.metrics("jobs")
-    assert found[-1]["iteration"] > 4  # so that the first look is waited for
-    assert found == copied.metrics("older") == copied.metrics("virtual")
-    assert all(row["objective_dev"] is not None for row in found if row["worker"] is None)
-    assert "Nothing to be done" in succeed("--dry-run", *FINALS)
+    snakemake.workspace = workspace
+    return snakemake
 
-    # Trained anew the older run is like any other: its states are not taken for the new ones.
-    (copied.folder / "mine.yaml").write_text(SETTINGS + "\noptimiser: {learning_rate: 0.0021}\n")
-    output = succeed(FINALS[1])
-    assert "Run older: look at iteration 0\n" in output
-    assert all(row["objective_dev"] is not None for row in copied.metrics("older") if row["worker"] is None)
-    assert copied.metrics("older") != found
+
+def test_every_model_is_evaluated_once_and_another_engine_trains_nothing(trained):
+    output, workspace = trained(), trained.workspace
+    begun = {line.split(": Run ", 1)[1] for line in output.splitlines() if ": Run " in line}
+    assert {"jobs: iteration 2, worker 0", "jobs: evaluate iteration 1"} <= begun
+    assert not any(line.startswith(("newbob: evaluate", "virtual: evaluate")) for line in begun)
+    found = workspace.metrics("jobs")
+    assert found[-1]["iteration"] > 4  # so that the first evaluation is waited for
+    assert found == workspace.metrics("virtual")
+    for name in NAMES:
+        assert all(row["objective_dev"] is not None for row in workspace.metrics(name) if row["worker"] is None)
+    assert "Nothing to be done" in trained("--dry-run")
+    switched = trained("--dry-run", jobs="virtual", virtual="jobs")
+    assert "Nothing to be done" in switched, switched[-3000:]
+    assert "Nothing to be done" not in trained("--dry-run", jobs="virtual", virtual="jobs", rate=0.003)

@@ -40,7 +40,7 @@ def lines_with(text, output):
         ("study: {name: x, axes: {a: {b: {parallel: {combine: butterfly, workers: 3}}}}, seeds: [4]}",
          "study.x.b-s4.parallel.combine: butterfly needs"),
         ("study: {name: x, axes: {a: {b: {sed: 1}}}}", "study.axes.a.b.sed: unknown key: did you mean seed?"),
-        ("study: {name: x, axes: {a: {b/c: {}}}}", 'runs: "x.b/c-s1": only letters, digits'),
+        ("study: {name: x, axes: {a: {b/c: {}}}}", 'study.axes.a.b/c: "b/c": only letters, digits'),
         ("study: {name: x, cells: {a: {}}, seeds: [-1]}", "study.seeds.0: -1 is out of range"),
         ("study: {name: x, cells: {a: {}}, tune_on: a, decode: {cells: [a], candidates: [ema]}}",
          "study.decode.candidates: ema: cell a makes only last"),

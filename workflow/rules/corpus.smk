@@ -8,7 +8,7 @@ Provides: data/{train,dev,test}.tsv, data/lexicon.txt, data/lm_text.txt, data/co
 rule corpus:
     """Check the corpus, or speak it, and write one table per split."""
     input:
-        corpus_files,
+        files.corpus_files(SHARED),
     output:
         tables=expand(results("data/{split}.tsv"), split=SPLITS),
         lexicon=results("data/lexicon.txt"),
@@ -23,14 +23,15 @@ rule corpus:
     threads: 8
     params:
         recipe=RECIPE["corpus"],
-        options=options("corpus"),
-        corpora_dir=SHARED["corpora_dir"],
+        options=told("corpus"),
+        corpora_dir=SHARED.corpora_dir,
+        features=["--from-features"] if SHARED.features.kind == "kaldi" else [],
         out_dir=subpath(output.info, parent=True),
     message:
         "Corpus: check recordings, transcripts and lexicon"
     shell:
         "python -m unisono corpus --options {params.options:q} --corpora-dir {params.corpora_dir:q}"
-        " --out-dir {params.out_dir:q} --processes {threads} --log {log:q}"
+        " {params.features:q} --out-dir {params.out_dir:q} --processes {threads} --log {log:q}"
 
 
 rule perturb:
@@ -48,7 +49,7 @@ rule perturb:
         "../../envs/corpus.yaml"
     params:
         recipe=RECIPE["corpus"],
-        speeds=SHARED["speed_perturbation"],
+        speeds=SHARED.speed_perturbation,
     message:
         "Corpus: the training set at other speeds"
     shell:

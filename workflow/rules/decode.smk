@@ -28,8 +28,8 @@ rule tune_gmm:
     threads: 8
     params:
         recipe=RECIPE["decode"],
-        options=tuning_options("acoustic_scales"),
-        features=gmm_features,
+        options=told("tune-gmm"),
+        features=gmm_features_told,
         lang_dir=subpath(input.lang, parent=True),
     message:
         "Decode: tune the {wildcards.system} GMM on dev"
@@ -61,8 +61,8 @@ rule decode_gmm:
         "../../envs/bootstrap.yaml"
     params:
         recipe=RECIPE["decode"],
-        options=decode_options(),
-        features=gmm_features,
+        options=told("decode"),
+        features=gmm_features_told,
         lang_dir=subpath(input.lang, parent=True),
     message:
         "Decode: test with the {wildcards.system} GMM, shard {wildcards.shard}"
@@ -96,8 +96,8 @@ rule tune_dnn:
     threads: 8
     params:
         recipe=RECIPE["decode"],
-        options=tuning_options("gmm_acoustic_scales"),
-        features=options("features"),
+        options=told("tune-dnn"),
+        features=features_told("net"),
         lang_dir=subpath(input.lang, parent=True),
     message:
         "Decode: tune run {wildcards.run}, model {wildcards.candidate}, on dev"
@@ -131,8 +131,8 @@ rule decode_dnn:
         "../../envs/bootstrap.yaml"
     params:
         recipe=RECIPE["decode"],
-        options=decode_options(),
-        features=options("features"),
+        options=told("decode"),
+        features=features_told("net"),
         lang_dir=subpath(input.lang, parent=True),
     message:
         "Decode: test with run {wildcards.run}, model {wildcards.candidate}, shard {wildcards.shard}"

@@ -1,14 +1,14 @@
 """Frames: features and pdf_ids of all training utterances, unspliced and flat.
 
 Requires: features/net/, the alignments of hmm.align or hmm.align_with.
-Provides: frames/{train,dev}.h5, frames/frames.json.
+Provides: frames/{train,dev}.h5, frames/frames.json; a checkpoint: how many iterations a run has follows from the count.
 """
 
 ALIGNMENTS = results(f"hmm/{ALIGN}")
 ALIGN_GRAPH = results(f"graph/{ALIGN}/HCLG.fst")
 
 
-rule frames:
+checkpoint frames:
     """Join features and alignment into the two stores that training reads: train (with perturbed) and dev."""
     input:
         train_table=expand(results("data/{split}.tsv"), split=LEARNT),
@@ -33,8 +33,8 @@ rule frames:
         "../../envs/base.yaml"
     params:
         recipe=RECIPE["frames"],
-        features=options("features"),
-        dtype=SHARED["data"]["dtype"],
+        features=features_told("net"),
+        dtype=SHARED.data.dtype,
     message:
         "Frames: join features and alignment"
     shell:

@@ -10,7 +10,7 @@ rule lm:
     input:
         text=results("data/lm_text.txt"),
         lexicon=results("data/lexicon.txt"),
-        arpa=given_arpa,
+        arpa=files.given_arpa(SHARED),
     output:
         arpa=results("graph/lm.arpa"),
         report=results("graph/lm.json"),
@@ -24,7 +24,7 @@ rule lm:
         "../../envs/bootstrap.yaml"
     params:
         recipe=RECIPE["lm"],
-        options=options("lm"),
+        options=told("lm"),
         arpa=optional_flag("--arpa", "arpa"),
     message:
         "Graph: language model"

@@ -1,43 +1,11 @@
 """HMM bootstrap: who says which state when, found by GMMs alone.
 
-Requires: data/, features/hmm/.
-Provides: hmm/lang/, hmm/{mono,tri,lda_mllt,dnn}/model.h5; ali.{split}.h5: of train by each, of dev and
+Requires: data/, features/hmm/; with hmm.align: kaldi the system of Kaldi and its alignments, and features/net/.
+Provides: hmm/lang/, hmm/{mono,tri,lda_mllt,dnn,kaldi}/model.h5; ali.{split}.h5: of train by each, of dev and
 perturbed by the last.
 Steps: lexicon and topology, flat-start monophones, alignment, decision tree and triphones, alignment; where the config
 asks for it: LDA and MLLT with triphones of their own, alignment; or all of this from another config's network, as dnn.
 """
-
-
-rule lang:
-    """Turn the lexicon into symbol tables, lexicon transducers and HMM topology."""
-    input:
-        lexicon=results("data/lexicon.txt"),
-    output:
-        files=multiext(
-            results("hmm/lang/"),
-            "words.txt",
-            "phones.txt",
-            "L.fst",
-            "L_disambig.fst",
-            "topo",
-            "lexicon.txt",
-        ),
-        info=results("hmm/lang/lang.json"),
-    log:
-        results("logs/hmm/lang.log"),
-    benchmark:
-        results("benchmarks/hmm/lang.tsv")
-    conda:
-        "../../envs/bootstrap.yaml"
-    params:
-        recipe=RECIPE["lang"],
-        options=hmm_options("mono", "tri", "lda_mllt", "align", "features"),
-        out_dir=subpath(output.info, parent=True),
-    message:
-        "HMM: lexicon and topology"
-    shell:
-        "python -m unisono lang --lexicon {input.lexicon:q} --options {params.options:q}"
-        " --out-dir {params.out_dir:q} --log {log:q}"
 
 
 rule train_mono:
@@ -59,8 +27,8 @@ rule train_mono:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("tri", "lda_mllt", "align"),
-        features=options("hmm", "features"),
+        options=told("train-mono"),
+        features=features_told("hmm"),
         lang_dir=subpath(input.lang, parent=True),
     message:
         "HMM: train monophones"
@@ -92,8 +60,8 @@ rule train_tri:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("mono", "lda_mllt", "align"),
-        features=options("hmm", "features"),
+        options=told("train-tri"),
+        features=features_told("hmm"),
         lang_dir=subpath(input.lang, parent=True),
     message:
         "HMM: train triphones"
@@ -126,8 +94,8 @@ rule train_lda_mllt:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("mono", "tri", "align"),
-        features=gmm_features,
+        options=told("train-lda-mllt"),
+        features=gmm_features_told,
         lang_dir=subpath(input.lang, parent=True),
     message:
         "HMM: train LDA+MLLT"
@@ -145,8 +113,8 @@ rule align:
         lang=results("hmm/lang/lang.json"),
         model=results("hmm/{system}/model.h5"),
         table=results("data/{split}.tsv"),
-        features=hmm_features,
-        cmvn=hmm_cmvn,
+        features=of_split(feature_shards, "hmm"),
+        cmvn=of_split(cmvn_file, "hmm"),
     output:
         alignments=results("hmm/{system}/ali.{split}.h5"),
         report=results("hmm/{system}/ali.{split}.json"),
@@ -161,8 +129,8 @@ rule align:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("mono", "tri", "lda_mllt", "align"),
-        features=gmm_features,
+        options=told("align"),
+        features=gmm_features_told,
         lang_dir=subpath(input.lang, parent=True),
     message:
         "HMM: align {wildcards.split} with {wildcards.system}"
@@ -205,8 +173,8 @@ rule align_dnn:
         lang=results("hmm/lang/lang.json"),
         model=results("hmm/dnn/model.h5"),
         table=results("data/{split}.tsv"),
-        features=network_features,
-        cmvn=network_cmvn,
+        features=of_split(feature_shards, "net"),
+        cmvn=of_split(cmvn_file, "net"),
     output:
         alignments=results("hmm/dnn/ali.{split}.h5"),
         report=results("hmm/dnn/ali.{split}.json"),
@@ -219,8 +187,8 @@ rule align_dnn:
     threads: 8
     params:
         recipe=RECIPE["hmm"],
-        options=hmm_options("mono", "tri", "lda_mllt", "align", "features"),
-        features=options("features"),
+        options=told("align-dnn"),
+        features=features_told("net"),
         source=subpath(input.recogniser, parent=True),
         lang_dir=subpath(input.lang, parent=True),
     message:

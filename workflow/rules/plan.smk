@@ -1,7 +1,7 @@
 """Plan: what each run computes, how its iterations fall, where it starts.
 
 Requires: frames/train.h5.
-Provides: runs/{run}/config.json, runs/{run}/plan.json (checkpoint), runs/{run}/iterations/init.*.
+Provides: runs/{run}/config.json, runs/{run}/plan.json, runs/{run}/iterations/init.*.
 """
 
 
@@ -16,18 +16,19 @@ rule configure:
     conda:
         "../../envs/base.yaml"
     params:
-        options=run_identity,
+        options=run_told,
     message:
         "Run {wildcards.run}: settings"
     shell:
         "python -m unisono configure --options {params.options:q} --out {output:q} --log {log:q}"
 
 
-checkpoint plan:
-    """Count the frames and cut each epoch into iterations and slices for the workers."""
+rule plan:
+    """Cut each epoch into iterations, and these into slices for the workers."""
     input:
         config=results("runs/{run}/config.json"),
         frames=results("frames/train.h5"),
+        redealt=redealt_run,
     output:
         results("runs/{run}/plan.json"),
     log:
@@ -36,19 +37,13 @@ checkpoint plan:
         results("benchmarks/plan/{run}.plan.tsv")
     conda:
         "../../envs/base.yaml"
-    resources:
-        state_dir=state_dir,
-        other_workers=other_workers,
-        iterations_dir=iterations_dir,
-        earlier_training=earlier_training,
     params:
         recipe=RECIPE["plan"],
+        redealt=optional_flag("--redealt", "redealt"),
     message:
         "Run {wildcards.run}: plan"
     shell:
-        "python -m unisono plan --config {input.config:q} --frames {input.frames:q}"
-        " --state-dir {resources.state_dir:q} --other-workers {resources.other_workers}"
-        " --iterations-dir {resources.iterations_dir:q} --earlier-training {resources.earlier_training}"
+        "python -m unisono plan --config {input.config:q} --frames {input.frames:q} {params.redealt:q}"
         " --out {output:q} --log {log:q}"
 
 

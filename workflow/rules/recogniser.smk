@@ -13,7 +13,7 @@ rule recogniser:
         hmm=f"{ALIGNMENTS}/model.h5",
         lang=results("hmm/lang/lang.json"),
         graph=ALIGN_GRAPH,
-        cmvn=global_cmvn,
+        cmvn=cmvn_file("net", "train") if SHARED.features.cmvn == "global" else [],
         corpus=results("data/corpus.json"),
     output:
         results("runs/{run}/recogniser.json"),
@@ -25,8 +25,8 @@ rule recogniser:
         "../../envs/base.yaml"
     params:
         recipe=RECIPE["decode"],
-        settings=recogniser_settings,
-        name=SHARED["name"],
+        settings=reads.recogniser_told(SHARED),
+        name=SHARED.name,
         final_model=final_model,
         lang_dir=subpath(input.lang, parent=True),
         cmvn=optional_flag("--cmvn", "cmvn"),

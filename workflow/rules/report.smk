@@ -7,16 +7,23 @@ Provides: report/ with summary.txt; `snakemake --report` puts its plots and tabl
 WORDS = "Word error rate"
 CORPUS = "Corpus and alignment"
 TIME = "Time"
+# Of each run.
+PAGES = {
+    "learning_curve.svg": "learning curve",
+    "frame_accuracy.svg": "frame accuracy",
+    "iterations.html": "iterations and workers",
+    "ledger.html": "frame ledger",
+}
 
 
 rule report:
     """Draw the learning curves and tabulate word errors, corpus, alignment and time."""
     input:
         corpus=results("data/corpus.json"),
-        speakers=speaker_table,
+        speakers=files.speaker_table(SHARED),
         perturbed=results("data/perturbed.json") if len(LEARNT) > 1 else [],
         table=results("data/test.tsv"),
-        alignments=reported_alignments(),
+        alignments=[results(f"hmm/{system}/ali.{split}.json") for system, split in SHARED.alignments],
         frames=results("frames/frames.json"),
         runs=run_files("plan.json", "metrics.jsonl", "ledger.json", "wer.json"),
         wers=expand(
@@ -51,7 +58,17 @@ rule report:
             category=WORDS,
             labels={"shows": "most frequent errors"},
         ),
-        training=training_pages(),
+        training=[
+            report(
+                results(f"report/runs/{run}/{page}"),
+                caption=f"../report/{page.split('.')[0]}.rst",
+                category="Training",
+                subcategory=run,
+                labels={"shows": shows},
+            )
+            for run in RUNS
+            for page, shows in PAGES.items()
+        ],
         corpus=report(
             results("report/corpus.html"),
             caption="../report/corpus.rst",
@@ -91,9 +108,9 @@ rule report:
         root=subpath(input.corpus, ancestor=2),
         results=decoded(),
         runs=list(RUNS),
-        align=aligned_systems(),
-        classes=options("report", "classes"),
-        seed=SHARED["seed"],
+        align=SHARED.aligned,
+        classes=json.dumps(SHARED.report.classes),
+        seed=SHARED.seed,
     message:
         "Report"
     shell:

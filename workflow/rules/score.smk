@@ -32,7 +32,7 @@ rule score:
         tuned_flag=tuned_flag,
     params:
         recipe=RECIPE["score"],
-        seed=SHARED["seed"],
+        seed=SHARED.seed,
         out_dir=subpath(output.wer, parent=True),
     message:
         "Score: {wildcards.where}"

@@ -5,8 +5,6 @@ Provides: docs/results/{study}/ below the working directory, beside a page writt
 study/{study}.done says that these are the results of the runs beside it.
 """
 
-import json
-
 
 rule study_results:
     """Gather the runs of a study: each cell over its seeds, pairs of cells, plots."""
@@ -20,12 +18,12 @@ rule study_results:
     log:
         results("logs/study/{study}.log"),
     wildcard_constraints:
-        study=re.escape(STUDY["name"]) if STUDY else "(?!)",
+        study=re.escape(STUDY.name) if STUDY else "(?!)",
     conda:
         "../../envs/base.yaml"
     params:
         recipe=RECIPE["study"],
-        study=json.dumps(STUDY, ensure_ascii=False),  # not sorted: the order of the axes names the cells
+        study=study_told(),  # not sorted: the order of the axes names the cells
         root=subpath(input.table, ancestor=2),
         out_dir=subpath(output[0], parent=True),
     message:

@@ -1,9 +1,9 @@
 """Training, engine `jobs`: one job per worker and iteration, one combination after them; vectors travel in files.
 
-The combined model is looked at on the diagnostic frames by a job beside the next iterations, for which none waits.
+A job beside the next iterations evaluates the combined model on the diagnostic frames; none waits for it.
 
 Requires: frames/, runs/{run}/plan.json, runs/{run}/iterations/init.*.
-Provides: runs/{run}/iterations/{iter}.*, and for all engines runs/{run}/final.safetensors and models/.
+Provides: runs/{run}/iterations/{iter}.*, and for all engines runs/{run}/final.safetensors, models/, metrics.jsonl.
 """
 
 
@@ -13,10 +13,10 @@ rule train_job:
         config=results("runs/{run}/config.json"),
         plan=results("runs/{run}/plan.json"),
         frames=results("frames/train.h5"),
-        combined=combined_before,
-        state=state_before,
+        combined=before("combine.safetensors"),
+        state=before("state.json"),
         worker_state=worker_state_before,
-        looked_at=looked_at_before,
+        evaluated=evaluated_before,
     output:
         model=temp(results("runs/{run}/iterations/{iter}.{job}.model.safetensors")),
         state=temp(results("runs/{run}/iterations/{iter}.{job}.state.safetensors")),
@@ -27,7 +27,7 @@ rule train_job:
         results("benchmarks/train/{run}.{iter}.{job}.tsv")
     wildcard_constraints:
         run=runs_with("jobs"),
-    priority: 1  # as the combination: before any look at a model, and before what comes after training
+    priority: 1  # as the combination: before any evaluation, and before what comes after training
     conda:
         "../../envs/base.yaml"
     threads: THREADS
@@ -36,7 +36,7 @@ rule train_job:
         device=DEVICE,
     params:
         recipe=RECIPE["train"],
-        worker_state=worker_state_flag,
+        worker_state=optional_flag("--worker-state", "worker_state"),
     message:
         "Run {wildcards.run}: iteration {wildcards.iter}, worker {wildcards.job}"
     shell:
@@ -54,8 +54,8 @@ rule combine:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
-        combined=combined_before,
-        state=state_before,
+        combined=before("combine.safetensors"),
+        state=before("state.json"),
         models=jobs_of("model.safetensors"),
         worker_states=jobs_of("state.safetensors"),
         stats=jobs_of("json"),
@@ -75,7 +75,6 @@ rule combine:
     resources:
         worker_threads=THREADS,
         device=DEVICE,
-        diagnostics=when_to_diagnose,
     params:
         recipe=RECIPE["train"],
     message:
@@ -85,11 +84,11 @@ rule combine:
         " --frames-dev {input.dev:q} --iteration {wildcards.iter:q} --combined {input.combined:q}"
         " --state {input.state:q} --models {input.models:q} --worker-states {input.worker_states:q}"
         " --stats {input.stats:q} --out {output.combined:q} --out-state {output.state:q} --device {resources.device}"
-        " --diagnostics {resources.diagnostics} --threads {resources.worker_threads} --log {log:q}"
+        " --threads {resources.worker_threads} --log {log:q}"
 
 
 rule diagnose:
-    """Look at a combined model on fixed subsets of train and dev, at the end of an epoch on all of dev."""
+    """Evaluate a combined model on fixed subsets of train and dev, at the end of an epoch on all of dev."""
     input:
         config=results("runs/{run}/config.json"),
         plan=results("runs/{run}/plan.json"),
@@ -114,7 +113,7 @@ rule diagnose:
     params:
         recipe=RECIPE["train"],
     message:
-        "Run {wildcards.run}: look at iteration {wildcards.iter}"
+        "Run {wildcards.run}: evaluate iteration {wildcards.iter}"
     shell:
         "python -m unisono diagnose --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q}"
         " --frames-dev {input.dev:q} --combined {input.combined:q} --state {input.state:q} --out {output:q}"
@@ -122,18 +121,16 @@ rule diagnose:
 
 
 rule finish:
-    """Choose the final model, add the prior, and put metrics and ledger together from the iterations."""
+    """Choose the final model, add the prior, and count the frames of all iterations."""
     input:
         config=results("runs/{run}/config.json"),
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
-        combined=last_combined,
-        diagnostics=diagnostics_of_run,
+        combined=last("combine.safetensors"),
     output:
         model=results("runs/{run}/final.safetensors"),
         info=results("runs/{run}/final.json"),
-        metrics=results("runs/{run}/metrics.jsonl"),
         ledger=results("runs/{run}/ledger.json"),
         models=directory(results("runs/{run}/models")),
     log:
@@ -145,6 +142,7 @@ rule finish:
     threads: THREADS
     resources:
         worker_threads=THREADS,
+        engine=engine_of_run,
     params:
         recipe=RECIPE["train"],
         iterations=subpath(input.combined, parent=True),
@@ -154,6 +152,29 @@ rule finish:
         "python -m unisono finish --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q}"
         " --frames-dev {input.dev:q} --combined {input.combined:q} --iterations-dir {params.iterations:q}"
         " --models-dir {output.models:q} --out {output.model:q} --out-info {output.info:q}"
-        " --metrics {output.metrics:q} --ledger {output.ledger:q} --threads {resources.worker_threads} --log {log:q}"
+        " --ledger {output.ledger:q} --engine {resources.engine} --threads {resources.worker_threads} --log {log:q}"
         # The workers' last states, which the engines virtual and sync leave behind.
         " && rm -f {params.iterations:q}/*.state.safetensors"
+
+
+rule metrics:
+    """Put the numbers of all iterations together: what each worker did, how good each combined model is."""
+    input:
+        plan=results("runs/{run}/plan.json"),
+        state=last("state.json"),
+        diagnostics=diagnostics_of_run,
+    output:
+        results("runs/{run}/metrics.jsonl"),
+    log:
+        results("logs/train/{run}/metrics.log"),
+    benchmark:
+        results("benchmarks/train/{run}.metrics.tsv")
+    conda:
+        "../../envs/base.yaml"
+    params:
+        recipe=RECIPE["train"],
+        iterations=subpath(input.state, parent=True),
+    message:
+        "Run {wildcards.run}: metrics"
+    shell:
+        "python -m unisono metrics --plan {input.plan:q} --iterations-dir {params.iterations:q} --out {output:q} --log {log:q}"

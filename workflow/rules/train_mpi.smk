@@ -14,8 +14,8 @@ rule train_virtual:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
-        combined=combined_before_block,
-        state=state_before_block,
+        combined=before_block("combine.safetensors"),
+        state=before_block("state.json"),
     output:
         combined=temp(results("runs/{run}/iterations/{iter}.combine.safetensors")),
         state=results("runs/{run}/iterations/{iter}.state.json"),
@@ -29,10 +29,14 @@ rule train_virtual:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
-        first=block_begin,
+        first=first_of_block,
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
+        hang_timeout_s=HANG_TIMEOUT_S,
         device=DEVICE,
+        mpi="",
+        launcher="python",
+        engine="virtual",
     params:
         recipe=RECIPE["train"],
         iterations=subpath(output.combined, parent=True),
@@ -40,35 +44,34 @@ rule train_virtual:
     message:
         "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, virtual workers"
     shell:
-        "python -m unisono train --engine virtual --config {input.config:q} --plan {input.plan:q}"
-        " --frames-train {input.train:q} --frames-dev {input.dev:q} --first {resources.first}"
-        " --last {wildcards.iter:q} --iterations-dir {params.iterations:q} --state-dir {params.state_dir:q}"
-        " --checkpoint-s {resources.checkpoint_s} --device {resources.device} --threads {resources.worker_threads} --log {log:q}"
+        # For Open MPI in a container or on a laptop: allow root, and more ranks than cores. Others do not read these.
+        "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"
+        " PRTE_MCA_rmaps_default_mapping_policy=slot:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none; "
+        "{resources.mpi} {resources.launcher} -m unisono train"
+        " --engine {resources.engine}"
+        " --config {input.config:q}"
+        " --plan {input.plan:q}"
+        " --frames-train {input.train:q}"
+        " --frames-dev {input.dev:q}"
+        " --first {resources.first}"
+        " --last {wildcards.iter:q}"
+        " --iterations-dir {params.iterations:q}"
+        " --state-dir {params.state_dir:q}"
+        " --checkpoint-s {resources.checkpoint_s}"
+        " --hang-timeout-s {resources.hang_timeout_s}"
+        " --device {resources.device}"
+        " --threads {resources.worker_threads}"
+        " --log {log:q}"
 
 
-rule train_sync:
-    """Train the iterations of a block by MPI ranks, one per worker."""
-    input:
-        config=results("runs/{run}/config.json"),
-        plan=results("runs/{run}/plan.json"),
-        train=results("frames/train.h5"),
-        dev=results("frames/dev.h5"),
-        combined=combined_before_block,
-        state=state_before_block,
-    output:
-        combined=temp(results("runs/{run}/iterations/{iter}.combine.safetensors")),
-        state=results("runs/{run}/iterations/{iter}.state.json"),
-    log:
-        results("logs/train/{run}/block.{iter}.log"),
-    benchmark:
-        results("benchmarks/train/{run}.block.{iter}.tsv")
+use rule train_virtual as train_sync with:
     wildcard_constraints:
         run=runs_with("sync"),
     conda:
         "../../envs/mpi.yaml"
     threads: cores_of_ranks
     resources:
-        first=block_begin,
+        first=first_of_block,
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
         hang_timeout_s=HANG_TIMEOUT_S,
@@ -77,18 +80,7 @@ rule train_sync:
         # Per rank; without it a cluster would give each rank the `threads` of the whole job.
         cpus_per_task=THREADS,
         mpi="mpirun",
-    params:
-        recipe=RECIPE["train"],
-        iterations=subpath(output.combined, parent=True),
-        state_dir=state_dir,
+        launcher=mpi_launcher,
+        engine="sync",
     message:
         "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"
-    shell:
-        # For Open MPI in a container or on a laptop: allow root, and more ranks than cores. Other MPIs do not read these.
-        "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"
-        " PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none; "
-        "{resources.mpi} -n {resources.tasks} python -m mpi4py -m unisono train --engine sync"
-        " --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q} --frames-dev {input.dev:q}"
-        " --first {resources.first} --last {wildcards.iter:q} --iterations-dir {params.iterations:q}"
-        " --state-dir {params.state_dir:q} --checkpoint-s {resources.checkpoint_s} --hang-timeout-s {resources.hang_timeout_s}"
-        " --device {resources.device} --threads {resources.worker_threads} --log {log:q}"

@@ -1,8 +1,7 @@
-"""What the commands of the HMM stage share: flags, and the corpus of one split as shards in memory."""
+"""A split for the HMM stage: its corpus as shards in memory, and the file of its alignments."""
 
-import argparse
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unisono.errors import UserError
@@ -11,12 +10,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from unisono.data.features.extract import FeatureOptions
     from unisono.data.features.reader import FeatureReader
     from unisono.hmm.align import Shard
     from unisono.hmm.lexicon import Lang
     from unisono.hmm.model import HmmModel
-    from unisono.hmm.options import HmmOptions
     from unisono.hmm.passes import Alignments
 
 KIND = "alignment"
@@ -25,48 +22,13 @@ TRANSITIONS = "transition_ids"
 logger = logging.getLogger("unisono.hmm")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags that all commands on the corpus take."""
-    parser.add_argument("--lang-dir", required=True, help="language directory of the stage lang")
-    parser.add_argument("--table", required=True, help="utterance table of the split")
-    parser.add_argument("--features", required=True, nargs="+", help="feature files of all shards of the split")
-    parser.add_argument("--cmvn", required=True, help="CMVN statistics that go with the features")
-    parser.add_argument("--options", required=True, help="config section hmm as JSON")
-    parser.add_argument("--feature-options", required=True, help="config section hmm.features as JSON")
-    parser.add_argument("--processes", type=int, default=1, help="processes; no result depends on their number")
-
-
-def add_training_arguments(parser: argparse.ArgumentParser, *, start: bool) -> None:
-    """Declare the flags of a training; `start`: it begins with the alignments of another model."""
-    add_arguments(parser)
-    if start:
-        parser.add_argument("--from-model", required=True, help="model.h5 that made the alignments")
-        parser.add_argument("--from-alignments", required=True, help="alignments of the split by that model")
-    parser.add_argument("--out", required=True, help="model.h5 to write")
-    parser.add_argument("--report", required=True, help="JSON to write: each iteration, and utterances left out")
-
-
-def read_options(args: argparse.Namespace) -> "tuple[HmmOptions, FeatureOptions]":
-    """Read the two config sections."""
-    from unisono.data.features.extract import FeatureOptions
-    from unisono.hmm.options import HmmOptions
-    from unisono.options import from_json
-
-    return (
-        from_json(HmmOptions, args.options, "--options"),
-        from_json(FeatureOptions, args.feature_options, "--feature-options"),
-    )
-
-
-def load_shards(args: argparse.Namespace, lang: "Lang", options: "FeatureOptions") -> "list[Shard]":
+def load_shards(lang: "Lang", reader: "FeatureReader") -> "list[Shard]":
     """Load transcripts and features of the split, float32, shard by shard.
 
     A corpus needs 4 bytes per feature value: 56 MB an hour of 39 features at 100 frames a second.
     """
-    from unisono.data.features.reader import FeatureReader
     from unisono.hmm.align import transcript_ids
 
-    reader = FeatureReader(args.table, args.features, args.cmvn, options)
     words = transcript_ids(lang, {u.utterance_id: u.words for u in reader.utterances})
     shards = [_load(reader, utts, words) for utts in reader.shards]
     logger.info("%d utterances, %d frames", len(reader), sum(len(shard.frames) for shard in shards))
@@ -98,6 +60,12 @@ def log_iteration(advance: Callable[..., None]) -> Callable[[dict[str, Any]], No
         advance()
 
     return log
+
+
+def log_failures(report: Mapping[str, Any]) -> None:
+    """Warn of each utterance that could not be aligned; `report` as `align_corpus` gives it."""
+    for row in report["failed"]:
+        logger.warning("%s: not aligned: %s", row["utterance_id"], row["reason"])
 
 
 def write_alignments(

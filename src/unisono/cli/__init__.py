@@ -1,1 +1,1 @@
-"""One thin command per rule."""
+"""One thin module per command: parse, load, call, save. `commands.py` names them all."""

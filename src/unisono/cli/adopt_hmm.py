@@ -17,26 +17,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Check that corpus and language are the same, then copy the model."""
-    from pathlib import Path
-
-    from unisono.errors import UserError
     from unisono.files import read_json
     from unisono.hmm.model import load_model, save_model
+    from unisono.recognise import adopt
     from unisono.recognise.system import read_system
 
     system = read_system(args.source)
-    for name in ("lexicon.txt", "phones.txt", "words.txt", "topo"):
-        own = Path(args.lang_dir) / name
-        if own.read_bytes() != (system.lang / name).read_bytes():
-            raise UserError(
-                f"hmm.align_with: {own} differs from {system.lang / name}: give both configs the same lexicon and the "
-                "same settings of phones and silence"
-            )
-    here, there = read_json(args.corpus)["splits"], system.facts.get("corpus", {})
-    for split in ("train", "dev"):
-        if here[split] != there.get(split):
-            raise UserError(
-                f"hmm.align_with: {split} is {here[split]} here and {there.get(split)} in {args.source}: "
-                "give both configs the same corpus"
-            )
+    adopt.check_language(system, args.lang_dir)
+    adopt.check_corpus(system, read_json(args.corpus)["splits"])
     save_model(args.out, load_model(system.hmm))

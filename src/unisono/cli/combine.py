@@ -13,8 +13,6 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", required=True, nargs="+", metavar="FILE", help="the workers' models, in order")
     parser.add_argument("--worker-states", required=True, nargs="+", metavar="FILE", help="their optimiser states")
     parser.add_argument("--stats", required=True, nargs="+", metavar="FILE", help="what they did, JSON")
-    words = "now: look at the diagnostic frames as well; later: leave that to `unisono diagnose`"
-    parser.add_argument("--diagnostics", choices=("now", "later"), default="now", help=words)
     parser.add_argument("--out", required=True, metavar="FILE", help="combine.safetensors of this iteration")
     parser.add_argument("--out-state", required=True, metavar="FILE", help="state.json of this iteration")
 
@@ -24,32 +22,24 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from unisono.cli.run_files import check_iteration
-    from unisono.data.frames.store import FramesStore
     from unisono.engines.jobs import WorkerFiles, combine_job
-    from unisono.engines.place import CPU, place_for
     from unisono.engines.run import read_run
+    from unisono.engines.session import open_session
     from unisono.errors import UserError
-    from unisono.schedule import read_plan
 
     torch.set_num_threads(args.threads)
-    settings, plan = read_run(args.config), read_plan(args.plan)
     if not len(args.models) == len(args.worker_states) == len(args.stats):
         raise UserError("--models, --worker-states and --stats: give as many of each")
-    check_iteration(plan, args.iteration)
-    looks = args.diagnostics == "now" or settings.keeps_best  # vectors are combined on the CPU
-    files = [WorkerFiles(*paths) for paths in zip(args.models, args.worker_states, args.stats, strict=True)]
-    with FramesStore(args.frames_train) as train, FramesStore(args.frames_dev) as dev:
+    # Vectors are combined on the CPU; a GPU evaluates the model.
+    device = "cpu" if read_run(args.config).looks_apart else args.device
+    with open_session(args.config, args.plan, args.frames_train, args.frames_dev, device=device) as session:
+        check_iteration(session.plan, args.iteration)
         combine_job(
-            settings,
-            plan,
-            train,
-            dev,
+            session,
             iteration=args.iteration,
-            combined_path=args.combined,
-            state_path=args.state,
-            workers=files,
+            combined=args.combined,
+            state=args.state,
+            workers=list(map(WorkerFiles, args.models, args.worker_states, args.stats)),
             out=args.out,
             out_state=args.out_state,
-            place=place_for(args.device, 0, settings.precision) if looks else CPU,
-            diagnose=args.diagnostics == "now",
         )

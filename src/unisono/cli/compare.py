@@ -5,7 +5,6 @@ form, of ours or not. Both need a line for each utterance of the table, and none
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 EXAMPLES = """examples:
@@ -36,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     """Score both, test, print."""
     import sys
 
-    from unisono.data.corpus.references import read_references
+    from unisono.data.corpus.references import common_table, read_references
     from unisono.files import write_json
     from unisono.score import comparison, results
 
@@ -49,29 +48,3 @@ def run(args: argparse.Namespace) -> None:
     sys.stdout.write(comparison.format_comparison(found, str(args.a), str(args.b)))
     if args.out:
         write_json(args.out, {"a": str(args.a), "b": str(args.b), **found})
-
-
-def common_table(systems: Sequence[Path]) -> Path:
-    """Return the test set's table of the results that the systems lie in.
-
-    Raises UserError where none of them lies in such, or where their tables hold other utterances or transcripts.
-    """
-    from unisono.data.corpus.references import read_references
-    from unisono.errors import UserError
-
-    tables = list(dict.fromkeys(table for path in systems if (table := _own_table(path))))
-    if not tables:
-        raise UserError(
-            f"--table: missing: neither {systems[0]} nor {systems[1]} lies in results/<name>/ with its table"
-        )
-    if len(tables) > 1 and read_references(tables[0]) != read_references(tables[1]):
-        raise UserError(
-            f"--table: {tables[0]} and {tables[1]} differ in utterances or transcripts: give the one to use"
-        )
-    return tables[0]
-
-
-def _own_table(path: Path) -> Path | None:
-    """Return data/test.tsv of the folder above `path` that a corpus was built in."""
-    roots = (folder for folder in path.resolve().parents if (folder / "data" / "corpus.json").is_file())
-    return next((root / "data" / "test.tsv" for root in roots), None)

@@ -7,9 +7,8 @@ docs/own-data.md.
 
 import argparse
 
-# Features of the GMMs (float32), of the network (float32) and the frames store (16 bits and a pdf_id) at 100 frames a
-# second come to about 30 kB; deltas on the network's features, hypotheses and models are covered by the rest.
-BYTES_PER_SECOND = 60_000
+from unisono.cli import arguments
+
 _SHOWN = 20  # faults that are printed; the file has them all
 # Where the public originals are to be had.
 ADDRESSES = {
@@ -45,9 +44,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--seed", type=int, default=1, metavar="N", help="draws who is in train, dev and test (1)")
     parser.add_argument("--from", dest="source", metavar="DIR", help="fsdd, speechocean762: the unpacked original")
     parser.add_argument("--corpora-dir", default="corpora", metavar="DIR", help="folder of all corpora (corpora)")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="no result depends on their number (1)")
+    arguments.add_processes(parser)
     stage = parser.add_argument_group("what the workflow gives instead")
     stage.add_argument("--options", metavar="JSON", help="config section corpus")
+    stage.add_argument("--from-features", action="store_true", help="utterances of feats.scp, without recordings")
     stage.add_argument("--out-dir", metavar="DIR", help="folder for the tables (and for generated audio)")
 
 
@@ -114,12 +114,13 @@ def _from_folder(args: argparse.Namespace) -> None:
 def _build(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from unisono.data.corpus.build import CorpusOptions, build
-    from unisono.files import require_space
-    from unisono.options import from_json
+    from unisono.config.build import from_json
+    from unisono.config.corpus import CorpusOptions
+    from unisono.data.corpus.build import build
+    from unisono.data.corpus.space import require_space_for
 
     options = from_json(CorpusOptions, args.options)
-    facts = build(options, Path(args.corpora_dir), Path(args.out_dir), args.processes)
+    facts = build(options, Path(args.corpora_dir), Path(args.out_dir), args.processes, args.from_features)
     for split, numbers in facts["splits"].items():
         print(
             f"{split}: {numbers['utterances']} utterances, {numbers['speakers']} speakers, "
@@ -128,17 +129,16 @@ def _build(args: argparse.Namespace) -> None:
         )
     for entry in facts["quarantined"]:
         print(f"set aside: {entry['utterance_id']} ({entry['split']}): {entry['reason']}")
-    seconds = sum(numbers["seconds"] for numbers in facts["splits"].values())
-    require_space(args.out_dir, seconds * BYTES_PER_SECOND, f"what follows for {seconds / 3600:.1f} hours of speech")
+    require_space_for(args.out_dir, sum(numbers["seconds"] for numbers in facts["splits"].values()))
 
 
 def _convert(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from unisono.data.corpus.originals import bring
+    from unisono.data.corpus.originals import convert_corpus
     from unisono.data.corpus.text import short_list
 
-    made = bring(args.original, Path(args.source), Path(args.corpora_dir), args.processes)
+    made = convert_corpus(args.original, Path(args.source), Path(args.corpora_dir), args.processes)
     target = Path(args.corpora_dir, args.original)
     print(f"{target}: {made.recordings} recordings, {made.seconds / 3600:.2f} hours")
     if made.different:

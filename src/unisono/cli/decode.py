@@ -2,46 +2,37 @@
 
 import argparse
 
-from unisono.recognise import acoustics
+from unisono.cli import arguments
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    acoustics.add_arguments(parser)
-    parser.add_argument("--shard", required=True, type=int, help="shard to decode, by the table")
-    parser.add_argument("--tuned", required=True, help="tune.json of this system")
-    parser.add_argument("--out", required=True, help="hypotheses to write, Kaldi text form")
-    parser.add_argument("--report", required=True, help="JSON to write: utterances, partial and empty hypotheses")
+    arguments.add_decoding(parser)
+    parser.add_argument("--shard", required=True, type=int, metavar="N", help="shard to decode, by the table")
+    parser.add_argument("--tuned", required=True, metavar="FILE", help="tune.json of this system")
+    parser.add_argument("--out", required=True, metavar="FILE", help="hypotheses to write, Kaldi text form")
+    parser.add_argument("--report", required=True, metavar="FILE", help="JSON to write: utterances, partial and empty")
 
 
 def run(args: argparse.Namespace) -> None:
     """Search every utterance of the shard, write the words."""
-    import logging
-
-    from unisono.errors import UserError
-    from unisono.files import read_json, write_json, write_text
+    from unisono.config.build import from_json
+    from unisono.config.language import DecodeOptions
+    from unisono.files import write_json, write_text
     from unisono.hmm.arcs import read_fst
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import load_model
-    from unisono.options import from_json
-    from unisono.recognise.decode import Beam, DecodeOptions, Searcher, Setting, decode, summarise, to_words
+    from unisono.recognise import acoustics, decode
     from unisono.score.wer import format_text
 
-    options, tuned = from_json(DecodeOptions, args.options), read_json(args.tuned)
-    try:
-        setting = Setting(float(tuned["acoustic_scale"]), float(tuned["word_insertion_penalty"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{args.tuned}: not a tune.json ({error!r}): run the tuning again") from None
+    options, setting = from_json(DecodeOptions, args.options), decode.read_setting(args.tuned)
     words, hmm = load_lang(args.lang_dir).word_list, load_model(args.hmm_model)
-    reader = acoustics.open_reader(args, args.shard)
+    reader = arguments.feature_reader(args, args.shard)
     utterances = [utterance.utterance_id for utterance in reader.utterances]
-    searcher = Searcher(read_fst(args.graph), hmm.id2pdf, (setting.word_insertion_penalty,))
-    beam = Beam(options.beam, options.max_active, options.min_active)
-    scorer = acoustics.scorer(args, reader, hmm)
-    found = decode(searcher, scorer, utterances, [setting], beam, args.processes)[setting]
-    report = summarise(found)
-    for utterance, hypothesis in found.items():
-        if not hypothesis.reached_final:
-            logging.getLogger("unisono.decode").warning("%s: no complete sentence, best part taken", utterance)
-    write_text(args.out, format_text(to_words(found, words)))
-    write_json(args.report, report)
+    searcher = decode.Searcher(read_fst(args.graph), hmm.id2pdf, (setting.word_insertion_penalty,))
+    beam = decode.Beam(options.beam, options.max_active, options.min_active)
+    scorer = acoustics.scorer(args.system, args.network, args.threads, reader, hmm)
+    found = decode.decode(searcher, scorer, utterances, [setting], beam, args.processes)[setting]
+    decode.log_partial(found)
+    write_text(args.out, format_text(decode.to_words(found, words)))
+    write_json(args.report, decode.summarise(found))

@@ -1,4 +1,4 @@
-"""Look at the combined model of an iteration on the diagnostic frames (engine jobs)."""
+"""Evaluate the combined model of an iteration on the diagnostic frames (engine jobs)."""
 
 import argparse
 
@@ -20,23 +20,10 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from unisono.data.frames.store import FramesStore
     from unisono.engines.diagnose import described, diagnose_job
-    from unisono.engines.place import place_for
-    from unisono.engines.run import read_run
-    from unisono.schedule import read_plan
+    from unisono.engines.session import open_session
 
     torch.set_num_threads(args.threads)
-    settings = read_run(args.config)
-    with FramesStore(args.frames_train) as train, FramesStore(args.frames_dev) as dev:
-        found = diagnose_job(
-            settings,
-            read_plan(args.plan),
-            train,
-            dev,
-            combined_path=args.combined,
-            state_path=args.state,
-            out=args.out,
-            place=place_for(args.device, 0, settings.precision),
-        )
+    with open_session(args.config, args.plan, args.frames_train, args.frames_dev, device=args.device) as session:
+        found = diagnose_job(session, combined=args.combined, state=args.state, out=args.out)
     logging.getLogger("unisono.diagnose").info("%s", described(found))

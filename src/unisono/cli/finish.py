@@ -1,4 +1,4 @@
-"""End a run: its candidate models, the final model with provenance, metrics and the frame ledger."""
+"""End a run: its candidate models, the final model with provenance, and the frame ledger."""
 
 import argparse
 
@@ -13,7 +13,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models-dir", required=True, metavar="DIR", help="folder for the candidate models")
     parser.add_argument("--out", required=True, metavar="FILE", help="final.safetensors")
     parser.add_argument("--out-info", required=True, metavar="FILE", help="final.json: where the model comes from")
-    parser.add_argument("--metrics", required=True, metavar="FILE", help="metrics.jsonl")
+    parser.add_argument("--engine", required=True, metavar="NAME", help="config key parallel.engine, for final.json")
     parser.add_argument("--ledger", required=True, metavar="FILE", help="ledger.json")
 
 
@@ -23,22 +23,10 @@ def run(args: argparse.Namespace) -> None:
 
     import torch
 
-    from unisono.data.frames.store import FramesStore
     from unisono.engines.finish import Outputs, finish
-    from unisono.engines.run import read_run
-    from unisono.files import read_json
-    from unisono.schedule import read_plan
+    from unisono.engines.session import open_session
 
     torch.set_num_threads(args.threads)
-    out = Outputs(*map(Path, (args.models_dir, args.out, args.out_info, args.metrics, args.ledger)))
-    with FramesStore(args.frames_train) as train, FramesStore(args.frames_dev) as dev:
-        finish(
-            read_run(args.config),
-            read_json(args.config),
-            read_plan(args.plan),
-            train,
-            dev,
-            combined_path=args.combined,
-            iterations_dir=Path(args.iterations_dir),
-            out=out,
-        )
+    out = Outputs(*map(Path, (args.models_dir, args.out, args.out_info, args.ledger)))
+    with open_session(args.config, args.plan, args.frames_train, args.frames_dev) as session:
+        finish(session, combined=args.combined, iterations_dir=Path(args.iterations_dir), engine=args.engine, out=out)

@@ -17,16 +17,14 @@ def run(args: argparse.Namespace) -> None:
     """Make the parameters and the state before the first iteration."""
     import torch
 
-    from unisono.data.frames.store import FramesStore
-    from unisono.engines.combine import first_state
     from unisono.engines.initial import initial_parameters
-    from unisono.engines.run import make_network, read_run
-    from unisono.engines.state import save_combined, write_state
-    from unisono.schedule import read_plan
+    from unisono.engines.session import open_session
+    from unisono.engines.state import write_state
+    from unisono.engines.step import first
+    from unisono.engines.store import COMBINE, save
 
     torch.set_num_threads(args.threads)
-    settings, plan = read_run(args.config), read_plan(args.plan)
-    with FramesStore(args.frames) as store:
-        combined, state = first_state(settings, plan, initial_parameters(settings, store, args.model))
-        save_combined(args.out, combined, -1, make_network(settings, store).layout)
+    with open_session(args.config, args.plan, args.frames) as session:
+        vectors, state = first(session, initial_parameters(session, args.model))
+        save(args.out, vectors.to_write(), COMBINE, session.layout, -1)
     write_state(args.out_state, state)

@@ -12,9 +12,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    from unisono.config.build import from_json
+    from unisono.config.hmm import HmmOptions
     from unisono.hmm.lexicon import read_lexicon, write_lang
-    from unisono.hmm.options import HmmOptions
-    from unisono.options import from_json
 
     options = from_json(HmmOptions, args.options, "--options")
     write_lang(

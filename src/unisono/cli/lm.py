@@ -14,41 +14,17 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read text and lexicon, make the model, write it."""
+    """Make the model, write it."""
     import logging
 
-    from unisono.errors import UserError
+    from unisono.config.build import from_json
+    from unisono.config.language import LmOptions
     from unisono.files import write_json
-    from unisono.hmm import arpa, ngram
-    from unisono.hmm.lexicon import read_lexicon
-    from unisono.options import from_json
+    from unisono.hmm.arpa import write_arpa
+    from unisono.hmm.language_model import language_model
 
-    options = from_json(ngram.LmOptions, args.options)
-    vocabulary = {entry.word for entry in read_lexicon(args.lexicon)}
-    dropped = 0
-    if options.kind == "arpa":
-        given = args.arpa or options.arpa
-        if not given:
-            raise UserError("lm.arpa: missing: lm.kind is arpa, so name the file")
-        model, dropped = arpa.restrict(arpa.read_arpa(given), vocabulary)
-        if model.words() == {arpa.END}:
-            raise UserError(f"{given}: it shares no word with {args.lexicon}: is it a model of this language?")
-    else:
-        text = ngram.read_text(args.text, vocabulary)
-        words = vocabulary if options.vocabulary == "lexicon" else {word for sentence in text for word in sentence}
-        if options.kind == "loop":
-            model = ngram.loop(words, options.end_probability or ngram.end_probability(text))
-        else:
-            model = ngram.estimate(text, words, options.order, options.smoothing)
-    arpa.write_arpa(args.out, model)
-    report = {
-        "kind": options.kind,
-        "order": model.order,
-        "ngrams": [len(level) for level in model.grams],
-        "vocabulary": len(vocabulary),
-        "words_without_unigram": len(vocabulary - model.words()),
-        "dropped_ngrams": dropped,
-    }
+    model, report = language_model(from_json(LmOptions, args.options), args.text, args.lexicon, args.arpa)
+    write_arpa(args.out, model)
     logging.getLogger("unisono.lm").info("%s", report)
     if args.report:
         write_json(args.report, report)

@@ -13,15 +13,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the rows, if the disk has room for what follows from them."""
-    from unisono.cli.corpus import BYTES_PER_SECOND
     from unisono.data.corpus.perturbation import perturbed
+    from unisono.data.corpus.space import require_space_for
     from unisono.data.corpus.table import read_table, statistics, write_table
-    from unisono.files import require_space, write_json
+    from unisono.files import write_json
 
     rows = perturbed(read_table(args.table), args.speeds)
     write_table(args.out, rows)
     size = statistics(rows)
-    require_space(
-        args.out, size["seconds"] * BYTES_PER_SECOND, f"{size['seconds'] / 3600:.1f} hours of perturbed speech"
-    )
+    require_space_for(args.out, size["seconds"], "perturbed speech")
     write_json(args.report, size)

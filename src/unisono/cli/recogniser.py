@@ -1,6 +1,7 @@
 """Write down which files and settings make up the recogniser of a run: recogniser.json."""
 
 import argparse
+from typing import Any
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -21,28 +22,18 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write it."""
-    import json
     import os
 
-    from unisono.errors import UserError
+    from unisono.config.build import build, complete, from_json
+    from unisono.config.config import Config
     from unisono.files import read_json, write_json
     from unisono.recognise import system
 
-    tuned, corpus = read_json(args.tuned), read_json(args.corpus)
-    try:
-        settings = json.loads(args.settings)
-        facts = {
-            "name": args.name,
-            "run": args.run,
-            "final_model": args.final_model,
-            "settings": {key: settings[key] for key in system.SECTIONS},
-            "sampling_rate": int(corpus["sampling_rate"]),
-            "acoustic_scale": float(tuned["acoustic_scale"]),
-            "word_insertion_penalty": float(tuned["word_insertion_penalty"]),
-            "corpus": corpus["splits"],
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"--settings, {args.corpus} or {args.tuned}: {error!r}: run their stages again") from None
+    given = from_json(dict[str, Any], args.settings, "--settings")
+    whole = build(Config, {"name": args.name, **given}, "--settings")
+    settings = {key: complete(getattr(whole, key)) for key in system.SECTIONS}
+    names = {"name": args.name, "run": args.run, "final_model": args.final_model}
+    facts = system.facts_of(names, settings, read_json(args.tuned), read_json(args.corpus))
     files = {
         "network": args.network,
         "hmm": args.hmm_model,

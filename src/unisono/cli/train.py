@@ -10,7 +10,11 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unisono.engines.comm import Comm
+    from pathlib import Path
+
+    from unisono.engines.block import Block
+    from unisono.engines.session import Session
+    from unisono.engines.state import State
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -37,76 +41,80 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from unisono import console
-    from unisono.data.frames.store import FramesStore
-    from unisono.engines.block import Block, Stopped, ranks_of, train_block
-    from unisono.engines.place import local_rank, place_for
-    from unisono.engines.run import read_run
-    from unisono.engines.state import State, note_progress
+    from unisono.engines.block import Block, Stopped
+    from unisono.engines.place import local_rank
+    from unisono.engines.session import open_session
     from unisono.errors import UserError
-    from unisono.files import read_json
-    from unisono.schedule import read_plan
 
     torch.set_num_threads(args.threads)
-    settings, plan = read_run(args.config), read_plan(args.plan)
     stop_now, received = _watch(args.stop_after_s)
-    with (
-        _group(args, ranks_of(settings)) as (comm, beat, rest),
-        FramesStore(args.frames_train) as train,
-        FramesStore(args.frames_dev) as dev,
-        console.progress("train", args.last - args.first + 1) as advance,
-    ):
-
-        def interrupted() -> bool:
-            beat()
-            return stop_now()
-
-        def after(state: State) -> None:
-            if comm.rank == 0:
-                advance()
-                note_progress(Path(args.iterations_dir) / "progress.jsonl", state)
-
-        block = Block(
-            first=args.first,
-            last=args.last,
-            iterations_dir=Path(args.iterations_dir),
-            state_dir=Path(args.state_dir),
-            checkpoint_s=args.checkpoint_s,
-            interrupted=interrupted,
-            resting=rest,
-            after=after,
-        )
+    with contextlib.ExitStack() as stack:
+        train, rank, beat, rest = stack.enter_context(_engine(args))
         try:
-            place = place_for(args.device, local_rank(os.environ, comm.rank), settings.precision)
-            train_block(settings, read_json(args.config), plan, train, dev, comm, block, place)
+            advance = stack.enter_context(console.progress("train", args.last - args.first + 1))
+            session = stack.enter_context(
+                open_session(
+                    args.config,
+                    args.plan,
+                    args.frames_train,
+                    args.frames_dev,
+                    device=args.device,
+                    index=local_rank(os.environ, rank),
+                )  # fmt: skip
+            )
+            block = Block(
+                first=args.first,
+                last=args.last,
+                iterations_dir=Path(args.iterations_dir),
+                state_dir=Path(args.state_dir),
+                checkpoint_s=args.checkpoint_s,
+                interrupted=lambda: (beat(), stop_now())[1],
+                resting=rest,
+                after=_telling(advance, Path(args.iterations_dir)) if rank == 0 else _nothing,
+            )
+            train(session, block)
         except UserError:
-            if comm.rank > 0:
+            if rank > 0:
                 time.sleep(1.0)  # an error that all ranks share is reported by rank 0, whose exit ends the others
             raise
         except Stopped as stopped:
-            if comm.rank == 0:
+            if rank == 0:
                 console.report_error(f"unisono train: {stopped}")
             sys.exit(128 + (received() or signal.SIGTERM))
 
 
-def _nothing() -> None:
+def _nothing(*ignored: object) -> None:
     """Do nothing."""
 
 
+def _telling(advance: Callable[[], None], iterations_dir: "Path") -> "Callable[[State], None]":
+    """Return what moves the bar and tells whoever watches the block, whose files are written at its end."""
+    from unisono.engines.state import note_progress
+
+    return lambda state: (advance(), note_progress(iterations_dir / "progress.jsonl", state))[1]
+
+
 @contextlib.contextmanager
-def _group(args: argparse.Namespace, ranks: int) -> "Iterator[tuple[Comm, Callable[[], None], Callable[[], None]]]":
-    """Yield the group of processes, and what to call at each step and at the end of an iteration's steps."""
+def _engine(
+    args: argparse.Namespace,
+) -> "Iterator[tuple[Callable[[Session, Block], None], int, Callable[[], None], Callable[[], None]]]":
+    """Yield what trains a block, the rank, and what to call at each step and at the end of an iteration's steps."""
     from unisono import console
-    from unisono.engines.comm import Alone
 
     if args.engine == "virtual":
-        yield Alone(), _nothing, _nothing
-        return
-    from unisono.engines.mpi import Mpi
+        from unisono.engines import virtual
 
-    comm = Mpi(ranks)
+        yield virtual.train, 0, _nothing, _nothing
+        return
+    from unisono.engines import sync
+    from unisono.engines.mpi import Mpi
+    from unisono.engines.run import read_run
+    from unisono.schedule import worker_range
+
+    comm = Mpi(worker_range(read_run(args.config).parallel.workers)[1])
     heart = comm.heartbeat(args.hang_timeout_s, lambda line: console.report_error(f"unisono train: {line}"))
     try:
-        yield comm, heart.beat, heart.rest
+        yield lambda session, block: sync.train(session, block, comm), comm.rank, heart.beat, heart.rest
     finally:
         heart.close()
 

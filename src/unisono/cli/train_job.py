@@ -22,28 +22,22 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from unisono.cli.run_files import check_iteration
-    from unisono.data.frames.store import FramesStore
     from unisono.engines.jobs import WorkerFiles, train_job
-    from unisono.engines.place import place_for
-    from unisono.engines.run import read_run
+    from unisono.engines.session import open_session
     from unisono.errors import UserError
-    from unisono.schedule import read_plan
 
     torch.set_num_threads(args.threads)
-    settings, plan = read_run(args.config), read_plan(args.plan)
-    check_iteration(plan, args.iteration)
-    if not 0 <= args.job < plan.iterations[args.iteration].workers:
-        raise UserError(f"--job: {args.job}: iteration {args.iteration} has {plan.iterations[args.iteration].workers}")
-    with FramesStore(args.frames) as store:
+    with open_session(args.config, args.plan, args.frames, device=args.device, index=args.job) as session:
+        check_iteration(session.plan, args.iteration)
+        slices = len(session.plan.iterations[args.iteration].slices)
+        if not 0 <= args.job < slices:
+            raise UserError(f"--job: {args.job}: iteration {args.iteration} has {slices}")
         train_job(
-            settings,
-            plan,
-            store,
+            session,
             iteration=args.iteration,
-            worker=args.job,
-            combined_path=args.combined,
-            state_path=args.state,
-            own_state=args.worker_state,
+            slice_=args.job,
+            combined=args.combined,
+            state=args.state,
+            own=args.worker_state,
             out=WorkerFiles(args.out_model, args.out_state, args.out_stats),
-            place=place_for(args.device, args.job, settings.precision),
         )

@@ -2,31 +2,35 @@
 
 import argparse
 
+from unisono.cli import arguments
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    from unisono.bootstrap.corpus import add_training_arguments
-
-    add_training_arguments(parser, start=False)
+    arguments.add_hmm_training(parser, start=False)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
-    import json
-
+    """Train, write the model and the report."""
     from unisono import console
-    from unisono.bootstrap import corpus as hmm_corpus
+    from unisono.bootstrap import corpus
+    from unisono.config.build import complete
     from unisono.files import write_json
     from unisono.hmm.lexicon import load_lang
     from unisono.hmm.model import save_model
     from unisono.hmm.training import train_mono
 
-    options, features = hmm_corpus.read_options(args)
+    options = arguments.hmm_options(args)
     lang = load_lang(args.lang_dir)
-    shards = hmm_corpus.load_shards(args, lang, features)
+    shards = corpus.load_shards(lang, arguments.feature_reader(args))
     with console.progress("monophones", options.mono.iterations) as advance:
         trained = train_mono(
-            lang, shards, options, json.loads(args.feature_options), args.processes, hmm_corpus.log_iteration(advance)
+            lang,
+            shards,
+            options,
+            complete(arguments.feature_options(args)),
+            args.processes,
+            corpus.log_iteration(advance),
         )
     save_model(args.out, trained.model)
     write_json(args.report, trained.report)

@@ -6,12 +6,8 @@ CMVN per speaker takes all recordings of a speaker that are given: name the spea
 """
 
 import argparse
-import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from unisono.recognise.transcribe import Transcript
+from unisono.cli import arguments
 
 EXAMPLES = """examples:
   unisono transcribe --system results/mine/runs/main a.wav b.flac
@@ -40,7 +36,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "json", "ctm"), default="text", help="default: text")
     parser.add_argument("--times", action="store_true", help="with --format json: the time of each word, too")
     parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output; --log needs it")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="recordings at once (1)")
+    arguments.add_processes(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -52,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
     from unisono.files import write_text
     from unisono.recognise.system import read_system
     from unisono.recognise.transcribe import transcribe
+    from unisono.recognise.transcripts import FORMATS
 
     if bool(args.audio) == bool(args.table):
         raise UserError("AUDIO, --table: give either recordings or a table of them")
@@ -64,44 +61,8 @@ def run(args: argparse.Namespace) -> None:
     recordings = read_recordings(args.table) if args.table else of_files(args.audio, args.one_speaker)
     timed = args.format == "ctm" or args.times
     found = transcribe(read_system(args.system), recordings, timed, args.threads, args.processes)
-    text = {"text": format_text, "json": format_json, "ctm": format_ctm}[args.format](found)
+    text = FORMATS[args.format](found)
     if args.out:
         write_text(args.out, text)
     else:
         sys.stdout.write(text)
-
-
-def format_text(transcripts: "Sequence[Transcript]") -> str:
-    """Kaldi text: a line `utterance_id WORD WORD` each, in the order given."""
-    return "".join(" ".join([found.recording.utterance_id, *found.words]) + "\n" for found in transcripts)
-
-
-def format_json(transcripts: "Sequence[Transcript]") -> str:
-    """Return a JSON object a line, in the order given.
-
-    Keys: utterance_id, speaker_id, path, duration_s, text; complete: false where no whole sentence survived the
-    search and the best part of one is given; with times also words, a list of {word, start_s, duration_s}, null where
-    the words could not be aligned.
-    """
-    lines = []
-    for found in transcripts:
-        name, speaker, path = found.recording
-        row = {"utterance_id": name, "speaker_id": speaker, "path": str(path), "duration_s": round(found.seconds, 4)}
-        row |= {"text": " ".join(found.words), "complete": found.complete}
-        if found.timed:
-            keys = ("word", "start_s", "duration_s")
-            row["words"] = None if found.times is None else [dict(zip(keys, t, strict=True)) for t in found.times]
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    return "".join(lines)
-
-
-def format_ctm(transcripts: "Sequence[Transcript]") -> str:
-    """Return NIST CTM, sorted by utterance: `utterance_id 1 start duration WORD`, seconds, no confidence.
-
-    Utterances without words, and those whose words could not be aligned (a warning tells), have no lines.
-    """
-    return "".join(
-        f"{found.recording.utterance_id} 1 {start:.4f} {duration:.4f} {word}\n"
-        for found in sorted(transcripts, key=lambda found: found.recording.utterance_id)
-        for word, start, duration in found.times or []
-    )

@@ -17,37 +17,44 @@ _Form = tuple[tuple[int, ...], tuple[int, ...]]  # shape and strides
 
 _BETWEEN = 1.0 + 2.0**-9, 1.0 + 3.0 * 2.0**-9  # bfloat16 has no such numbers
 _NEAREST = 1.0, 1.0 + 2.0**-7
-_SETTING: Any = getattr(torch.backends.mkldnn, "matmul", None)  # since torch 2.9
+
+
+def _setting() -> Any:
+    return getattr(torch.backends.mkldnn, "matmul", None)  # since torch 2.9
 
 
 @contextlib.contextmanager
 def rounding() -> Iterator[None]:
     """Let products of float32 matrices on the CPU round their factors to bfloat16; sums stay float32."""
-    before = _SETTING.fp32_precision
-    _SETTING.fp32_precision = "bf16"
+    setting = _setting()
+    before = setting.fp32_precision
+    setting.fp32_precision = "bf16"
     try:
         yield
     finally:
-        _SETTING.fp32_precision = before
+        setting.fp32_precision = before
 
 
-def takes(product: Callable[..., object], *matrices: Tensor) -> bool:
-    """Say whether `product` of such matrices, called under `rounding`, rounds its factors to bfloat16.
+Rounding = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+def takes(product: Callable[..., object], *matrices: Tensor, under: Rounding = rounding) -> bool:
+    """Say whether `product` of such matrices, called within `under()`, rounds its factors to bfloat16.
 
     product: called as product(result, factor, factor) on matrices of its own, the result zero; once for each
     combination of shapes and strides.
     """
-    if _SETTING is None or any(one.dtype != torch.float32 or one.device.type != "cpu" for one in matrices):
+    if _setting() is None or any(one.dtype != torch.float32 or one.device.type != "cpu" for one in matrices):
         return False
-    return _tried(product, tuple((tuple(one.shape), one.stride()) for one in matrices))
+    return _tried(product, tuple((tuple(one.shape), one.stride()) for one in matrices), under)
 
 
 @functools.cache
-def _tried(product: Callable[..., object], forms: tuple[_Form, ...]) -> bool:
+def _tried(product: Callable[..., object], forms: tuple[_Form, ...], under: Rounding) -> bool:
     found = []
     for values in (_BETWEEN, _NEAREST):
         result, a, b = (torch.empty_strided(*form, dtype=torch.float32, device="cpu") for form in forms)
-        with rounding():
+        with under():
             product(result.zero_(), a.fill_(values[0]), b.fill_(values[1]))
         found.append(result)
     return torch.equal(*found)

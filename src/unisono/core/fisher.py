@@ -89,8 +89,8 @@ def eigen_start(x: Tensor, rank: int, alpha: float, delta: float) -> Factor:
     return Factor(w, d, rho)
 
 
-class Turn(NamedTuple):
-    """How an update turns a factor: W' = left (J + scale W) with the rows of W scaled; d, rho and sqrt(e) afterwards.
+class FactorUpdate(NamedTuple):
+    """What an update makes of a factor: W' = left (J + scale W), the rows of W scaled; d, rho and sqrt(e) afterwards.
 
     left [R, R], scale, d, sqrt_e [R]: float64 on the CPU. repair: whether the rows may no longer be orthonormal.
     """
@@ -103,9 +103,9 @@ class Turn(NamedTuple):
     repair: bool
 
 
-def turn_for(
+def update_for(
     factor: Factor, big_l: Tensor, big_k: Tensor, rows: int, trace: float, eta: float, alpha: float, form: Form
-) -> Turn | None:
+) -> FactorUpdate | None:
     """Return one power step towards (eta/N) X^T X + (1 - eta) F (docs/mathematics.md 6.1.4).
 
     big_l: H^T H with H^T = W X^T, big_k: J J^T with J = H^T X; both [R, R], float64, on the CPU. rows: N. trace:
@@ -133,15 +133,18 @@ def turn_for(
     new_d, new_rho = _split(root, total, dim, form)
     sqrt_e = inverse_weights(new_d, new_rho, alpha, dim).sqrt()
     left = a * (sqrt_e / root)[:, None] * u.t() * inv_sqrt_e
-    return Turn(left, keep / a * p, new_d, new_rho, sqrt_e, repair)
+    return FactorUpdate(left, keep / a * p, new_d, new_rho, sqrt_e, repair)
 
 
-def turn_(w: Tensor, j: Tensor, left: Tensor, scale: Tensor, turn: Turn, form: Form) -> None:
-    """Turn W [R, dim] in place. left, scale: those of `turn` with the type and on the device of `w`. Uses up `j`."""
+def apply_(w: Tensor, j: Tensor, left: Tensor, scale: Tensor, update: FactorUpdate, form: Form) -> None:
+    """Apply an update to W [R, dim] in place. left, scale: its own, with the type and on the device of `w`.
+
+    `j` is overwritten.
+    """
     j.addcmul_(scale[:, None], w)  # B = J + (1 - eta)/a P W
     torch.mm(left, j, out=w)
-    if turn.repair:
-        _repair_(w, turn.sqrt_e, form)
+    if update.repair:
+        _repair_(w, update.sqrt_e, form)
 
 
 def gram(m: Tensor) -> Tensor:

@@ -2,7 +2,11 @@
 
 Parameters, momentum and averages are each one vector; the networks and rules work on views of it. In memory every
 matrix starts on a 64-byte border and its rows are padded to 16 numbers, which keeps matrix products at full speed; the
-padding is zero and stays zero. Files are free of it: there a matrix [W b] is a dense "<name>.weight" and "<name>.bias".
+padding is zero and stays zero. Files are free of it: there a matrix [W b] is a dense "<name>.weight" and "<name>.bias",
+one without a bias a "<name>.weight" alone.
+
+A matrix may consist of blocks of equally many rows that are components of their own, such as the gates of an LSTM,
+which share their input. Limits on a step and weights of a combination are a component's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,14 +20,25 @@ from unisono.errors import UserError
 ALIGNMENT = 16  # numbers; 64 bytes of float32
 
 
+class Entry(NamedTuple):
+    """One matrix of a layout: (rows, columns), whether the last column is a bias, and of how many blocks it is made."""
+
+    name: str
+    shape: tuple[int, int]
+    bias: bool = True
+    blocks: int = 1
+
+
 class Layout(NamedTuple):
-    """How a flat vector is cut into matrices. All fields are in numbers, not bytes.
+    """How a flat vector is cut into matrices. All fields but the last are in numbers, not bytes.
 
     names: one per matrix, unique.
-    shapes: rows (outputs) and columns (inputs + 1; the last column is the bias).
+    shapes: rows (outputs) and columns (inputs, and one more where there is a bias).
     offsets: where each matrix starts, a multiple of 16.
     strides: distance between rows, the columns rounded up to a multiple of 16.
     size: length P of the vector, padding included.
+    biases: whether the last column of a matrix is a bias.
+    blocks: of how many components a matrix is made.
     """
 
     names: tuple[str, ...]
@@ -31,10 +46,20 @@ class Layout(NamedTuple):
     offsets: tuple[int, ...]
     strides: tuple[int, ...]
     size: int
+    biases: tuple[bool, ...]
+    blocks: tuple[int, ...]
 
     def parameters(self) -> int:
         """Return the number of parameters without padding."""
         return sum(rows * columns for rows, columns in self.shapes)
+
+    def is_vector(self, index: int) -> bool:
+        """Say whether a matrix is a stack of vectors that act element by element: no bias, each row a block."""
+        return not self.biases[index] and self.shapes[index][0] == self.blocks[index]
+
+    def components(self) -> int:
+        """Return the number of components: blocks of all matrices."""
+        return sum(self.blocks)
 
 
 def padded(columns: int) -> int:
@@ -42,25 +67,28 @@ def padded(columns: int) -> int:
     return -(-columns // ALIGNMENT) * ALIGNMENT
 
 
-def make_layout(entries: Sequence[tuple[str, tuple[int, int]]]) -> Layout:
-    """Lay matrices one behind the other; `entries` are (name, (rows, columns)).
+def make_layout(entries: Sequence[Entry | tuple[str, tuple[int, int]]]) -> Layout:
+    """Lay matrices one behind the other; an entry of (name, (rows, columns)) has a bias and one block.
 
-    Raises ValueError for a repeated name or a shape that is not positive.
+    Raises ValueError for a repeated name, a shape that is not positive, or rows that the blocks do not share evenly.
     """
-    names = tuple(name for name, _ in entries)
+    table = [entry if isinstance(entry, Entry) else Entry(*entry) for entry in entries]
+    names = tuple(entry.name for entry in table)
     if len(set(names)) != len(names):
         raise ValueError(f"names of a layout must be unique: {names}")
     offsets, strides, size = [], [], 0
-    for name, (rows, columns) in entries:
-        if rows < 1 or columns < 2:
-            raise ValueError(
-                f"{name}: a matrix needs a row and two columns (an input and the bias): {rows} x {columns}"
-            )
+    for name, (rows, columns), bias, blocks in table:
+        if rows < 1 or columns < 1 + bias:
+            wanted = "two columns (an input and the bias)" if bias else "a column"
+            raise ValueError(f"{name}: a matrix needs a row and {wanted}: {rows} x {columns}")
+        if blocks < 1 or rows % blocks:
+            raise ValueError(f"{name}: {rows} rows do not make {blocks} blocks")
         offsets.append(size)
         strides.append(padded(columns))
         size += rows * strides[-1]
-    shapes = tuple((rows, columns) for _, (rows, columns) in entries)
-    return Layout(names, shapes, tuple(offsets), tuple(strides), size)
+    shapes = tuple(entry.shape for entry in table)
+    biases, parts = tuple(entry.bias for entry in table), tuple(entry.blocks for entry in table)
+    return Layout(names, shapes, tuple(offsets), tuple(strides), size, biases, parts)
 
 
 def zeros(size: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -103,9 +131,13 @@ def views(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
 
 
 def segments(layout: Layout, flat: Tensor) -> list[Tensor]:
-    """Return each matrix's stretch of `flat` as a vector, padding included: for norms and sums without strides."""
+    """Return each component's stretch of `flat` as a vector, padding included: for norms and sums without strides."""
     ends = [*layout.offsets[1:], layout.size]
-    return [flat[begin:end] for begin, end in zip(layout.offsets, ends, strict=True)]
+    return [
+        part
+        for begin, end, blocks in zip(layout.offsets, ends, layout.blocks, strict=True)
+        for part in flat[begin:end].chunk(blocks)
+    ]
 
 
 def carried_over(old: Layout, new: Layout, vector: Tensor, fresh: Tensor) -> Tensor:
@@ -122,12 +154,20 @@ def carried_over(old: Layout, new: Layout, vector: Tensor, fresh: Tensor) -> Ten
 
 
 def to_tensors(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
-    """Return the file form: dense "<name>.weight" [rows, columns - 1] and "<name>.bias" [rows]."""
-    tensors = {}
-    for name, matrix in views(layout, flat).items():
-        tensors[f"{name}.weight"] = matrix[:, :-1].contiguous()
-        tensors[f"{name}.bias"] = matrix[:, -1].contiguous()
-    return tensors
+    """Return the file form: dense "<name>.weight" [rows, inputs] and, where there is one, "<name>.bias" [rows]."""
+    matrices = zip(views(layout, flat).items(), layout.biases, strict=True)
+    return {
+        name: part.contiguous()
+        for (matrix, view), bias in matrices
+        for name, part in _parts(matrix, view, bias).items()
+    }
+
+
+def _parts(name: str, matrix: Tensor, bias: bool) -> dict[str, Tensor]:
+    """Return the tensors of the file form as views of a matrix."""
+    if not bias:
+        return {f"{name}.weight": matrix}
+    return {f"{name}.weight": matrix[:, :-1], f"{name}.bias": matrix[:, -1]}
 
 
 def from_tensors(layout: Layout, tensors: Mapping[str, Tensor], where: str = "model") -> Tensor:
@@ -140,8 +180,8 @@ def from_tensors(layout: Layout, tensors: Mapping[str, Tensor], where: str = "mo
     if dtype not in (torch.float32, torch.float64):
         raise UserError(f"{where}: numbers are {dtype}, expected float32: this file was not written by unisono")
     flat = zeros(layout.size, dtype)
-    for name, matrix in views(layout, flat).items():
-        for part, target in ((f"{name}.weight", matrix[:, :-1]), (f"{name}.bias", matrix[:, -1])):
+    for (name, matrix), bias in zip(views(layout, flat).items(), layout.biases, strict=True):
+        for part, target in _parts(name, matrix, bias).items():
             tensor = tensors.get(part)
             if tensor is None:
                 raise UserError(f"{where}: tensor {part} is missing: the file is of another network")

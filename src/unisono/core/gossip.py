@@ -42,7 +42,7 @@ def pair_step(own: Tensor, other: Tensor | None) -> Tensor:
     return own.clone() if other is None else own.mul(0.5).add_(other, alpha=0.5)
 
 
-def meet_(vectors: Sequence[Tensor], partners: Sequence[int | None]) -> None:
+def average_with_partners_(vectors: Sequence[Tensor], partners: Sequence[int | None]) -> None:
     """Take each vector [P] half-way to that of its partner (None: it stays), all at once and in place."""
     for begin in range(0, len(vectors[0]), CHUNK):
         part = slice(begin, begin + CHUNK)

@@ -1,47 +1,18 @@
 """Limits on how far one minibatch may move the parameters (docs/mathematics.md 6.1.6 and 1.3)."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from unisono.config.optimiser import MaxChangeOptions, NormLimit, SampleLimit
 from unisono.core import number
 from unisono.core.number import Number
-from unisono.errors import UserError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MaxChangeOptions:
-    """The section `optimiser.max_change`.
-
-    kind: `none`; `nnet3` (Kaldi's rule since June 2017: the limit is on the step as it is made) and `nnet3_2017` (the
-        rule before: on the momentum buffer, hence 1/(1 - m) times stricter per layer); `nnet2` (per sample, on an upper
-        bound of the layer's step); `su_chen` (the same bound on the gradient, without the rate).
-    per_layer: nnet3 kinds: largest Frobenius norm of one layer's step, 0 = no limit.
-    global_: nnet3 kinds: largest norm of the whole step after that, 0 = no limit. Its config key is `global`.
-    per_sample: nnet2 and su_chen: largest change per frame of the minibatch, 0 = no limit.
-    """
-
-    kind: Literal["none", "nnet3", "nnet3_2017", "nnet2", "su_chen"]
-    per_layer: float
-    global_: float = field(metadata={"key": "global"})
-    per_sample: float
-
-    def __post_init__(self) -> None:
-        for key, value in (("per_layer", self.per_layer), ("global", self.global_), ("per_sample", self.per_sample)):
-            if not 0.0 <= value < math.inf:
-                raise UserError(f"optimiser.max_change.{key}: {value}: give a number from 0 (no limit) on")
-
-    def whole_step(self) -> bool:
-        """Say whether the rule needs the steps of all layers before any is made (nnet3 kinds with a limit)."""
-        return self.kind in ("nnet3", "nnet3_2017") and (self.per_layer > 0.0 or self.global_ > 0.0)
-
-    def row_norms(self) -> bool:
-        """Say whether the rule is on the sum of norm products of a layer's rows (nnet2, su_chen)."""
-        return self.kind in ("nnet2", "su_chen") and self.per_sample > 0.0
+def limits_whole_step(options: MaxChangeOptions) -> bool:
+    """Say whether the rule needs the steps of all layers before any is made (nnet3 kinds with a limit)."""
+    return isinstance(options, NormLimit) and (options.per_layer > 0.0 or options.total > 0.0)
 
 
 def norm_product(x: Tensor, error: Tensor, deferred: bool = False) -> Number:
@@ -51,7 +22,13 @@ def norm_product(x: Tensor, error: Tensor, deferred: bool = False) -> Number:
     return found if deferred else float(found)
 
 
-def row_scale(options: MaxChangeOptions, product: Number, rate: Number, rows: int, limit_scale: float) -> Number:
+def norm_sum(products: Tensor, deferred: bool = False) -> Number:
+    """Return sum_i |p_i| over the per-frame products [N, D] of a vector's gradient, a bound of that of their sum."""
+    found = torch.linalg.vector_norm(products, dim=1, dtype=torch.float64).sum()
+    return found if deferred else float(found)
+
+
+def row_scale(options: SampleLimit, product: Number, rate: Number, rows: int, limit_scale: float) -> Number:
     """Return the factor <= 1 of one layer's step under `nnet2` or `su_chen`.
 
     product: gamma_in gamma_out sum_i |x_i| |y_i| of the preconditioned rows. The limit is c = per_sample * rows *
@@ -64,18 +41,24 @@ def row_scale(options: MaxChangeOptions, product: Number, rate: Number, rows: in
 
 
 def step_scales(
-    options: MaxChangeOptions, norms: Sequence[Number], momentum: float, limit_scale: float
+    options: NormLimit,
+    norms: Sequence[Number],
+    momentum: float,
+    limit_scale: float,
+    limits: Sequence[float] | None = None,
 ) -> list[Number]:
-    """Return the factor of each layer's step under the nnet3 kinds, the global limit included.
+    """Return the factor of each component's step under the nnet3 kinds, that of the whole step included.
 
-    norms: Frobenius norm of each layer's Delta_c. k_c = min(1, per_layer / ((1 - m) |Delta_c|)), without the 1 - m
-    for nnet3_2017; g = min(1, global * limit_scale / ((1 - m) |k Delta|)); the factor is g k_c. `limit_scale` is
-    1/sqrt(2) in iteration 0 (docs/mathematics.md 2.4) and acts on the global limit only, as in Kaldi's scripts.
+    norms: Frobenius norm of each component's Delta_c. limits: of each, None = `per_layer` of all.
+    k_c = min(1, limit / ((1 - m) |Delta_c|)), without the 1 - m for nnet3_2017; g = min(1, total * limit_scale /
+    ((1 - m) |k Delta|)); the factor is g k_c. `limit_scale` is 1/sqrt(2) in iteration 0 (docs/mathematics.md 2.4) and
+    acts on `total` only, as in Kaldi's scripts.
     A norm that is not finite gives factor 1: the worker is then rejected, not repaired.
     """
     rest = 1.0 - momentum
     own = rest if options.kind == "nnet3" else 1.0
-    scales = [number.cap(options.per_layer, own * norm) for norm in norms]
+    limits = [options.per_layer] * len(norms) if limits is None else limits
+    scales = [number.cap(limit, own * norm) for limit, norm in zip(limits, norms, strict=True)]
     total = number.root_of_squares([scale * norm for scale, norm in zip(scales, norms, strict=True)])
-    whole = number.cap(options.global_ * limit_scale, rest * total)
+    whole = number.cap(options.total * limit_scale, rest * total)
     return [whole * scale for scale in scales]

@@ -6,19 +6,20 @@ gamma_in gamma_out Y^^T X^. The estimator works in place: X^ = X - (X W^T) W ove
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from unisono.config.optimiser import NgOptions
 from unisono.core import fisher, flat, number
-from unisono.core.fisher import Factor, Form, Turn
-from unisono.core.ng_updates import Asked, settle
+from unisono.core.fisher import Factor, FactorUpdate, Form
+from unisono.core.ng_updates import PendingUpdate, flush
 from unisono.core.number import Number
 from unisono.errors import UserError
 
 START_PASSES = 3  # over the first minibatch, from the fixed pattern
+VECTOR_RANK, VECTOR_PERIOD = 8, 10  # Kaldi's NaturalGradientPerElementScaleComponent
 
 
 class Preset(NamedTuple):
@@ -58,46 +59,6 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NgOptions:
-    """The section `optimiser.ng`. A null takes the preset's value (docs/mathematics.md 6.1.5).
-
-    preset: `nnet3` (today's Kaldi), `nnet3_2017`, `nnet2` (its last form), `nnet2_2014`, or `effective_2015` (what
-        reached Su & Chen's code).
-    rank_in, rank_out: rank of the Fisher estimate on the input and on the output side of a layer, >= 1.
-    update_period: update the estimate every so many minibatches after the first ten, >= 1.
-    history: samples over which the estimate forgets, eta = 1 - exp(-N/history), > 0.
-    minibatches_history: if above 0, eta = 1/minibatches_history instead; then > 1.
-    alpha: smoothing with the unit matrix, > 0; also that of `ng_simple`.
-    """
-
-    preset: Literal["nnet3", "nnet3_2017", "nnet2", "nnet2_2014", "effective_2015"]
-    rank_in: int | None
-    rank_out: int | None
-    update_period: int | None
-    history: float | None
-    minibatches_history: float | None
-    alpha: float | None
-
-    def __post_init__(self) -> None:
-        history = self.minibatches_history
-        checks = {
-            "rank_in": self.rank_in is None or self.rank_in >= 1,
-            "rank_out": self.rank_out is None or self.rank_out >= 1,
-            "update_period": self.update_period is None or self.update_period >= 1,
-            "history": self.history is None or 0.0 < self.history <= 1e6,
-            "minibatches_history": history is None or history == 0.0 or 1.0 < history <= 1e6,
-            "alpha": self.alpha is None or 0.0 < self.alpha < math.inf,
-        }
-        for key, valid in checks.items():
-            if not valid:
-                raise UserError(f"optimiser.ng.{key}: {getattr(self, key)} is out of range: see config/README.md")
-
-    def smoothing(self) -> float:
-        """Return alpha: 4 unless given."""
-        return 4.0 if self.alpha is None else self.alpha
-
-
 def estimator_for(options: NgOptions, side: Literal["in", "out"], dim: int) -> "OnlineEstimator":
     """Return the estimator of one side of a layer; dim counts the bias column on the input side."""
     preset = PRESETS[options.preset]
@@ -112,10 +73,23 @@ def estimator_for(options: NgOptions, side: Literal["in", "out"], dim: int) -> "
         dim=dim,
         rank=rank,
         update_period=preset.update_period if options.update_period is None else options.update_period,
-        history=2000.0 if options.history is None else options.history,
+        history=options.history,
         minibatches_history=options.minibatches_history or 0.0,
-        alpha=options.smoothing(),
+        alpha=options.alpha,
         form=preset.form,
+    )
+
+
+def vector_estimator(options: NgOptions, dim: int) -> "OnlineEstimator":
+    """Return the estimator of the per-frame products of a vector of `dim` numbers, such as the peephole of a gate."""
+    return OnlineEstimator(
+        dim=dim,
+        rank=VECTOR_RANK,
+        update_period=VECTOR_PERIOD,
+        history=options.history,
+        minibatches_history=options.minibatches_history or 0.0,
+        alpha=options.alpha,
+        form=PRESETS[options.preset].form,
     )
 
 
@@ -146,7 +120,7 @@ class OnlineEstimator:
         self.form = form
         self.count = 0
         self.factor: Factor | None = None
-        self.asked: Asked | None = None
+        self.pending: PendingUpdate | None = None
         self._ht: Tensor | None = None
         self._j: Tensor | None = None
 
@@ -166,7 +140,7 @@ class OnlineEstimator:
 
         X^ is made with the old estimate; the new one serves the next minibatch. Zeros and numbers that are not finite
         give 1, and what is not finite never reaches the estimate. Deferred, nothing is read but at the start: an
-        update is asked for, and `ng_updates.settle` makes it at the end of the step.
+        update is left pending, and `ng_updates.flush` applies it at the end of the step.
         """
         count = rows.shape[0]
         if self.rank == 0 or count == 0:
@@ -182,12 +156,12 @@ class OnlineEstimator:
             self.factor = self.factor._replace(w=w)
         ht = self._products(rows)
         if updates:
-            self._ask(rows, ht, before)
+            self._request(rows, ht, before)
         rows.addmm_(ht.t(), flat.whole(self.factor.w), alpha=-1.0)
         if rows.shape[1] > self.dim:
             rows[:, self.dim :].zero_()  # where a row is not finite, zero times it is not either; the buffer goes on
         if not deferred:
-            settle([self], rows)
+            flush([self], rows)
         self.skip()
         return number.root_of_ratio(before, squared_norm(rows, deferred))
 
@@ -195,20 +169,22 @@ class OnlineEstimator:
         """Count a minibatch that was preconditioned by replaying a captured step."""
         self.count += 1
 
-    def solve(self, asked: Asked) -> Turn | None:
-        """Return the turn of an update that was asked for, its numbers on the CPU; None where they overflow."""
+    def solve(self, pending: PendingUpdate) -> FactorUpdate | None:
+        """Return the update of the factor, from numbers on the CPU; None where they overflow."""
         assert self.factor is not None
-        eta, trace = self.eta(asked.rows), float(asked.trace)
+        eta, trace = self.eta(pending.rows), float(pending.trace)
         if not math.isfinite(trace):
             return None
-        return fisher.turn_for(self.factor, asked.big_l, asked.big_k, asked.rows, trace, eta, self.alpha, self.form)
+        return fisher.update_for(
+            self.factor, pending.big_l, pending.big_k, pending.rows, trace, eta, self.alpha, self.form
+        )
 
-    def take(self, turn: Turn, left: Tensor, scale: Tensor) -> None:
-        """Make a turn that `solve` gave; left and scale with the type of the estimate's matrix, and where it lies."""
+    def apply(self, update: FactorUpdate, left: Tensor, scale: Tensor) -> None:
+        """Apply what `solve` gave; left and scale with the type of the estimate's matrix, and where it lies."""
         assert self.factor is not None and self._j is not None
         # In place: a captured step goes on reading the same storage.
-        fisher.turn_(self.factor.w, self._j, left, scale, turn, self.form)
-        self.factor = self.factor._replace(d=turn.d, rho=turn.rho)
+        fisher.apply_(self.factor.w, self._j, left, scale, update, self.form)
+        self.factor = self.factor._replace(d=update.d, rho=update.rho)
 
     def state(self) -> dict[str, Tensor]:
         """Return copies of w, d, rho [1] and the counter t [1]; nothing before the first minibatch."""
@@ -238,8 +214,8 @@ class OnlineEstimator:
             return fisher.eigen_start(rows[:, : self.dim], self.rank, self.alpha, self.form.delta)
         self.factor = fisher.pattern_start(self.rank, self.dim, self.alpha, rows)
         for _ in range(1 if self.form.one_pass and rows.shape[0] <= self.rank else START_PASSES):
-            self._ask(rows, self._products(rows), trace)
-            settle([self], rows)
+            self._request(rows, self._products(rows), trace)
+            flush([self], rows)
         return self.factor
 
     def _products(self, rows: Tensor) -> Tensor:
@@ -250,13 +226,13 @@ class OnlineEstimator:
             self._ht = rows.new_empty(self.rank * count)
         return torch.mm(flat.whole(self.factor.w), rows.t(), out=self._ht[: self.rank * count].view(self.rank, count))
 
-    def _ask(self, rows: Tensor, ht: Tensor, trace: Number) -> None:
-        """Ask for an update by `rows` as they are now; J = H^T X [R, dim] stays in a buffer until it is made."""
+    def _request(self, rows: Tensor, ht: Tensor, trace: Number) -> None:
+        """Request an update by `rows` as they are now; J = H^T X [R, dim] stays in a buffer until it is made."""
         if self._j is None or self._j.dtype != rows.dtype or self._j.device != rows.device:
             self._j = flat.matrix(self.rank, self.dim, rows)
         torch.mm(ht, rows, out=flat.whole(self._j))
         trace = trace if isinstance(trace, Tensor) else rows.new_full((), trace, dtype=torch.float64)
-        self.asked = Asked(fisher.gram(ht), fisher.gram(flat.whole(self._j)), trace, len(rows))
+        self.pending = PendingUpdate(fisher.gram(ht), fisher.gram(flat.whole(self._j)), trace, len(rows))
 
 
 def squared_norm(rows: Tensor, deferred: bool = False) -> Number:

@@ -3,30 +3,31 @@
 import torch
 from torch import Tensor
 
-from unisono.errors import UserError
 
+def move(observer: Tensor, model: Tensor, weight: float) -> Tensor:
+    """Return (1 - weight) * observer + weight * model, vectors [P]; once per combination, on the filtered model W(t).
 
-def check_decay(decay: float) -> None:
-    """Raise UserError unless 0 <= decay < 1."""
-    if not 0.0 <= decay < 1.0:
-        raise UserError(f"observers.ema.decay: {decay}: give a number from 0 to below 1")
-
-
-def ema_step(observer: Tensor, model: Tensor, decay: float) -> Tensor:
-    """Return decay * observer + (1 - decay) * model, vectors [P]; once per combination, on the filtered model W(t).
-
-    Before its start the observer equals the model. Its memory is 1/(1 - decay) combinations. Where both are equal the
-    result is too, to the bit.
+    weight: in (0, 1]. 1 - decay for an exponential average, whose memory is 1/(1 - decay) combinations; 1/n for the
+    mean of n models (A_t of docs/mathematics.md 6.4 with n = t - t0). A weight of 1 gives the model to the bit, and
+    where both are equal the result is too.
     """
-    check_decay(decay)
-    return torch.lerp(observer, model, 1.0 - decay)
+    if not 0.0 < weight <= 1.0:
+        raise ValueError(f"the weight of a model lies in (0, 1]: {weight}")
+    return model.clone() if weight == 1.0 else torch.lerp(observer, model, weight)
 
 
-def polyak_step(observer: Tensor, model: Tensor, count: int) -> Tensor:
-    """Return observer + (model - observer) / count, the running mean of `count` models, this one included.
+def decay_of_window(window: float, combinations: int) -> float:
+    """Return the decay whose memory is a fraction `window` of a run of so many combinations: 1 - 1 / (window T).
 
-    count: from 1 on; the first gives the model itself to the bit (A_t of docs/mathematics.md 6.4 with count = t - t0).
+    window: in (0, 1]. A memory shorter than one combination is none: decay 0.
     """
-    if count < 1:
-        raise ValueError(f"count of averaged models starts at 1: {count}")
-    return model.clone() if count == 1 else torch.lerp(observer, model, 1.0 / count)
+    return max(0.0, 1.0 - 1.0 / (window * max(1, combinations)))
+
+
+def tail_weight(combination: int, combinations: int, last: int) -> float:
+    """Return the weight of a model in the mean of the last `last` of a run's models; 1 before these: the model itself.
+
+    combination: this one, from 1 to `combinations`. One vector is kept whatever `last` is: with `move` it holds the
+    running mean. A run shorter than `last` is averaged as a whole.
+    """
+    return 1.0 / max(1, combination - max(0, combinations - last))

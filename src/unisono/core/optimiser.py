@@ -1,99 +1,71 @@
 """One optimiser object per worker: what happens between a layer's derivative and its weights.
 
-A network calls `begin` for each minibatch, `layer_` for each affine layer from the top down, always after it has
-passed the derivative to the layer below (so rows may be overwritten), and `finish_` at the end. Plain SGD without
-momentum or a limit on the whole step writes straight into the weights; everything else goes through a buffer Delta.
+A network calls `begin` for each minibatch, `layer_` for each affine layer and `rows_` for each vector from the top
+down, always after it has passed the derivative to the layer below (so rows may be overwritten), and `finish_` at the
+end. Plain SGD without momentum or a limit on the whole step writes straight into the weights; everything else goes
+through a buffer Delta. Natural gradient and limits act on components, the blocks of a matrix; those of one matrix share
+the estimator of its input.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
 
 from torch import Tensor
 
+from unisono.config.optimiser import NormLimit, OptimiserOptions, SampleLimit
 from unisono.core import flat, max_change, number, sgd
 from unisono.core.flat import Layout
-from unisono.core.max_change import MaxChangeOptions
-from unisono.core.natural_gradient import NgOptions, OnlineEstimator, estimator_for
-from unisono.core.ng_simple import SimpleEstimator
-from unisono.core.ng_updates import settle
+from unisono.core.natural_gradient import OnlineEstimator
+from unisono.core.ng_updates import flush
 from unisono.core.number import Number
 from unisono.core.products import Products
+from unisono.core.sides import Estimator, sides_of
 from unisono.errors import UserError
 
 PLAIN = Products()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptimiserOptions:
-    """The section `optimiser`.
+class Updater(Protocol):
+    """What a network hands the parts of a minibatch to; an `Optimiser`, or a `core.gradient.Gradient`."""
 
-    kind: `sgd`, `ng_online` (docs/mathematics.md 6.1) or `ng_simple` (6.1.7).
-    learning_rate: initial rate per summed gradient, > 0; the schedule says how it goes on.
-    momentum: m in [0, 1): Delta <- m Delta + step, W moves by (1 - m) Delta.
-    l2: penalty l2/2 |W|^2 per frame on the weights, not on the biases, >= 0.
-    minibatch: frames per step, >= 1.
-    """
-
-    kind: Literal["sgd", "ng_online", "ng_simple"]
-    learning_rate: float
-    momentum: float
-    l2: float
-    minibatch: int
-    max_change: MaxChangeOptions
-    ng: NgOptions
-
-    def __post_init__(self) -> None:
-        checks = {
-            "learning_rate": 0.0 < self.learning_rate < math.inf,
-            "momentum": 0.0 <= self.momentum < 1.0,
-            "l2": 0.0 <= self.l2 < math.inf,
-            "minibatch": self.minibatch >= 1,
-        }
-        for key, valid in checks.items():
-            if not valid:
-                raise UserError(f"optimiser.{key}: {getattr(self, key)} is out of range: see config/README.md")
-
-
-class Estimator(Protocol):
-    """One side of one layer: preconditions rows in place and says by which factor to multiply them."""
-
-    def precondition_(self, rows: Tensor, deferred: bool = False) -> Number:
-        """Overwrite rows [N, D] by X^ and return gamma."""
+    def begin(self, params: Tensor, rate: Number, products: Products, frames: int | None = None) -> None:
+        """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient."""
         ...
 
-    def updates(self) -> bool:
-        """Say whether the next minibatch needs the host: an update of the estimate."""
+    def layer_(self, index: int, x: Tensor, error: Tensor) -> None:
+        """Take in one layer's part; may overwrite it."""
         ...
 
-    def skip(self) -> None:
-        """Count a minibatch that was preconditioned by replaying a captured step."""
+    def rows_(self, index: int, block: int, products: Tensor) -> None:
+        """Take in one vector's part, the per-frame products of its gradient; may overwrite it."""
         ...
 
-    def state(self) -> dict[str, Tensor]:
-        """Return what must survive a checkpoint."""
-        ...
-
-    def load_state(self, state: Mapping[str, Tensor], where: str) -> None:
-        """Take over what `state` returned; an empty mapping means a fresh start."""
+    def finish_(self) -> int | Tensor:
+        """End the minibatch; return 1 where a step was limited."""
         ...
 
 
 class Optimiser:
-    """Momentum, L2, natural gradient and max-change for the affine layers of one layout.
+    """Momentum, L2, natural gradient and max-change for the matrices and vectors of one layout.
 
+    output_limit: of the last component, in place of `max_change.per_layer` (nnet3 kinds).
     `max_change_scale` multiplies the limits: the worker sets it to 1/sqrt(2) in iteration 0. It is not state.
     `version` changes whenever a step will use other storage than the one before.
     """
 
-    def __init__(self, options: OptimiserOptions, layout: Layout) -> None:
+    def __init__(self, options: OptimiserOptions, layout: Layout, output_limit: float | None = None) -> None:
         self.options = options
+        limit = options.max_change
+        limits = [limit.per_layer if isinstance(limit, NormLimit) else 0.0] * layout.components()
+        self._limits = limits if output_limit is None else [*limits[:-1], output_limit]
+        self._per_sample = limit if isinstance(limit, SampleLimit) and limit.per_sample > 0.0 else None
+        self._frames: int | None = None
         self.layout = layout
         self.max_change_scale = 1.0
         self.version = 0
         self._products = PLAIN
-        self._fused = options.momentum == 0.0 and not options.max_change.whole_step()
+        self._fused = options.momentum == 0.0 and not max_change.limits_whole_step(limit)
         self._params: Tensor | None = None
         self._delta: Tensor | None = None
         self._rate: Number = 0.0
@@ -104,24 +76,26 @@ class Optimiser:
         """Forget everything: zero momentum, natural-gradient factors as before the first minibatch."""
         if self._delta is not None:
             self._delta.zero_()
-        self._sides = [self._estimators(columns, rows) for rows, columns in self.layout.shapes]
+        self._sides = sides_of(self.options, self.layout)
+        self._estimators: list[Estimator] = [side for sides in self._sides if sides for side in sides.named().values()]
         self.version += 1
 
     def is_static(self) -> bool:
         """Say whether the next minibatch is the same work as any other such, without a decision of the host."""
-        return not any(side.updates() for sides in self._sides if sides for side in sides)
+        return not any(side.updates() for side in self._estimators)
 
     def skip(self) -> None:
         """Count a minibatch that was done by replaying a captured step."""
-        for side in (side for sides in self._sides if sides for side in sides):
+        for side in self._estimators:
             side.skip()
 
-    def begin(self, params: Tensor, rate: Number, products: Products = PLAIN) -> None:
+    def begin(self, params: Tensor, rate: Number, products: Products = PLAIN, frames: int | None = None) -> None:
         """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient; see `core.number`.
 
-        products: those of the network, which know what is rounded already.
+        products: those of the network, which know what is rounded already. frames: what L2 and limits per sample count;
+        None = the rows of each layer.
         """
-        self._rate, self._products, self._scales = rate, products, []
+        self._rate, self._products, self._frames, self._scales = rate, products, frames, []
         if params is self._params:
             return
         self._params = params
@@ -138,27 +112,62 @@ class Optimiser:
         index: the layer's place in the layout. x: [N, in + 1], inputs with a column of ones. error: [N, out],
         derivative of the loss (minus the summed objective) at the layer's output.
         """
-        options, rows = self.options, x.shape[0]
-        weight, deferred = self._weights[index], isinstance(self._rate, Tensor)
-        gamma: Number = 1.0
-        if sides := self._sides[index]:
-            side_in, side_out = sides
-            gamma = side_in.precondition_(x, deferred) * side_out.precondition_(error, deferred)
-            self._products.changed(x, error)
+        sides, blocks = self._sides[index], self.layout.blocks[index]
+        target = self._target(index)
+        self._decay_(index, slice(None), len(x), while_fused=True)
+        if sides is None and self._per_sample is None:
+            self._products.add_step_(target, x, error, self._rate, self._keep)
+        else:
+            deferred = isinstance(self._rate, Tensor)
+            into = sides.into.precondition_(x, deferred) if sides and sides.into else 1.0
+            for block, (part, rows) in enumerate(zip(target.chunk(blocks), _columns(error, blocks), strict=True)):
+                gamma = into * sides.out[block].precondition_(rows, deferred) if sides else 1.0
+                if sides:
+                    self._products.changed(x, rows)
+                step = self._limited(gamma, partial(max_change.norm_product, x, rows, deferred), len(x))
+                self._products.add_step_(part, x, rows, step, self._keep)
+        self._decay_(index, slice(None), len(x), while_fused=False)
+
+    def rows_(self, index: int, block: int, products: Tensor) -> None:
+        """Take in one vector's part of the minibatch: per-frame products [N, D] that add up to the loss's derivative.
+
+        index, block: where the vector lies. Overwrites `products` under natural gradient, which acts on them.
+        """
+        sides, deferred = self._sides[index], isinstance(self._rate, Tensor)
+        target = self._target(index)[block]
+        own = slice(block, block + 1)
+        self._decay_(index, own, len(products), while_fused=True)
+        gamma = sides.out[block].precondition_(products, deferred) if sides else 1.0
+        step = self._limited(gamma, partial(max_change.norm_sum, products, deferred), len(products))
+        if not self._keep:
+            target.zero_()
+        number.add_(target, products.sum(dim=0), -step)
+        self._decay_(index, own, len(products), while_fused=False)
+
+    @property
+    def _keep(self) -> bool:
+        return self._fused or self.options.momentum > 0.0
+
+    def _target(self, index: int) -> Tensor:
+        return self._weights[index] if self._fused else self._deltas[index]
+
+    def _decay_(self, index: int, rows: slice, count: int, while_fused: bool) -> None:
+        """Add the step of the L2 penalty; fused before the gradient's, while the weights are still those of it."""
+        if self.options.l2 > 0.0 and self._fused == while_fused:
+            decay = self._rate * (count if self._frames is None else self._frames) * self.options.l2
+            target, weight = self._target(index)[rows], self._weights[index][rows]
+            sgd.add_decay_(target, weight, decay, self.layout.biases[index])
+
+    def _limited(self, gamma: Number, product: Callable[[], Number], rows: int) -> Number:
+        """Return the rate of one component's step, the factor gamma and a limit per sample included."""
         step = self._rate * gamma
-        if options.max_change.row_norms():
-            product = gamma * max_change.norm_product(x, error, deferred)
-            scale = max_change.row_scale(options.max_change, product, self._rate, rows, self.max_change_scale)
+        if self._per_sample is not None:
+            count = rows if self._frames is None else self._frames
+            bound = gamma * product()
+            scale = max_change.row_scale(self._per_sample, bound, self._rate, count, self.max_change_scale)
             step = step * scale
             self._scales.append(scale)
-        target = weight if self._fused else self._deltas[index]
-        decay = self._rate * rows * options.l2
-        if options.l2 > 0.0 and self._fused:  # while the weights are still those of the gradient
-            sgd.add_decay_(target, weight, decay)
-        keep = self._fused or options.momentum > 0.0
-        self._products.add_step_(target, x, error, step, keep)
-        if options.l2 > 0.0 and not self._fused:
-            sgd.add_decay_(target, weight, decay)
+        return step
 
     def finish_(self) -> int | Tensor:
         """End the minibatch: limit the whole step, move the weights, decay the momentum.
@@ -167,16 +176,16 @@ class Optimiser:
         """
         if isinstance(self._rate, Tensor):
             assert self._params is not None
-            sides = [side for sides in self._sides if sides for side in sides]
-            settle([side for side in sides if isinstance(side, OnlineEstimator)], self._params)
+            flush([side for side in self._estimators if isinstance(side, OnlineEstimator)], self._params)
         if self._fused:
             return number.any_below_one(self._scales)
-        scales: list[Number] = [1.0] * len(self._weights)
-        if self.options.max_change.whole_step():
+        scales: list[Number] = [1.0] * self.layout.components()
+        limit = self.options.max_change
+        if isinstance(limit, NormLimit) and max_change.limits_whole_step(limit):
             deferred = isinstance(self._rate, Tensor)
             norms = [number.norm(part, deferred) for part in self._delta_parts]
             scales = self._scales = max_change.step_scales(
-                self.options.max_change, norms, self.options.momentum, self.max_change_scale
+                limit, norms, self.options.momentum, self.max_change_scale, self._limits
             )
         for params, delta, scale in zip(self._param_parts, self._delta_parts, scales, strict=True):
             sgd.momentum_step_(params, delta, self.options.momentum, scale)
@@ -191,7 +200,7 @@ class Optimiser:
         if self.options.momentum > 0.0 and self._delta is not None:
             state["momentum"] = self._delta.to("cpu")
         for name, sides in zip(self.layout.names, self._sides, strict=True):
-            for part, side in zip(("in", "out"), sides or (), strict=False):
+            for part, side in (sides.named() if sides else {}).items():
                 state |= {f"ng.{name}.{part}.{key}": tensor for key, tensor in side.state().items()}
         return state
 
@@ -211,7 +220,7 @@ class Optimiser:
         if fresh is not None:
             self._bind_delta(fresh)
         for name, sides in zip(self.layout.names, self._sides, strict=True):
-            for part, side in zip(("in", "out"), sides or (), strict=False):
+            for part, side in (sides.named() if sides else {}).items():
                 prefix = f"ng.{name}.{part}."
                 own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
                 side.load_state(own, f"optimiser state: {prefix}")
@@ -230,10 +239,12 @@ class Optimiser:
         self._deltas = list(flat.views(self.layout, delta).values())
         self._delta_parts = flat.segments(self.layout, delta)
 
-    def _estimators(self, dim_in: int, dim_out: int) -> tuple[Estimator, Estimator] | None:
-        ng = self.options.ng
-        if self.options.kind == "ng_online":
-            return estimator_for(ng, "in", dim_in), estimator_for(ng, "out", dim_out)
-        if self.options.kind == "ng_simple":
-            return SimpleEstimator(ng.smoothing()), SimpleEstimator(ng.smoothing())
-        return None
+
+def _columns(error: Tensor, blocks: int) -> list[Tensor]:
+    """Return the columns of each block; on a GPU, where padded rows are worked on, as matrices of their own."""
+    if blocks == 1:
+        return [error]
+    parts = list(error.chunk(blocks, dim=1))
+    if flat.wants_whole_rows(error):
+        return [flat.matrix(part.shape[0], part.shape[1], part).copy_(part) for part in parts]
+    return parts

@@ -1,4 +1,4 @@
-"""The matrix products of a training step, in the precision that the config names (`resources.precision`).
+"""The matrix products of a training step, in the precision that the config names (`precision`).
 
 `float32` and `tf32` are products as the library makes them; for `tf32` CUDA is told that its tensor cores may round
 float32 factors to 10 bits of fraction (`allow_tf32`), which no CPU does. `bf16`: both factors are rounded to bfloat16
@@ -53,14 +53,14 @@ class Products:
 
     def forward(self, x: Tensor, weight: Tensor, out: Tensor) -> None:
         """Write x W^T into `out`; what pads its rows is used up."""
-        if not self._made(_forward, out, x, weight):
+        if not self._made(forward_product, out, x, weight):
             weight, out = self._short(weight, rows=flat.padded(len(weight))), flat.whole(out)
             columns = min(len(weight), out.shape[1])
             _multiply(self._short(x), weight[:columns].t(), out[:, :columns])
 
     def backward(self, error: Tensor, weight: Tensor, out: Tensor) -> None:
         """Write error W, without the column of the bias, into `out` [N, in]."""
-        if not self._made(_backward, out, error, weight):
+        if not self._made(backward_product, out, error, weight):
             error, rows = self._short(error), flat.padded(len(weight))
             _multiply(error, self._short(weight, rows)[:, : out.shape[1]], out)
 
@@ -71,7 +71,7 @@ class Products:
         there is overwritten. The gradient is summed over the N rows, never divided by N, so a rate means the same as
         in Kaldi. A deferred rate may be multiplied into `error`.
         """
-        target, product = flat.whole(target), _add_gradient if keep else _set_gradient
+        target, product = flat.whole(target), add_gradient if keep else set_gradient
         if isinstance(rate, Tensor) and not self._is_short:
             product(target, x, error.mul_(rate), -1.0)
         elif isinstance(rate, Tensor) or not self._made(product, target, x, error, -rate):
@@ -117,19 +117,23 @@ def multiplies_bfloat16(factor: Tensor) -> bool:
     return factor.is_cuda
 
 
-def _forward(out: Tensor, x: Tensor, weight: Tensor) -> None:
+def forward_product(out: Tensor, x: Tensor, weight: Tensor) -> None:
+    """Write x W^T into `out`, factors as they are; shapes as in `Products`."""
     torch.mm(flat.whole(x), flat.whole(weight).t(), out=out)
 
 
-def _backward(out: Tensor, error: Tensor, weight: Tensor) -> None:
+def backward_product(out: Tensor, error: Tensor, weight: Tensor) -> None:
+    """Write error W, without the column of the bias, into `out`."""
     torch.mm(error, weight[:, :-1], out=out)
 
 
-def _add_gradient(target: Tensor, x: Tensor, error: Tensor, scale: float = -0.5) -> None:
+def add_gradient(target: Tensor, x: Tensor, error: Tensor, scale: float = -0.5) -> None:
+    """Add scale error^T x to `target`."""
     target.addmm_(error.t(), flat.whole(x), alpha=scale)
 
 
-def _set_gradient(target: Tensor, x: Tensor, error: Tensor, scale: float = -0.5) -> None:
+def set_gradient(target: Tensor, x: Tensor, error: Tensor, scale: float = -0.5) -> None:
+    """Write scale error^T x into `target`."""
     target.addmm_(error.t(), flat.whole(x), beta=0, alpha=scale)
 
 

@@ -11,12 +11,13 @@ from unisono.core import number
 from unisono.core.number import Number
 
 
-def add_decay_(target: Tensor, weight: Tensor, amount: Number) -> None:
-    """Add the step of an L2 penalty, in place: target <- target - amount * weight, biases left out.
+def add_decay_(target: Tensor, weight: Tensor, amount: Number, bias: bool = True) -> None:
+    """Add the step of an L2 penalty, in place: target <- target - amount * weight, without the last column if a bias.
 
     The penalty is l2/2 |W|^2 per frame, as in Kaldi's nnet1, hence amount = rate * frames * l2.
     """
-    number.add_(target[:, :-1], weight[:, :-1], -amount)
+    columns = weight.shape[1] - bias
+    number.add_(target[:, :columns], weight[:, :columns], -amount)
 
 
 def momentum_step_(weights: Tensor, delta: Tensor, momentum: float, scale: Number) -> None:

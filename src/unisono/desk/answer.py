@@ -18,6 +18,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unisono.config.build import complete
+from unisono.config.parallel import Ramp
 from unisono.desk.words import duration
 from unisono.sample_size import too_small
 from unisono.score.gather import Gathered, Result, Run
@@ -32,12 +34,10 @@ OVERFIT = 0.3  # nats a frame by which train may be above dev before we speak of
 AllCounts = Mapping[str, Mapping[str, Counts]]
 
 
-def make_answer(
-    found: Gathered, counts: AllCounts, speakers: Mapping[str, str], configs: Mapping[str, Mapping[str, Any]], seed: int
-) -> dict[str, Any]:
+def make_answer(found: Gathered, counts: AllCounts, speakers: Mapping[str, str], seed: int) -> dict[str, Any]:
     """Put together `answer.json`.
 
-    counts: folder -> utterance -> errors. speakers: utterance -> speaker. configs: the config.json of each run.
+    counts: folder -> utterance -> errors. speakers: utterance -> speaker.
     """
     chosen = [result for result in found.results if result.chosen]
     gmms = [result for result in found.results if result.folder.startswith("gmm/")]
@@ -61,7 +61,7 @@ def make_answer(
         "against_each_other": against_each_other,
         "splits": splits,
         "set_aside": left_out(found.corpus),
-        "training": {run.name: _training(run, configs.get(run.name, {})) for run in found.runs},
+        "training": {run.name: _training(run) for run in found.runs},
         "stages": {time.stage: round(time.seconds, 1) for time in found.times},
         "seconds": round(sum(time.seconds for time in found.times), 1),
         "cpu_seconds": round(sum(time.cpu_seconds for time in found.times), 1),
@@ -133,20 +133,24 @@ def _system(result: Result) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _training(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:
+def _training(run: Run) -> dict[str, Any]:
     last = run.combined[-1] if run.combined else {}
     dev = last.get("objective_dev")
-    parallel = config.get("parallel", {})
+    parallel = run.settings.parallel if run.settings else None
     return {
         "iterations": len(run.combined),
         "frames": last.get("frames_seen", 0),
-        "workers": parallel.get("workers"),
-        "combine": parallel.get("combine", {}).get("kind"),
+        "workers": _workers(parallel.workers) if parallel else None,
+        "combine": parallel.combine.kind if parallel else None,
         "objective_dev": last.get("objective_dev_full") if dev is None else dev,
         "objective_train": last.get("objective_train"),
         "rejected": sum(bool(row.get("rejected")) for row in run.workers),
         "warnings": list(run.warnings),
     }
+
+
+def _workers(workers: int | Ramp) -> int | dict[str, Any]:
+    return workers if isinstance(workers, int) else complete(workers)
 
 
 def _warnings(answer: Mapping[str, Any]) -> list[str]:

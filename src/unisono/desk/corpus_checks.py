@@ -2,15 +2,17 @@
 
 import collections
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unisono.config.config import Config
+from unisono.config.corpus import Kaldi, Librispeech, Spoken, Strings, Table
 from unisono.data.corpus.audio import AudioInfo
 from unisono.data.corpus.audio_checks import EMPTY, look
 from unisono.data.corpus.folder.fit import CASES
-from unisono.data.corpus.kaldi_dir import read_kaldi
+from unisono.data.corpus.kaldi_dir import read_kaldi, read_kaldi_features
 from unisono.data.corpus.lexicon import read_lexicon
 from unisono.data.corpus.librispeech import read_librispeech
 from unisono.data.corpus.sources import SPLITS, SourceRow, read_source_table
@@ -22,29 +24,33 @@ from unisono.sample_size import too_small
 
 SAMPLE = 2000  # recordings that are decoded; of a larger corpus so many are drawn
 NAMED = 3  # of the things that have a fault
+Recordings = Table | Strings | Kaldi | Librispeech
 
 
 class Checked(NamedTuple):
-    """Findings, seconds of speech in each split (None where the corpus cannot be read), lines of the lexicon."""
+    """Findings, seconds of speech in each split (None where they are not known), lines of the lexicon."""
 
     findings: list[Finding]
     seconds: dict[str, float] | None
     vocabulary: int = 0
 
 
-def check_corpus(shared: Mapping[str, Any], processes: int = 1) -> Checked:
+def check_corpus(shared: Config, processes: int = 1) -> Checked:
     """Check the corpus that the settings name. Nothing is written."""
-    corpus = shared["corpus"]
-    if corpus["kind"] == "spoken":
+    corpus = shared.corpus
+    if corpus.kind == "spoken":
         return _spoken(corpus)
-    folder = Path(shared["corpora_dir"], corpus["dir"])
+    folder = Path(shared.corpora_dir, corpus.dir)
+    features = shared.features.kind == "kaldi"
     try:
-        rows = _rows(corpus, folder)
+        rows = _rows(corpus, folder, features)
     except (UserError, OSError) as error:
         return Checked([of_error(error if isinstance(error, UserError) else UserError(f"{folder}: {error}"))], None)
     findings = [*_check_rows(rows, corpus), *_check_words(rows, corpus, folder)]
-    heard, seconds = _check_audio(rows, processes)
-    findings += heard
+    seconds = None
+    if not features:  # the corpus stage reads every value of these
+        heard, seconds = _check_audio(rows, processes)
+        findings += heard
     test = [row for row in rows if row.split == "test"]
     words = sum(len(text.split()) for text in {row.utterance_id: row.transcript for row in test}.values())
     speakers = len({row.speaker_id for row in test})
@@ -52,10 +58,10 @@ def check_corpus(shared: Mapping[str, Any], processes: int = 1) -> Checked:
         what, _, remedy = small.rpartition(": ")
         findings.append(Finding("yellow", what, remedy))
     if not any(finding.colour == "red" for finding in findings):
-        sizes = ", ".join(f"{split} {seconds[split] / 60:.1f}" for split in SPLITS)
+        sizes = seconds and ", minutes of " + ", ".join(f"{split} {seconds[split] / 60:.1f}" for split in SPLITS)
         count = counted(len({row.utterance_id for row in rows}), "utterance")
-        findings.insert(0, Finding("green", f"corpus: {count}, minutes of {sizes}"))
-    return Checked(findings, seconds, _lines_of(folder / corpus["lexicon"]))
+        findings.insert(0, Finding("green", f"corpus: {count}{sizes or ''}"))
+    return Checked(findings, seconds, _lines_of(folder / corpus.lexicon))
 
 
 def _lines_of(path: Path) -> int:
@@ -65,7 +71,7 @@ def _lines_of(path: Path) -> int:
         return 0
 
 
-def _spoken(corpus: Mapping[str, Any]) -> Checked:
+def _spoken(corpus: Spoken) -> Checked:
     seconds = spoken_seconds(corpus)
     if find_spec("espeakng_loader") is None:
         return Checked(
@@ -75,33 +81,32 @@ def _spoken(corpus: Mapping[str, Any]) -> Checked:
     return Checked([Finding("green", what)], seconds)
 
 
-def _rows(corpus: Mapping[str, Any], folder: Path) -> list[SourceRow]:
-    kind = corpus["kind"]
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder: correct corpora_dir or corpus.dir")
-    if kind == "kaldi":
-        return [row for split in SPLITS for row in read_kaldi(folder / corpus["kaldi"][split], split)]
-    if kind == "librispeech":
-        return [row for split in SPLITS for row in read_librispeech(folder, split, corpus["librispeech"][split])]
-    if kind == "table":
-        return read_source_table(folder / corpus["table"])
+def _rows(corpus: Recordings, folder: Path, features: bool) -> list[SourceRow]:
+    if corpus.kind == "kaldi":
+        read = read_kaldi_features if features else read_kaldi
+        return [row for split in SPLITS for row in read(folder / getattr(corpus.kaldi, split), split)]
+    if corpus.kind == "librispeech":
+        return [row for s in SPLITS for row in read_librispeech(folder, s, getattr(corpus.librispeech, s))]
+    if corpus.kind == "table":
+        return read_source_table(folder / corpus.table)
+    assert isinstance(corpus, Strings)
     parts = {
         row.values["utterance_id"]: folder / row.values["path"]
-        for row in read_rows(folder / corpus["table"], ("utterance_id", "path"))
+        for row in read_rows(folder / corpus.table, ("utterance_id", "path"))
     }
     names = ("string_id", "speaker_id", "split", "utterance_ids", "gaps_ms", "transcript")
     rows = []
-    for line, values in read_rows(folder / corpus["strings"], names):
-        where = f"{folder / corpus['strings']}: line {line}"
+    for line, values in read_rows(folder / corpus.strings, names):
+        where = f"{folder / corpus.strings}: line {line}"
         for part in values["utterance_ids"].replace(",", " ").split():
             # Each part of a string is a row, so that all recordings are looked at.
-            path = parts.get(part, folder / f"{part} (not in {corpus['table']})")
+            path = parts.get(part, folder / f"{part} (not in {corpus.table})")
             name, text = values["string_id"], values["transcript"]
             rows.append(SourceRow(name, values["speaker_id"], values["split"], path, text, where))
     return rows
 
 
-def _check_rows(rows: Sequence[SourceRow], corpus: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_rows(rows: Sequence[SourceRow], corpus: Recordings) -> Iterator[Finding]:
     """Check ids, splits and speakers."""
     wrong = []
     for row in rows:
@@ -111,7 +116,7 @@ def _check_rows(rows: Sequence[SourceRow], corpus: Mapping[str, Any]) -> Iterato
         except UserError as error:
             wrong.append(str(error))
     yield from _listed(wrong, "id cannot be used", "ids cannot be used", "letters, digits and . _ - may be in them")
-    if corpus["kind"] != "strings":
+    if corpus.kind != "strings":
         doubled = [name for name, number in collections.Counter(r.utterance_id for r in rows).items() if number > 1]
         yield from _listed(doubled, "utterance id is there twice", "utterance ids are there twice", "make them unique")
     strange = sorted({row.split for row in rows} - set(SPLITS))
@@ -122,31 +127,31 @@ def _check_rows(rows: Sequence[SourceRow], corpus: Mapping[str, Any]) -> Iterato
     for row in rows:
         homes.setdefault(row.speaker_id, set()).add(row.split)
     shared = sorted(speaker for speaker, splits in homes.items() if len(splits) > 1)
-    if not corpus["shared_speakers"]:
+    if not corpus.shared_speakers:
         remedy = "keep speakers apart, or set corpus.shared_speakers: true"
         yield from _listed(shared, "speaker is in several splits", "speakers are in several splits", remedy)
 
 
-def _check_words(rows: Sequence[SourceRow], corpus: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
+def _check_words(rows: Sequence[SourceRow], corpus: Recordings, folder: Path) -> Iterator[Finding]:
     """Check transcripts and text against the lexicon."""
-    path = folder / corpus["lexicon"]
+    path = folder / corpus.lexicon
     try:
         lexicon = read_lexicon(path)
-        text = [] if corpus["lm_text"] is None else read_lines(folder / corpus["lm_text"])
+        text = [] if corpus.lm_text is None else read_lines(folder / corpus.lm_text)
     except UserError as error:
         yield of_error(error)
         return
     counts: collections.Counter[str] = collections.Counter()
     wrong = []
     places = [(row.transcript, row.where) for row in rows]
-    places += [(line, f"{corpus['lm_text']}: line {number}") for number, line in enumerate(text, start=1)]
+    places += [(line, f"{corpus.lm_text}: line {number}") for number, line in enumerate(text, start=1)]
     for line, where in places:
         try:
             counts.update(words_of(line, where))
         except UserError as error:
             wrong.append(str(error))
     yield from _listed(wrong, "word cannot be used", "words cannot be used", "correct them")
-    unknown = corpus["unknown_word"]
+    unknown = corpus.unknown_word
     if unknown is not None and unknown not in lexicon:
         yield red(f"corpus.unknown_word: {unknown}: not in {path}", f"add a line: {unknown}  SPN")
     missing = [word for word, _ in counts.most_common() if word not in lexicon]

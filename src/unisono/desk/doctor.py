@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unisono.config.check import Settings
 from unisono.desk import software
 from unisono.desk.corpus_checks import check_corpus
 from unisono.desk.estimate import FLOPS, need
 from unisono.desk.findings import Child, Finding, ask_python, of_error, red
-from unisono.desk.settings import Settings, read_settings, snakefile
+from unisono.desk.settings import read_settings, snakefile
 from unisono.desk.words import duration, size
 from unisono.errors import UserError
 
@@ -26,16 +27,14 @@ def examine(configs: Sequence[str], changes: Sequence[str] = (), cores: int | No
     with concurrent.futures.ThreadPoolExecutor() as pool:
         torch, fst = pool.submit(ask_python, software.TORCH), pool.submit(ask_python, software.FST)
         settings, findings = _settings(configs, changes)
-        engines = {run["parallel"]["engine"] for run in settings.runs.values()} if settings else set()
+        engines = {run.parallel.engine for run in settings.runs.values()} if settings else set()
         mpi = pool.submit(lambda: list(software.mpi("sync" in engines)))
         checked = check_corpus(settings.shared, cores) if settings else None
         facts, broken = _facts(torch.result())
         found = [*_workflow(), *software.versions(), software.fst_wheels(fst.result()), *broken, *mpi.result()]
-    device = settings.shared["resources"]["device"] if settings else "auto"
+    device = settings.shared.resources.device if settings else "auto"
     found += [] if broken else [software.gpus(facts, device)]
     found += findings
-    if settings:
-        found += _writable(Path("results", settings.shared["name"]))
     if settings and checked:
         found += checked.findings
         if checked.seconds and checked.seconds["train"]:
@@ -55,10 +54,9 @@ def _settings(configs: Sequence[str], changes: Sequence[str]) -> tuple[Settings 
         settings = read_settings(configs, changes)
     except UserError as error:
         return None, [of_error(UserError(f"config: {error}"))]
-    name = settings.shared["name"]
     runs = f"{len(settings.runs)} run{'s' if len(settings.runs) > 1 else ''}"
     noted = [Finding("yellow", f"config: {note}", "take the key away, or mean it") for note in settings.notes]
-    return settings, [Finding("green", f"config: {name}, {runs}"), *noted]
+    return settings, [Finding("green", f"config: {settings.shared.name}, {runs}"), *noted]
 
 
 def _workflow() -> list[Finding]:
@@ -76,15 +74,6 @@ def _facts(torch: Child) -> tuple[dict[str, Any], list[Finding]]:
         return json.loads(torch.output.splitlines()[-1]), []
     except (ValueError, LookupError):
         return {}, [red("torch does not answer", "pip install torch==2.13.0, see README, Installing")]
-
-
-def _writable(folder: Path) -> list[Finding]:
-    place = folder
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return []
-    return [red(f"{folder}: cannot be written: {place.absolute()}", "change its rights, or work in another folder")]
 
 
 def _needs(

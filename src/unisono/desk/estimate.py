@@ -5,7 +5,15 @@ The constants were measured on two virtual cores of a server (AMD EPYC), by CPU 
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from unisono.config.config import Config
+from unisono.config.corpus import Spoken
+from unisono.config.features import FeatureOptions
+from unisono.config.hmm import LdaMlltOptions, MonoOptions, TriOptions
+from unisono.config.network import NetworkOptions
+from unisono.config.run import Run
+from unisono.schedule import worker_range
 
 FRAMES_PER_S = 100
 START_S = 3.0  # to start a command that imports torch
@@ -18,6 +26,7 @@ EFFICIENCY = 0.5  # of the rate of matrix products in training
 FLOPS = 2e10  # of one thread, where nothing was measured
 SPOKEN_SENTENCE_S = 2.8  # of speech in a sentence of the spoken corpus
 BYTES_PER_S = 60_000  # of files, for a second of speech, as the corpus stage asks for
+MONO_PDFS = 120
 PROCESS_BYTES = 450e6  # of a process that trains, without the model
 
 
@@ -30,31 +39,31 @@ class Need(NamedTuple):
     memory: float
 
 
-def spoken_seconds(corpus: Mapping[str, Any]) -> dict[str, float]:
+def spoken_seconds(corpus: Spoken) -> dict[str, float]:
     """Return about how much speech the spoken corpus of these settings has in each split."""
-    return {s: corpus["spoken"][f"{s}_sentences"] * SPOKEN_SENTENCE_S for s in ("train", "dev", "test")}
+    return {s: getattr(corpus.spoken, f"{s}_sentences") * SPOKEN_SENTENCE_S for s in ("train", "dev", "test")}
 
 
-def parameters(network: Mapping[str, Any], features: Mapping[str, Any], pdfs: int) -> int:
+def parameters(network: NetworkOptions, features: FeatureOptions, pdfs: int) -> int:
     """Return the number of weights of a network."""
-    base = features["num_ceps"] if features["kind"] == "mfcc" else features["num_mel_bins"] + features["use_energy"]
-    context = network.get("context", [0, 0])
-    sizes = [base * (features["deltas"] + 1) * (sum(context) + 1), *network.get("hidden", [512]), pdfs]
-    return sum(a * b + b for a, b in zip(sizes, sizes[1:], strict=False))
+    group = network.group if network.kind == "pnorm" else 1
+    sizes = [features.dim * (sum(network.context) + 1), *network.hidden]
+    hidden = sum((a + 1) * b * group for a, b in zip(sizes, network.hidden, strict=False))
+    return hidden + (sizes[-1] + 1) * pdfs
 
 
-def iterations(run: Mapping[str, Any], seconds: float, speeds: int) -> int:
+def iterations(run: Run, seconds: float, speeds: int) -> int:
     """Return about how many iterations a run has; `seconds` of training speech, heard at so many speeds."""
-    if run["schedule"]["iterations"]:
-        return int(run["schedule"]["iterations"])
+    if run.schedule.iterations:
+        return run.schedule.iterations
     workers = _workers(run)
-    epoch = max(1, round(seconds * FRAMES_PER_S * speeds / (workers * run["parallel"]["period_frames"])))
-    return epoch * int(run["schedule"]["epochs"] or 1)
+    epoch = max(1, round(seconds * FRAMES_PER_S * speeds / (workers * run.parallel.period_frames)))
+    return epoch * (run.schedule.epochs or 1)
 
 
 def need(
-    shared: Mapping[str, Any],
-    runs: Mapping[str, Mapping[str, Any]],
+    shared: Config,
+    runs: Mapping[str, Run],
     seconds: Mapping[str, float],
     cores: int,
     flops: float = FLOPS,
@@ -64,29 +73,30 @@ def need(
 
     seconds: of speech in each split; flops: of one thread; vocabulary: words of the lexicon, 0 where it is not known.
     """
-    hmm, decode, shards = shared["hmm"], shared["decode"], shared["corpus"]["shards"]
-    speeds = 1 + len(shared["speed_perturbation"])
+    decode, shards = shared.decode, shared.corpus.shards
+    speeds = 1 + len(shared.speed_perturbation)
     speech, train = sum(seconds.values()), seconds["train"]
-    systems = {"mono", "tri"} | ({"lda_mllt"} & {hmm["align"], *decode["systems"]})
-    passes = sum(hmm[name]["iterations"] * (1 + hmm[name]["gaussians"] / 5000) for name in systems)
-    pdfs = hmm[hmm["align"]].get("leaves", 120)
-    searches = len(decode["acoustic_scales"]) + len(decode["word_insertion_penalties"]) + 4
+    passes = sum(gmm.iterations * (1 + gmm.gaussians / 5000) for gmm in _gmms(shared))
+    # Of a tree that another config or Kaldi made nothing is known here.
+    of_tree = shared.hmm.lda_mllt if shared.aligner == "lda_mllt" else shared.hmm.tri
+    pdfs = MONO_PDFS if shared.aligner == "mono" else of_tree.leaves
+    searches = len(decode.acoustic_scales) + len(decode.word_insertion_penalties) + 4
     search = DECODE * (1 + vocabulary / WORDS_OF_DECODE) * (seconds["dev"] * searches + seconds["test"])
-    candidates = sum(1 + sum(bool(o) for o in run["observers"].values()) for run in runs.values())
+    candidates = sum(len(run.candidates) for run in runs.values())
     wide = min(8, cores)
     found = {
-        "corpus": 2 * COMMAND_S + (0.3 * speech / 10 / wide if shared["corpus"]["kind"] == "spoken" else speech / 4000),
+        "corpus": 2 * COMMAND_S + (0.3 * speech / 10 / wide if shared.corpus.kind == "spoken" else speech / 4000),
         "features": (FEATURES * speech * (1 + speeds) + 6 * shards * COMMAND_S) / cores,
         "hmm": PASS * train * passes / wide + 6 * COMMAND_S,
-        "graph": 2 * (len(decode["systems"]) + 1) * COMMAND_S,
+        "graph": 2 * (len(decode.systems) + 1) * COMMAND_S,
         "frames": COMMAND_S + 0.001 * speech * speeds,
         "plan": 3 * COMMAND_S * len(runs),
-        "decode": (len(decode["systems"]) + candidates) * (search / wide + (1 + shards / cores) * COMMAND_S),
-        "score": (len(decode["systems"]) + candidates) * COMMAND_S,
+        "decode": (len(decode.systems) + candidates) * (search / wide + (1 + shards / cores) * COMMAND_S),
+        "score": (len(decode.systems) + candidates) * COMMAND_S,
         "report": 2 * COMMAND_S,
     }
     counts = {name: iterations(run, train, speeds) for name, run in runs.items()}
-    weights = {name: parameters(run["network"], shared["features"], pdfs) for name, run in runs.items()}
+    weights = {name: parameters(run.network, shared.features, pdfs) for name, run in runs.items()}
     found["train"] = sum(
         _training(run, counts[name], weights[name], train * speeds, cores, flops) for name, run in runs.items()
     )
@@ -96,17 +106,21 @@ def need(
     return Need(found, counts, disk, at_once * (PROCESS_BYTES + 24 * largest) + 0.3e9)
 
 
-def _training(run: Mapping[str, Any], count: int, weights: int, speech: float, cores: int, flops: float) -> float:
-    frames = speech * FRAMES_PER_S * (run["schedule"]["epochs"] or 1)
-    workers = 1 if run["parallel"]["engine"] == "virtual" else min(_workers(run), cores)
+def _gmms(shared: Config) -> list[MonoOptions | TriOptions | LdaMlltOptions]:
+    """Return the systems that are trained: each needs those before it."""
+    order, wanted = ("mono", "tri", "lda_mllt"), {shared.aligner, *shared.decode.systems}
+    last = max((place for place, name in enumerate(order) if name in wanted), default=-1)
+    return [getattr(shared.hmm, name) for name in order[: last + 1]]
+
+
+def _training(run: Run, count: int, weights: int, speech: float, cores: int, flops: float) -> float:
+    frames = speech * FRAMES_PER_S * (run.schedule.epochs or 1)
+    workers = 1 if run.parallel.engine == "virtual" else min(_workers(run), cores)
     compute = 6 * weights * frames / (flops * EFFICIENCY) / workers
-    jobs = run["parallel"]["engine"] == "jobs"
-    starts = (
-        count * (math.ceil(_workers(run) / cores) + 2) if jobs else 1 + count / run["parallel"]["iterations_per_job"]
-    )
+    jobs = run.parallel.engine == "jobs"
+    starts = count * (math.ceil(_workers(run) / cores) + 2) if jobs else 1 + count / run.parallel.iterations_per_job
     return compute + starts * START_S + 2 * START_S
 
 
-def _workers(run: Mapping[str, Any]) -> int:
-    workers = run["parallel"]["workers"]
-    return workers if isinstance(workers, int) else workers["final"]
+def _workers(run: Run) -> int:
+    return worker_range(run.parallel.workers)[1]

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from unisono import console
+from unisono.config.check import Settings
 from unisono.desk import snakemake
 from unisono.desk.course import STAGE, Course
 from unisono.desk.estimate import need, spoken_seconds
 from unisono.desk.events import Events
-from unisono.desk.settings import Settings, changed, read_settings
+from unisono.desk.settings import changed, read_settings
 from unisono.desk.training import Training, read_training_state
 from unisono.desk.words import duration
 from unisono.errors import UserError
@@ -48,7 +49,7 @@ def run(
         if changes:
             configs.append(os.path.join(folder, "changes.json"))
             write_json(configs[-1], changed(changes))
-        targets = ["study"] if settings.shared["study"] else []
+        targets = ["study"] if settings.shared.study else []
         line = snakemake.command(configs, cores, targets, ["--dry-run"] if dry_run else [])
         if verbose or dry_run:
             return snakemake.show(line)
@@ -58,7 +59,7 @@ def run(
 
 
 def _followed(line: Sequence[str], settings: Settings, cores: int, tensorboard: bool) -> int:
-    events = Events(Path("results", settings.shared["name"])) if tensorboard else None
+    events = Events(Path("results", settings.shared.name)) if tensorboard else None
     with console.whole_bar() as show:
         watch = Watch(settings, cores, show, events)
         stop = threading.Event()
@@ -73,7 +74,7 @@ def _followed(line: Sequence[str], settings: Settings, cores: int, tensorboard: 
         if ended.code == 0:
             watch.end()
     if ended.code == 0:
-        print(ended.output.strip() or "\n".join(_there_already(Path("results", settings.shared["name"]))))
+        print(ended.output.strip() or "\n".join(_there_already(Path("results", settings.shared.name))))
     for why in ended.why:
         print(f"unisono run: {why}" if why.startswith(("config: ", "log: ")) else why, file=sys.stderr)
     if ended.code in (0, 130):
@@ -106,7 +107,7 @@ class Watch:
         """Predict the weights of the stages from what is known of the corpus."""
         self._events = events
         self._settings, self._cores, self._show = settings, cores, show
-        self._root = Path("results", settings.shared["name"])
+        self._root = Path("results", settings.shared.name)
         self._lock = threading.RLock()
         self._rules: dict[int, str] = {}
         self._what, self._stage = "starting", ""
@@ -179,7 +180,7 @@ class Watch:
     def _weights(self) -> dict[str, float]:
         shared, runs = self._settings.shared, self._settings.runs
         seconds = _speech(self._root) or (
-            spoken_seconds(shared["corpus"]) if shared["corpus"]["kind"] == "spoken" else GUESSED_S
+            spoken_seconds(shared.corpus) if shared.corpus.kind == "spoken" else GUESSED_S
         )
         self._sized = _speech(self._root) is not None
         words = _corpus(self._root).get("lexicon_words", 0)

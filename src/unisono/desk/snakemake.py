@@ -1,5 +1,6 @@
 """Snakemake as a child: the right flags in the right order, its events, and its mistakes as one line."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,9 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 from unisono.desk.settings import HOUSE, snakefile
@@ -51,16 +51,10 @@ def follow(line: Sequence[str], tell: Callable[[dict[str, Any]], None]) -> Ended
     """
     read, write = os.pipe()
     words = [*line[:3], "--logger", "unisono", *line[3:]]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     environ = {**environment(), EVENTS: str(write)}
-    with subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        pass_fds=(write,),
-        env=environ,
-    ) as child:
+    failed: list[dict[str, Any]] = []
+    with subprocess.Popen(words, pass_fds=(write,), env=environ, **pipes) as child, _passing_on(child):
         os.close(write)
         printed: dict[str, list[str]] = {"stdout": [], "stderr": []}
         readers = [
@@ -69,12 +63,9 @@ def follow(line: Sequence[str], tell: Callable[[dict[str, Any]], None]) -> Ended
         ]
         for reader in readers:
             reader.start()
-        before = signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number))
-        failed: list[dict[str, Any]] = []
         try:
             with os.fdopen(read, encoding="utf-8", errors="replace") as events:
-                for text in events:
-                    event = json.loads(text)
+                for event in map(json.loads, events):
                     if event["event"] in ("job_error", "error"):
                         failed.append(event)
                     tell(event)
@@ -82,14 +73,22 @@ def follow(line: Sequence[str], tell: Callable[[dict[str, Any]], None]) -> Ended
         except KeyboardInterrupt:
             child.wait()
             code = INTERRUPTED
-        finally:
-            signal.signal(signal.SIGTERM, before)
         for reader in readers:
             reader.join(timeout=5)
     said = "".join(printed["stdout"])
     if code == INTERRUPTED:
         return Ended(code, said, ["interrupted: the same command goes on where it was"])
     return Ended(code, said, reasons(failed, printed["stderr"]) if code else [])
+
+
+@contextlib.contextmanager
+def _passing_on(child: "subprocess.Popen[Any]") -> Iterator[None]:
+    """Pass SIGTERM on to a child within the block."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def reasons(failed: Sequence[dict[str, Any]], printed: Sequence[str]) -> list[str]:
@@ -128,15 +127,8 @@ def _of_logs(logs: Sequence[str]) -> list[str]:
 
 def show(line: Sequence[str]) -> int:
     """Run snakemake with its own display; return its code."""
-    with subprocess.Popen(line, env=environment()) as child:
-
-        def pass_on(number: int, frame: FrameType | None) -> None:
-            child.send_signal(number)
-
-        before = signal.signal(signal.SIGTERM, pass_on)
+    with subprocess.Popen(line, env=environment()) as child, _passing_on(child):
         try:
             return child.wait()
         except KeyboardInterrupt:
-            return child.wait() or 130
-        finally:
-            signal.signal(signal.SIGTERM, before)
+            return child.wait() or INTERRUPTED

@@ -47,7 +47,7 @@ def versions(python: tuple[int, int] = sys.version_info[:2]) -> Iterator[Finding
     if not PYTHONS[0] <= python < PYTHONS[1]:
         yield red(f"Python {python[0]}.{python[1]}: 3.11, 3.12 or 3.13 is needed", "make venv PYTHON=python3.12")
     absent, other = [], []
-    for text in _dependencies():
+    for text in dependencies():
         wanted = Requirement(text)
         try:
             found = metadata.version(wanted.name)
@@ -65,7 +65,8 @@ def versions(python: tuple[int, int] = sys.version_info[:2]) -> Iterator[Finding
         yield Finding("green", f"Python {python[0]}.{python[1]}, {known}")
 
 
-def _dependencies() -> list[str]:
+def dependencies() -> list[str]:
+    """Return what Unisono needs, as `name>=version`."""
     path = HOUSE / "pyproject.toml"
     if path.is_file():
         return tomllib.loads(path.read_text(encoding="utf-8"))["project"]["dependencies"]

@@ -4,9 +4,9 @@
     state/<digest>/lease-<token>          one for each process that came; only the newest may publish
     state/<digest>/ckpt-<number>/         published by renaming the whole folder
         manifest.json                     iteration, length of the plan, sizes and SHA-256 of the files; written last
-        combine.safetensors               vectors after that iteration (`state.Combined`)
-        worker.<n>.safetensors            optimiser state, generator, cursor, and parameters where a task is under way
-        states.json                       the numbers after each iteration of the block so far
+        <i>.combine.safetensors           vectors after iteration i, as between any two iterations (`engines.store`)
+        <i>.<worker>.state.safetensors    what each worker goes on with; where a task is under way all that it owns
+        history.json                      the numbers after each iteration of the block so far
 
 The digest covers config, frames, plan and initial model, so a changed run never meets an old state; changed back, it
 goes on from it. An unfinished run is not left for another number of workers alone: that is refused by name. The last
@@ -44,7 +44,7 @@ def digest_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class Store:
+class Checkpoints:
     """The checkpoints of one run. Made by the one process (rank 0) that publishes."""
 
     def __init__(
@@ -94,7 +94,7 @@ class Store:
         """
         files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in prepared.iterdir()}
         body = {"format": FORMAT, "files": files} | manifest
-        write_json(prepared / MANIFEST, body | {"digest": _body_digest(body)})
+        write_json(prepared / MANIFEST, body | {"digest": _digest_of_body(body)})
         number = 1 + max((int(path.name[5:]) for path in self.newest()), default=-1)
         target = self.folder / f"ckpt-{number:06d}"
         self.check_lease()
@@ -153,7 +153,7 @@ def damage(path: Path) -> tuple[str, dict[str, Any]]:
         manifest = read_json(path / MANIFEST)
         if manifest["format"] != FORMAT:
             return f"{MANIFEST}: format {manifest['format']!r}", {}
-        if manifest.get("digest") != _body_digest(manifest):
+        if manifest.get("digest") != _digest_of_body(manifest):
             return f"{MANIFEST} does not have the bytes that were written", {}
         for name, facts in manifest["files"].items():
             file = path / name
@@ -168,7 +168,7 @@ def damage(path: Path) -> tuple[str, dict[str, Any]]:
     return "", manifest
 
 
-def _body_digest(manifest: Mapping[str, Any]) -> str:
+def _digest_of_body(manifest: Mapping[str, Any]) -> str:
     body = {key: value for key, value in manifest.items() if key != "digest"}
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
@@ -187,12 +187,6 @@ def _meet_other(state_dir: Path, identity: Mapping[str, Any], other_workers: boo
     logger.warning("the state in %s is of another run and set aside; what differs: %s", folder, differences)
 
 
-def identities(state_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return the folders of a run's states and what each stands for, the last used first."""
-    files = sorted(state_dir.glob("*/identity.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [(file.parent, read_json(file)) for file in files]
-
-
 def check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Raise UserError where an unfinished run, of which an iteration is done, differs in its number of workers only."""
     (before, same), (now, wanted) = apart_from_workers(other), apart_from_workers(identity)
@@ -200,11 +194,18 @@ def check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str,
         return
     found = newest_sound(folder)
     if found is not None and 0 < (done := found[1]["iteration"] + 1) < (planned := found[1].get("iterations", 0)):
+        run = folder.parent.parent
         raise UserError(
             f"parallel.workers: {now}, but {folder} holds an unfinished run of {before} workers ({done} of {planned}"
-            f" iterations done): set it to {before} to go on, set resources.redeal: true to go on with {now}, or"
-            " delete that folder to start anew"
+            f" iterations done): set it to {before} to go on, type `unisono redeal {run} --workers {now}` to go on with"
+            f" {now}, or delete that folder to start anew"
         )
+
+
+def identities(state_dir: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the folders of a run's states and what each stands for, the last used first."""
+    files = sorted(state_dir.glob("*/identity.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [(file.parent, read_json(file)) for file in files]
 
 
 def apart_from_workers(identity: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -3,20 +3,17 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from unisono.data.frames.order import Piece
 from unisono.data.frames.store import FramesStore, spliced
+from unisono.engines import seeds
 from unisono.engines.comm import Comm
-from unisono.engines.place import CPU
-from unisono.engines.run import Run
+from unisono.engines.session import Session
 from unisono.nn.batch import Batch
-from unisono.nn.dnn import Dnn
 
 BATCH = 512  # frames; a result depends on it, so it is no option
 SUBSETS = ("objective_train", "objective_dev", "frame_accuracy")
-_SUBSET = 2  # purpose in the generator's key
 
 
 class Evaluator:
@@ -25,20 +22,13 @@ class Evaluator:
     Batch k is computed by rank k mod size; the sums run over batches in order, so they do not depend on the size.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        network: Dnn,
-        train: FramesStore,
-        dev: FramesStore,
-        comm: Comm,
-        device: torch.device = CPU.device,
-    ) -> None:
-        self.network, self._comm, self._dev, self._device = network, comm, dev, device
-        self.frames = run.diagnostics.frames
-        self._train_batches = self._own(_subset(train, 0, self.frames))
-        self._dev_batches = self._own(_subset(dev, 1, self.frames))
-        self._train, self._cache = train, {}
+    def __init__(self, session: Session, comm: Comm) -> None:
+        self.network, self._comm, self._device = session.network, comm, session.place.device
+        self._train, self._dev = session.train, session.dev_frames()
+        self.frames = session.run.diagnostics.frames
+        self._train_batches = _batches(_subset(self._train, 0, self.frames))
+        self._dev_batches = _batches(_subset(self._dev, 1, self.frames))
+        self._cache: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
     def evaluate(self, params: Tensor, *, whole_dev: bool) -> dict[str, float | None]:
         """Return objective_train, objective_dev, frame_accuracy (dev) of the subsets; with `whole_dev` two more.
@@ -52,12 +42,9 @@ class Evaluator:
             found["objective_train"], _ = self._mean(self._train, self._train_batches, keep="train")
             found["objective_dev"], found["frame_accuracy"] = self._mean(self._dev, self._dev_batches, keep="dev")
         if whole_dev:
-            batches = self._own(np.arange(self._dev.frames))
+            batches = _batches(np.arange(self._dev.frames))
             found["objective_dev_full"], found["frame_accuracy_full"] = self._mean(self._dev, batches, keep="")
         return found
-
-    def _own(self, frames: np.ndarray) -> list[np.ndarray]:
-        return [frames[begin : begin + BATCH] for begin in range(0, len(frames), BATCH)]
 
     def _mean(self, store: FramesStore, batches: Sequence[np.ndarray], keep: str) -> tuple[float | None, float | None]:
         rank, size = self._comm.rank, self._comm.size
@@ -87,11 +74,15 @@ class Evaluator:
         return float(found.objective_sum), int(found.correct), found.frames
 
 
+def _batches(frames: np.ndarray) -> list[np.ndarray]:
+    return [frames[begin : begin + BATCH] for begin in range(0, len(frames), BATCH)]
+
+
 def _subset(store: FramesStore, split: int, count: int) -> np.ndarray:
     """Return `count` (or all) frames of the store, ascending: the same for every seed, so that curves compare."""
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(0, spawn_key=(_SUBSET, split))))
     if count >= store.frames:
         return np.arange(store.frames)
+    generator = seeds.data_generator(seeds.DIAGNOSTIC_FRAMES, split)
     return np.sort(generator.choice(store.frames, count, replace=False, shuffle=False))
 
 

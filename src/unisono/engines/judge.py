@@ -1,88 +1,71 @@
-"""Which workers take part in a combination, decided by their stats alone, and what is written down about each."""
+"""Which workers take part in a combination, decided by their records alone, so in the same way by every engine."""
 
+import dataclasses
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
+from unisono.config.parallel import Gossip
+from unisono.config.run import Run
 from unisono.core import average
-from unisono.engines.rules import rule_for
-from unisono.engines.run import Run
-from unisono.engines.worker import Stats
+from unisono.engines.records import Outcome, Record
 from unisono.schedule import Iteration
 
 logger = logging.getLogger("unisono.combine")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What becomes of the workers. chosen: the best worker where it is kept; reasons: empty for the accepted."""
+class Verdict(NamedTuple):
+    """What becomes of the records, in their order. chosen: the best one where that is kept; reasons: empty if accepted.
 
-    kind: Literal["best", "combine", "backoff"]
+    weights: of the models in the mean; 0 leaves out.
+    """
+
+    kind: Literal["best", "combine", "none"]
     accepted: tuple[bool, ...]
     weights: tuple[float, ...]
     reasons: tuple[str, ...]
     chosen: int
 
 
-def decide(run: Run, iteration: Iteration, stats: Sequence[Stats]) -> Decision:
-    """Judge the workers by their stats alone, so that every engine comes to the same decision.
+def decide(run: Run, iteration: Iteration, records: Sequence[Record], *, equal: bool) -> Verdict:
+    """Judge what arrived. equal: the combine rule wants equal weights, whatever the config says (gossip).
 
     A worker is left out if its parameters or objective are not finite, or its objective is more than
     `parallel.reject_below` under the best (slices of at least 10 minibatches).
     """
-    limit = run.parallel.reject_below
-    objectives = [item.objective for item in stats]
-    accepted = average.accept(objectives, [s.finite for s in stats], [s.minibatches for s in stats], limit)
+    objectives = [record.objective for record in records]
+    accepted = average.accept(
+        objectives, [r.finite for r in records], [r.minibatches for r in records], run.parallel.reject_below
+    )
     best = max((o for o, good in zip(objectives, accepted, strict=True) if good), default=math.nan)
-    reasons = tuple(_reason(s, best) if not good else "" for s, good in zip(stats, accepted, strict=True))
+    reasons = tuple(_reason(r, best) if not good else "" for r, good in zip(records, accepted, strict=True))
     if not any(accepted):
-        return Decision("backoff", tuple(accepted), (0.0,) * len(stats), reasons, -1)
+        return Verdict("none", tuple(accepted), (0.0,) * len(records), reasons, -1)
     if iteration.best:
         chosen = next(i for i, good in enumerate(accepted) if good and objectives[i] == best)
-        return Decision("best", tuple(accepted), tuple(float(i == chosen) for i in range(len(stats))), reasons, chosen)
-    options = run.parallel.combine
-    pair = rule_for(options, len(stats)).pattern == "pair"
-    weights = average.weights_of([s.frames for s in stats], "equal" if pair else options.weights, accepted)
-    return Decision("combine", tuple(accepted), tuple(weights), reasons, -1)
+        return Verdict("best", tuple(accepted), tuple(float(i == chosen) for i in range(len(records))), reasons, chosen)
+    combine = run.parallel.combine
+    kind = "equal" if equal or isinstance(combine, Gossip) else combine.weights
+    weights = average.weights_of([record.frames for record in records], kind, accepted)
+    return Verdict("combine", tuple(accepted), tuple(weights), reasons, -1)
 
 
-def records(decision: Decision, stats: Sequence[Stats], rate: float | None) -> tuple[dict[str, Any], ...]:
-    """Return what each worker did at `rate`, for metrics and ledger; the frames are either seen or discarded."""
+def outcomes(verdict: Verdict, records: Sequence[Record], rate: float | None) -> tuple[Outcome, ...]:
+    """Return what became of each record; its frames are either seen or discarded. Names in the log who is left out."""
     found = []
-    for item, accepted, reason in zip(stats, decision.accepted, decision.reasons, strict=True):
-        if decision.kind == "best":
-            counted = item.worker == decision.chosen
-        else:
-            counted = accepted or decision.kind == "backoff"
-        objective = item.objective if math.isfinite(item.objective) else None
-        found.append(
-            {
-                "worker": item.worker, "frames": item.frames, "minibatches": item.minibatches, "objective": objective,
-                "frame_accuracy": item.correct / item.frames if item.frames else None,
-                "limited": item.limited / item.minibatches if item.minibatches else None,
-                "learning_rate": rate, "rejected": not accepted, "reason": reason,
-                "discarded": 0 if counted else item.frames,
-                "seconds_start": item.seconds_start, "seconds_load": item.seconds_load,
-                "seconds_compute": item.seconds_compute, "seconds_wait": item.seconds_wait,
-                "seconds_write": item.seconds_write, "device": item.device,
-            }
-        )  # fmt: skip
+    for index, record in enumerate(records):
+        accepted, reason = verdict.accepted[index], verdict.reasons[index]
+        counted = index == verdict.chosen if verdict.kind == "best" else accepted or verdict.kind == "none"
+        if reason:
+            logger.warning("iteration %d: worker %d left out: %s", record.iteration, record.worker, reason)
+        discarded = 0 if counted else record.frames
+        values = {field.name: getattr(record, field.name) for field in dataclasses.fields(Record)}
+        found.append(Outcome(**values, learning_rate=rate, rejected=not accepted, reason=reason, discarded=discarded))
     return tuple(found)
 
 
-def _reason(stats: Stats, best: float) -> str:
-    if not (stats.finite and math.isfinite(stats.objective)):
+def _reason(record: Record, best: float) -> str:
+    if not (record.finite and math.isfinite(record.objective)):
         return "parameters or objective are not finite"
-    return f"objective {stats.objective:.4f} is {best - stats.objective:.4f} below the best worker's"
-
-
-def log(iteration: Iteration, decision: Decision, stats: Sequence[Stats]) -> None:
-    """Name the workers that are left out, and why."""
-    for item, reason in zip(stats, decision.reasons, strict=True):
-        if reason:
-            logger.warning("iteration %d: worker %d left out: %s", iteration.iteration, item.worker, reason)
-    if decision.kind == "backoff":
-        line = "iteration %d: no worker is left: the model stays, the rate is halved for the rest"
-        logger.warning(line, iteration.iteration)
+    return f"objective {record.objective:.4f} is {best - record.objective:.4f} below the best worker's"

@@ -5,18 +5,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unisono.config.run import Prior
 from unisono.data.frames.order import Piece
 from unisono.data.frames.store import FramesStore, spliced
+from unisono.engines import seeds
 from unisono.engines.evaluate import BATCH
-from unisono.engines.run import Prior
-from unisono.nn.dnn import Dnn
+from unisono.nn.dnn import FrameNetwork
 
 SMOOTHING = 0.01  # of the mean count, as in Kaldi's nnet2
 FRAMES = 200_000  # whole utterances until there are so many; Kaldi takes 20,000 chunks of 8
-_DRAW = 3  # purpose in the generator's key
 
 
-def log_prior(kind: Prior, network: Dnn, train: FramesStore) -> Tensor:
+def log_prior(kind: Prior, network: FrameNetwork, train: FramesStore) -> Tensor:
     """Return log p(pdf) [num_pdfs], float32, of a network that is bound to its parameters on the CPU.
 
     `alignment`: from the counts of the training alignment. `posteriors`: from the sums of the posteriors that the
@@ -27,10 +27,9 @@ def log_prior(kind: Prior, network: Dnn, train: FramesStore) -> Tensor:
     return torch.from_numpy(np.log(smoothed / smoothed.sum())).float()
 
 
-def posterior_sums(network: Dnn, train: FramesStore, frames: int = FRAMES) -> npt.NDArray[np.float64]:
+def posterior_sums(network: FrameNetwork, train: FramesStore, frames: int = FRAMES) -> npt.NDArray[np.float64]:
     """Return the summed posteriors [num_pdfs] of utterances drawn until they have `frames` frames, or of all."""
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(0, spawn_key=(_DRAW,))))
-    drawn = generator.permutation(len(train.lengths))
+    drawn = seeds.data_generator(seeds.PRIOR_UTTERANCES).permutation(len(train.lengths))
     enough = int(np.searchsorted(np.cumsum(train.lengths[drawn]), frames)) + 1
     sums = torch.zeros(network.num_pdfs, dtype=torch.float64)
     for utterance in np.sort(drawn[:enough]).tolist():

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from unisono.config.parallel import Bmuf, CombineOptions
 from unisono.core import bmuf, flat, gossip
-from unisono.schedule import CombineOptions
 
 RuleState = dict[str, Tensor]
 
@@ -34,14 +34,12 @@ def rule_for(options: CombineOptions, workers: int) -> CombineRule:
     """Return the rule that the config names, for `workers` workers."""
     if options.kind == "mean":
         return CombineRule("sum", _stateless, None, _nobody)
-    if options.kind in ("bmuf", "bmuf_nesterov"):
-        auto = options.block_momentum == "auto"
-        eta = bmuf.default_momentum(workers) if auto else float(options.block_momentum)
+    if isinstance(options, Bmuf):
+        given, nesterov = options.block_momentum, options.kind == "bmuf_nesterov"
+        eta = bmuf.default_momentum(workers) if given == "auto" else given
 
         def step(state: RuleState, start: Tensor, mean: Tensor) -> tuple[RuleState, Tensor, Tensor]:
-            done = bmuf.bmuf_step(
-                start, state["delta"], mean, eta, options.block_learning_rate, options.kind == "bmuf_nesterov"
-            )
+            done = bmuf.bmuf_step(start, state["delta"], mean, eta, options.block_learning_rate, nesterov)
             return {"delta": done.delta}, done.model, done.start
 
         return CombineRule("sum", _zero_delta, step, _nobody)

@@ -1,52 +1,66 @@
-"""How a worker begins an iteration: its parameters, and which optimiser state it goes on with."""
+"""How an iteration begins: with another layout, where the network grows, and what each worker sets out with.
 
-from collections.abc import Mapping
+Growing happens when the next iteration reads the state, as a pure function of (seed, iteration): so whoever evaluates
+the model of an iteration sees the one that was trained, and every worker grows the same.
+"""
 
-from torch import Tensor
+from dataclasses import replace
 
-from unisono.core.optimiser import Optimiser
-from unisono.data.frames.loader import Slice
-from unisono.engines.run import Run
-from unisono.engines.state import Combined, State
-from unisono.engines.worker import Task
-from unisono.schedule import Plan
-
-
-def task_of(plan: Plan, state: State, worker: int) -> Task:
-    """Return a worker's task in the iteration after `state`."""
-    iteration = plan.iterations[state.iteration + 1]
-    begin, end = iteration.slices[worker]
-    owner = worker if plan.dealing == "fixed" else -1
-    if state.learning_rate is None:
-        raise ValueError("the run is at its end")
-    part = Slice(iteration.epoch, owner, begin, end)
-    return Task(iteration.iteration, part, iteration.minibatch, state.learning_rate, iteration.max_change_scale)
+from unisono.config.network import RandomStart
+from unisono.config.run import Run
+from unisono.core import flat
+from unisono.engines import seeds
+from unisono.engines.ending import anew
+from unisono.engines.session import Session
+from unisono.engines.state import State
+from unisono.engines.store import Vectors, known, take_group
+from unisono.engines.worker import Worker
 
 
-def begin_(
-    run: Run,
-    plan: Plan,
-    state: State,
-    combined: Combined,
-    worker: int,
-    params: Tensor,
-    optimiser: Optimiser,
-    own: Mapping[str, Tensor] | None = None,
-) -> None:
-    """Set parameters and optimiser for the iteration after `state`, in place.
+def grown(session: Session, before: Vectors, state: State) -> tuple[Vectors, State]:
+    """Return what the iteration after `state` starts from, under its own layout.
 
-    own: the worker's optimiser state of the iteration before where it comes from a file; None where `optimiser` holds
-    it. Fresh are: every worker with `carry_state: reset`, one that was rejected, one that joins by the ramp. With
-    `average` the momentum is the workers' mean, natural-gradient factors stay the worker's own.
+    Matrices that both layouts have keep their values, others are initial ones. The rule's state and the observers
+    start anew from the grown model, the best model so far is given up, and all workers
+    begin with fresh optimiser state.
     """
-    params.copy_(combined.start_of(worker))
-    before = plan.iterations[state.iteration].workers if state.iteration >= 0 else 0
-    if run.parallel.carry_state == "reset" or worker >= before or worker in state.fresh:
-        optimiser.reset()
-    elif state.shared:
-        optimiser.load_state(combined.optimiser)
+    number, network = state.iteration, session.network
+    old, new = network.layout_at(number), network.layout_at(number + 1)
+    if old == new or session.plan.is_last(number):
+        return before, state
+    generator = seeds.generator_for(session.run.seed, seeds.GROWTH, number)
+    given = session.run.initialisation
+    start = given if isinstance(given, RandomStart) else RandomStart(kind="random")
+    fresh = network.initial_parameters(start, generator)
+    model = flat.carried_over(old, new, before.view("model"), fresh)
+    workers = session.plan.iterations[number + 1].workers
+    return anew(session, model, workers), replace(
+        state, observed={}, best=None, shared=False, fresh=tuple(range(workers))
+    )
+
+
+def begin_(run: Run, state: State, before: Vectors, worker: Worker, own: Vectors | None = None) -> None:
+    """Set a worker's parameters and optimiser for the iteration after `state`, in place.
+
+    before: the vectors after the last combination; lent. own: what the worker left in a file, where it does not hold it
+    itself. Fresh are: every worker with `carry_state: reset`, one that was rejected, one that did nothing in the
+    iteration before, as it joins by the ramp. With `average` the momentum is the workers' mean, natural-gradient
+    factors stay the worker's own.
+    """
+    number, optimiser = worker.number, worker.optimiser
+    if own is not None and "start" in own.names:
+        worker.params.copy_(own.view("start"))
     else:
-        if own is not None:
-            optimiser.load_state(own)
-        if combined.optimiser:
-            optimiser.load_state(optimiser.state() | combined.optimiser)
+        worker.params.copy_(before.view(known(before, f"start.{number}", "start")))
+    joins = all(outcome.worker != number for outcome in state.workers)
+    if run.parallel.carry_state == "reset" or joins or number in state.fresh:
+        optimiser.reset()
+        return
+    passed_on = {n.removeprefix("optimiser."): before.view(n) for n in before.names if n.startswith("optimiser.")}
+    if state.shared:
+        optimiser.load_state(passed_on)
+        return
+    if own is not None:
+        optimiser.load_state(take_group(own, "optimiser."))
+    if passed_on:
+        optimiser.load_state(optimiser.state() | passed_on)

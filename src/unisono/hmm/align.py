@@ -12,9 +12,8 @@ from unisono.errors import UserError
 from unisono.hmm.lexicon import Lang, Pronunciation
 from unisono.hmm.libs import kaldifst, khg
 from unisono.hmm.model import HmmModel, check_dimension, hmm_topology
+from unisono.hmm.topology import SELF_LOOP_SCALE, TRANSITION_SCALE
 
-SELF_LOOP_SCALE = 0.1  # Kaldi's scales of the transition probabilities in a training graph
-TRANSITION_SCALE = 1.0
 EQUAL_ALIGN_TRIES = 10
 
 
@@ -102,6 +101,23 @@ def equal_align(graph: Any, utt: str, frames: int, seed: int) -> NDArray[np.int3
 Scorer = Callable[[str], NDArray[np.float32]]
 
 
+def weigh_(graph: Any, transition_model: Any) -> None:
+    """Add the transition probabilities of a model to a training graph, in place."""
+    khg.add_transition_probs(
+        trans_model=transition_model,
+        disambig_syms=[],
+        transition_scale=TRANSITION_SCALE,
+        self_loop_scale=SELF_LOOP_SCALE,
+        fst=graph,
+    )
+
+
+def decodable_of(scores: NDArray[np.float32], model: HmmModel) -> Any:
+    """Return scaled log-likelihoods [T, pdfs] in the form that searches take."""
+    # DecodableCtc takes a column for each transition-id, the first of which is 1, and checks no bounds.
+    return khg.DecodableCtc(np.ascontiguousarray(scores[:, model.id2pdf[1:]], np.float32))
+
+
 class Aligner:
     """Viterbi alignment with one model: beam first, then the wider retry beam."""
 
@@ -121,13 +137,7 @@ class Aligner:
     def __call__(self, graph: Any, utt: str, frames: NDArray[np.float32]) -> Aligned:
         """Align frames [T, D] to a graph of `compile_graphs`, which stays as it is."""
         weighted = graph.copy()
-        khg.add_transition_probs(
-            trans_model=self._model.transition_model,
-            disambig_syms=[],
-            transition_scale=TRANSITION_SCALE,
-            self_loop_scale=SELF_LOOP_SCALE,
-            fst=weighted,
-        )
+        weigh_(weighted, self._model.transition_model)
         decodable = self._decodable(utt, frames)
         done, _, retried, total, _, ids, _ = khg.align_utterance_wrapper(
             self._config, utt, self._scale, weighted, decodable, 0, 0, 0, 0.0, 0
@@ -144,8 +154,7 @@ class Aligner:
         scores = np.float32(self._scale) * self._scorer(utt)
         if scores.shape != (len(frames), model.num_pdfs) or not np.isfinite(scores).all():
             raise UserError(f"utterance {utt}: its log-likelihoods are not finite or too few: is the network sound?")
-        # DecodableCtc takes a column for each transition-id, the first of which is 1, and checks no bounds.
-        return khg.DecodableCtc(np.ascontiguousarray(scores[:, model.id2pdf[1:]]))
+        return decodable_of(scores, model)
 
 
 def obstacle(model: HmmModel | None, minimum: MinimumFrames, words: Sequence[int], frames: NDArray[np.float32]) -> str:

@@ -24,7 +24,10 @@ BLOCK = 1024  # frames at a time in `log_likelihoods`: keeps the component score
 
 
 class Gmms(NamedTuple):
-    """The mixtures of P PDFs, G Gaussians of D dimensions in all; PDF p owns offsets[p]:offsets[p + 1], never empty."""
+    """The mixtures of P PDFs, G Gaussians of D dimensions in all; PDF p owns offsets[p]:offsets[p + 1], never empty.
+
+    All PDFs are without Gaussians, and D is 0, where a system has no mixtures (`none`).
+    """
 
     weights: NDArray[np.float32]  # [G], positive, sum 1 within a PDF
     means: NDArray[np.float32]  # [G, D]
@@ -35,6 +38,12 @@ class Gmms(NamedTuple):
     def num_pdfs(self) -> int:
         """Return P."""
         return len(self.offsets) - 1
+
+    @classmethod
+    def none(cls, num_pdfs: int) -> "Gmms":
+        """Return what stands for P PDFs without mixtures: those of a system whose acoustic model is a network."""
+        empty = np.zeros((0, 0), np.float32)
+        return cls(np.zeros(0, np.float32), empty, empty, np.zeros(num_pdfs + 1, np.int64))
 
 
 class Stats(NamedTuple):

@@ -26,11 +26,10 @@ from unisono.files import atomic_path
 from unisono.hmm.arcs import Arcs, read_fst
 from unisono.hmm.arpa import END, RESERVED, Arpa, write_arpa
 from unisono.hmm.libs import kaldifst, khg
+from unisono.hmm.topology import SELF_LOOP_SCALE, TRANSITION_SCALE
 
 logger = logging.getLogger("unisono.graph")
 
-TRANSITION_SCALE = 1.0
-SELF_LOOP_SCALE = 0.1
 # kaldilm must not share a process with the other wheels (import deadlock) and aborts on what it cannot read.
 KALDILM = """
 import sys, kaldilm

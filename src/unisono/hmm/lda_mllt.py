@@ -12,26 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unisono.errors import UserError
+from unisono.config.hmm import HmmOptions, LdaMlltOptions
 from unisono.hmm import gmm, transform
 from unisono.hmm.align import Shard
 from unisono.hmm.lexicon import Lang
 from unisono.hmm.model import HmmModel
-from unisono.hmm.options import HmmOptions, LdaMlltOptions
-from unisono.hmm.parallel import map_shards
 from unisono.hmm.passes import Alignments, Corpus
 from unisono.hmm.training import Plan, Progress, Trained, refine, triphone_start
 from unisono.hmm.triphones import transition_table
+from unisono.processes import map_shards
 
 MLLT_ITERATIONS = (2, 4, 6, 12)
 SPLIT_POWER = 0.2
-
-
-def lda_mllt_options(options: HmmOptions) -> LdaMlltOptions:
-    """Return the stage's own settings. Raises UserError where the section lacks them."""
-    if options.lda_mllt is None:
-        raise UserError("hmm.lda_mllt: missing")
-    return options.lda_mllt
 
 
 def lda_mllt_plan(own: LdaMlltOptions) -> Plan:
@@ -55,7 +47,7 @@ def train_lda_mllt(
 
     The report also says what LDA and each MLLT did. Raises UserError for too little data.
     """
-    own = lda_mllt_options(options)
+    own = options.lda_mllt
     spoken = spoken_pdfs(tri, lang)
     matrix, values, classes = _lda(shards, [spoken[ids] for ids in alignments], tri.num_pdfs, own, processes)
     space = _Space(shards, own.splice, matrix)

@@ -48,8 +48,11 @@ class Lang(NamedTuple):
 
     @property
     def word_list(self) -> list[str]:
-        """Words by number: `word_list[id]`."""
-        return sorted(self.words, key=self.words.__getitem__)
+        """Words by number: `word_list[id]`, an empty string where no word has that number."""
+        names = [""] * (1 + max(self.words.values()))
+        for word, number in self.words.items():
+            names[number] = word
+        return names
 
 
 def read_lexicon(path: str | Path) -> list[Pronunciation]:
@@ -92,9 +95,7 @@ def write_lang(
     `silence_probability` in [0, 1) is the chance of silence at the start and after each word; 0 leaves it out.
     Words and phones are numbered in the order of their code points, the silence phone first.
     """
-    if not 0.0 <= silence_probability < 1.0:
-        raise UserError(f"hmm.silence_probability: {silence_probability} is not in [0, 1)")
-    _check_symbols("hmm.silence_phone", "", [silence_phone])
+    _check_silence(silence_phone, silence_probability)
     out = Path(directory)
     if word_position:
         lexicon = sorted(entry._replace(phones=positioned(entry.phones, silence_phone)) for entry in lexicon)
@@ -103,31 +104,26 @@ def write_lang(
     spoken = sorted({phone for entry in lexicon for phone in entry.phones} - {silence_phone})
     phones = _numbered([EPSILON, silence_phone, *spoken, *(f"#{i}" for i in range(silence_mark + 1))])
     words = _numbered([EPSILON, *sorted({entry.word for entry in lexicon}), WORD_DISAMBIG, *SENTENCE_MARKS])
-    arcs = lexicon_arcs(lexicon, words, phones, silence_phone, silence_probability, None)
-    _write_fst(out / "L.fst", arcs)
+    _write_fst(out / "L.fst", lexicon_arcs(lexicon, words, phones, silence_phone, silence_probability, None))
     arcs = lexicon_arcs(marked, words, phones, silence_phone, silence_probability, f"#{silence_mark}")
     # The self-loop lets the back-off symbol of the language model pass through the lexicon.
     arcs.append((LOOP, LOOP, phones[WORD_DISAMBIG], words[WORD_DISAMBIG], 0.0))
     _write_fst(out / "L_disambig.fst", arcs)
-    silence_ids = [phones[silence_phone]]
-    spoken_ids = [phones[phone] for phone in spoken]
-    write_text(out / "topo", topology_text(silence_ids, spoken_ids, silence_states, phone_states))
+    spoken_ids, silence_ids = {phone: phones[phone] for phone in spoken}, [phones[silence_phone]]
+    write_text(out / "topo", topology_text(silence_ids, list(spoken_ids.values()), silence_states, phone_states))
     write_text(out / "words.txt", _symbol_table(words))
     write_text(out / "phones.txt", _symbol_table(phones))
     write_text(out / "lexicon.txt", "".join(f"{entry.word}  {' '.join(entry.phones)}\n" for entry in lexicon))
-    write_json(
-        out / "lang.json",
-        {
-            "silence_phone": silence_phone,
-            "silence_ids": silence_ids,
-            "phone_disambig_ids": [phones[f"#{i}"] for i in range(silence_mark + 1)],
-            "word_disambig_id": words[WORD_DISAMBIG],
-            "num_phones": len(spoken) + 1,
-            "num_words": len(words) - 2 - len(SENTENCE_MARKS),
-            "num_pronunciations": len(lexicon),
-            **(position_facts({phone: phones[phone] for phone in spoken}) if word_position else {}),
-        },
-    )
+    facts = {
+        "silence_phone": silence_phone,
+        "silence_ids": silence_ids,
+        "phone_disambig_ids": [phones[f"#{i}"] for i in range(silence_mark + 1)],
+        "word_disambig_id": words[WORD_DISAMBIG],
+        "num_phones": len(spoken) + 1,
+        "num_words": len(words) - 2 - len(SENTENCE_MARKS),
+        "num_pronunciations": len(lexicon),
+    }
+    write_json(out / "lang.json", facts | (position_facts(spoken_ids) if word_position else {}))
 
 
 def load_lang(directory: str | Path) -> Lang:
@@ -219,6 +215,12 @@ def _check_symbols(where: str, word: str, phones: Iterable[str]) -> None:
     for phone in phones:
         if phone.startswith("#") or phone == EPSILON or not phone or phone.split() != [phone]:
             raise UserError(f"{where}: the phone {phone!r} is reserved or not one symbol: rename it")
+
+
+def _check_silence(phone: str, probability: float) -> None:
+    if not 0.0 <= probability < 1.0:
+        raise UserError(f"hmm.silence_probability: {probability} is not in [0, 1)")
+    _check_symbols("hmm.silence_phone", "", [phone])
 
 
 def _numbered(symbols: Sequence[str]) -> dict[str, int]:

@@ -98,6 +98,8 @@ class HmmModel:
 
         The frames are those of one whole utterance: a model with a transform splices them first.
         """
+        if not len(self.gmms.weights):
+            raise UserError("this HMM has no mixtures, its acoustic model is a network: decode with that")
         check_dimension(self, frames, "the features")
         return self._scorer(self.transformed(np.asarray(frames, np.float32)))
 
@@ -214,7 +216,8 @@ def _read(file: h5py.File, name: str, kind: str, rank: int) -> NDArray[Any]:
 def _check(path: str | Path, gmms: Gmms) -> None:
     count = len(gmms.weights)
     whole = gmms.means.shape == gmms.variances.shape and len(gmms.means) == count == gmms.offsets[-1]
-    if not whole or gmms.offsets[0] != 0 or (np.diff(gmms.offsets) < 1).any():
+    # A system whose acoustic model is a network has PDFs without mixtures: all of them, or none.
+    if not whole or gmms.offsets[0] != 0 or (np.diff(gmms.offsets) < min(count, 1)).any():
         raise UserError(f"{path}: its mixtures do not fit together: delete it and train it anew")
     if (
         not all(np.isfinite(part).all() for part in gmms[:3])

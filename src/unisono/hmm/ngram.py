@@ -18,7 +18,6 @@ N(h) = sum over w of c(h, w) and T(h) = the number of w with c(h, w) > 0:
 A text sentence is `<s> w1 ... wk </s>` with a single `<s>`.
 """
 
-import dataclasses
 import math
 import os
 from collections import Counter, defaultdict
@@ -30,18 +29,6 @@ from unisono.errors import UserError
 from unisono.hmm.arpa import BEGIN, END, LOG_ZERO, RESERVED, Arpa, Gram, Weights
 
 Smoothing = Literal["witten_bell", "kneser_ney"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class LmOptions:
-    """The config section `lm`; the schema says what each key means and owns its default."""
-
-    kind: Literal["ngram", "arpa", "loop"]
-    order: int
-    smoothing: Smoothing
-    vocabulary: Literal["lexicon", "text"]
-    arpa: str | None
-    end_probability: float | None
 
 
 def read_text(path: str | os.PathLike[str], vocabulary: set[str]) -> list[list[str]]:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unisono.config.hmm import HmmOptions
 from unisono.errors import UserError
 from unisono.hmm.align import Aligned, Aligner, MinimumFrames, Scorer, Shard, compile_graphs, equal_align, obstacle
 from unisono.hmm.lexicon import Lang
 from unisono.hmm.model import HmmModel
-from unisono.hmm.options import HmmOptions
-from unisono.hmm.parallel import map_shards
+from unisono.processes import map_shards
 
 
 class Alignments(NamedTuple):

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 from unisono.errors import UserError
 
+# Kaldi's scales of the transition probabilities, in training graphs and decoding graphs.
+TRANSITION_SCALE = 1.0
+SELF_LOOP_SCALE = 0.1
+
 
 def topology_text(silence_ids: Sequence[int], phone_ids: Sequence[int], silence_states: int, phone_states: int) -> str:
     """Return the topology of all phones as Kaldi writes it (utils/gen_topo.pl).

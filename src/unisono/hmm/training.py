@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unisono.config.hmm import HmmOptions
 from unisono.errors import UserError
 from unisono.hmm import gmm
 from unisono.hmm.align import Shard
 from unisono.hmm.lexicon import Lang
 from unisono.hmm.libs import khg
 from unisono.hmm.model import HmmModel, context_dependency, hmm_topology, transition_model
-from unisono.hmm.options import HmmOptions
-from unisono.hmm.parallel import map_shards
 from unisono.hmm.passes import Alignments, Corpus, prepare
 from unisono.hmm.tree import leaves, monophone_tree, to_kaldi
 from unisono.hmm.tree_building import VARIANCE_FLOOR, build, merge
 from unisono.hmm.triphones import convert_ids, shard_stats, transition_table
+from unisono.processes import map_shards
 
 FIRST_MIN_OCCUPANCY = 3.0  # frames for a Gaussian after the flat start, as in train_mono.sh
 

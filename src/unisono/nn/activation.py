@@ -1,8 +1,11 @@
-"""Nonlinearities and dropout of hidden layers, in place on buffers of a layer's outputs [N, width].
+"""Nonlinearities and dropout of hidden layers, in place on preallocated buffers, one row per frame.
 
 `relu_renorm` is Kaldi's relu-renorm-layer: r = max(a, 0), y = r s with s = 1 / sqrt(mean r²), the mean over the outputs
 of one frame, so that each frame goes up with a root mean square of 1 (NormalizeComponent, target-rms 1). Since then
 mean y² = 1, the derivative is dr = s (dy - y mean(y dy)). A frame without outputs stays zero, its derivative, too.
+
+`pnorm` is Kaldi's p-norm with p = 2 and the same normalisation: r_j = sqrt(sum a²) over group j of neighbouring affine
+outputs, y = r s. da = a / r dr, and 0 where r = 0. At the floor of mean r² s is a constant, and dr = s dy.
 """
 
 from collections.abc import Callable
@@ -12,8 +15,10 @@ import torch
 from torch import Tensor
 
 Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
+Kind = Nonlinearity | Literal["pnorm"]
 
 SQUARE_FLOOR = 2.0**-66  # of mean r²; Kaldi's
+_FLOOR_SCALE = 2.0**33 * (1.0 - 2.0**-20)  # 1 / sqrt(SQUARE_FLOOR), less what a GPU's rsqrt may be off
 
 
 def _relu_backward_(derivative: Tensor, output: Tensor) -> None:
@@ -42,21 +47,55 @@ _BACKWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
 }
 
 
-def forward_(kind: Nonlinearity, values: Tensor, scales: Tensor) -> None:
-    """Overwrite affine outputs by f(values); `relu_renorm` leaves its s in `scales` [N, 1]."""
-    _FORWARD[kind](values)
-    if kind == "relu_renorm":
-        torch.linalg.vector_norm(values, dim=1, keepdim=True, out=scales)
-        scales.square_().div_(values.shape[1]).clamp_(min=SQUARE_FLOOR).rsqrt_()
-        values.mul_(scales)
+def forward_(kind: Kind, values: Tensor, outputs: Tensor, scales: Tensor) -> None:
+    """Write f(values) into `outputs` [N, width], for affine outputs `values` [N, rows].
+
+    `outputs` is `values` itself but for `pnorm`, whose groups are of rows / width. Where there is an s it goes into
+    `scales` [N, 1].
+    """
+    if kind == "pnorm":
+        torch.linalg.vector_norm(_grouped(values, outputs), dim=2, out=outputs)
+    else:
+        _FORWARD[kind](values)
+    if kind in ("relu_renorm", "pnorm"):
+        torch.linalg.vector_norm(outputs, dim=1, keepdim=True, out=scales)
+        scales.square_().div_(outputs.shape[1]).clamp_(min=SQUARE_FLOOR).rsqrt_()
+        outputs.mul_(scales)
 
 
-def backward_(kind: Nonlinearity, derivative: Tensor, output: Tensor, scales: Tensor) -> None:
-    """Overwrite the derivative at f's output by that at its input, from `output` = f(input) and what it left."""
+def backward_(kind: Kind, derivative: Tensor, output: Tensor, scales: Tensor, slopes: Tensor) -> None:
+    """Turn the derivative at f's output into that at its input, from `output` = f(input) and what `forward_` left.
+
+    slopes: where the result goes; `derivative` itself but for `pnorm`, for which it is the buffer of f's input, still
+    filled, and `derivative` is used up.
+    """
     if kind == "relu_renorm":
         along = torch.linalg.vecdot(derivative, output)[:, None].div_(output.shape[1])
         derivative.addcmul_(output, along, value=-1.0).mul_(scales)
-    _BACKWARD[kind](derivative, output)
+    if kind == "pnorm":
+        _pnorm_backward_(derivative, output, scales, slopes)
+    else:
+        _BACKWARD[kind](derivative, output)
+
+
+def _pnorm_backward_(derivative: Tensor, output: Tensor, scales: Tensor, slopes: Tensor) -> None:
+    along = torch.linalg.vecdot(derivative, output)[:, None].div_(output.shape[1])
+    along.masked_fill_(scales >= _FLOOR_SCALE, 0.0)
+    # dr / r with r = y / s
+    derivative.addcmul_(output, along, value=-1.0).mul_(scales).mul_(scales).div_(output)
+    derivative.masked_fill_(output == 0.0, 0.0)
+    _grouped(slopes, derivative).mul_(derivative[:, :, None])
+
+
+def _grouped(values: Tensor, outputs: Tensor) -> Tensor:
+    """Return `values` as [N, width, group], without a copy."""
+    return values.unflatten(1, (outputs.shape[1], -1))
+
+
+def pnorm(values: Tensor, group: int) -> Tensor:
+    """Return y [..., rows / group] for affine outputs [..., rows]; differentiable."""
+    norms = torch.linalg.vector_norm(values.unflatten(-1, (-1, group)), dim=-1)
+    return norms * norms.square().mean(-1, keepdim=True).clamp(min=SQUARE_FLOOR).rsqrt()
 
 
 def relu_renorm(values: Tensor) -> Tensor:

@@ -14,11 +14,13 @@ class Batch(NamedTuple):
         nothing is copied.
     ids: [N, T] int64, the pdf of each frame.
     mask: [N, T] float of 0 and 1, frames that count; None where all do.
+    before: [N] int64, frames of x that lie before the utterance, for a recurrent network; None where none do.
     """
 
     x: Tensor
     ids: Tensor
     mask: Tensor | None
+    before: Tensor | None = None
 
 
 class StepStats(NamedTuple):

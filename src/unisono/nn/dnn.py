@@ -1,4 +1,7 @@
-"""The feed-forward network: forward, backward and update written by hand on views of one flat vector.
+"""Feed-forward networks: forward, backward and update written by hand on views of one flat vector.
+
+`FrameNetwork` is what they share: a stack of affine layers, a nonlinearity after each but the last, a softmax. The
+nonlinearity of `Dnn` keeps the width, that of `nn.pnorm` makes one output of each group of affine outputs.
 
 Activations lie in padded buffers with a column of ones, so that a layer with its bias is one matrix product and its
 update another, which adds straight into the weights. Buffers are made once per minibatch size; a step allocates
@@ -6,56 +9,41 @@ nothing of the size of a layer, but for the update in bf16 and the derivative of
 float32 all but a few hundredths is matrix products.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from unisono.config.build import complete
+from unisono.config.network import DnnOptions, NetworkOptions, RandomStart
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.core.number import Number
-from unisono.core.optimiser import Optimiser
+from unisono.core.optimiser import Updater
 from unisono.core.products import Precision, Products
 from unisono.errors import UserError
 from unisono.nn import activation, loss
 from unisono.nn.batch import Batch, StepStats
-from unisono.nn.initial import InitialisationOptions, random_parameters
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DnnOptions:
-    """The section `network` for `kind: dnn`.
-
-    hidden: widths of the hidden layers, at least one. nonlinearity: of all of them. context: frames spliced to the left
-    and to the right. dropout: share of hidden outputs set to zero in training, in [0, 1).
-    """
-
-    kind: Literal["dnn"]
-    hidden: tuple[int, ...]
-    nonlinearity: activation.Nonlinearity
-    context: tuple[int, int]
-    dropout: float
-
-    def __post_init__(self) -> None:
-        if not self.hidden or min(self.hidden) < 1:
-            raise UserError(f"network.hidden: {list(self.hidden)}: give the width of each hidden layer, 1 or more")
-        if min(self.context) < 0:
-            raise UserError(f"network.context: {list(self.context)}: frames to the left and right, 0 or more")
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"network.dropout: {self.dropout}: give a share from 0 to below 1")
+from unisono.nn.initial import random_parameters
 
 
 class _Buffers:
-    """Work space for minibatches of up to `rows` frames: activations, derivatives, dropout masks."""
+    """Work space for minibatches of up to `rows` frames: activations, derivatives, dropout masks.
 
-    def __init__(self, shapes: tuple[tuple[int, int], ...], rows: int, like: Tensor, dropout: bool) -> None:
-        hidden = [outputs for outputs, _ in shapes[:-1]] if dropout else []
+    apart: whether hidden layers need their affine outputs beside what they hand up.
+    """
+
+    def __init__(
+        self, shapes: tuple[tuple[int, int], ...], rows: int, like: Tensor, dropout: bool, apart: bool
+    ) -> None:
+        widths = [columns - 1 for _, columns in shapes[1:]]  # of what the nonlinearities put out
+        hidden = widths if dropout else []
         self.rows = rows
         self.ids = torch.zeros(rows, dtype=torch.int64, device=like.device)
         self.x = [flat.matrix(rows, columns, like) for _, columns in shapes]
         self.logits = flat.matrix(rows, shapes[-1][0], like)
-        self.errors = [flat.matrix(rows, outputs, like) for outputs, _ in shapes]
+        self.errors = [flat.matrix(rows, width, like) for width in (*widths, shapes[-1][0])]
+        self.values = [flat.matrix(rows, outputs, like) for outputs, _ in shapes[:-1]] if apart else []
         self.outputs = [flat.matrix(rows, outputs, like) for outputs in hidden]
         self.masks = [flat.matrix(rows, outputs, like) for outputs in hidden]
         self.draws = like.new_empty(activation.room_for_draws(rows, max(hidden, default=0)), dtype=torch.int64)
@@ -72,8 +60,10 @@ class _Buffers:
 class _Rows:
     """Views of the first `n` rows of buffers: made once, as a step would otherwise spend a hundredth on making them.
 
-    x: inputs of each layer with their column of ones, which `ones` is; `padding` is what pads x. outputs: where each
-    layer writes, the last one its logits. kept: outputs before dropout, where there is dropout.
+    x: inputs of each layer with their column of ones, which `ones` is; `padding` is what pads x. outputs: what each
+    layer hands up, the last one its logits. affine: where its product goes, `outputs` itself unless the nonlinearity
+    changes the width. errors: derivatives at `outputs`; slopes: those at `affine`, in whose place they come to lie.
+    kept: outputs before dropout, where there is dropout.
     """
 
     def __init__(self, room: _Buffers, n: int) -> None:
@@ -85,31 +75,53 @@ class _Rows:
         self.logits = room.logits[:n]
         self.outputs = [*(x[:, :-1] for x in self.x[1:]), self.logits]
         self.errors = [error[:n] for error in room.errors]
+        values = [values[:n] for values in room.values]
+        self.affine = [*values, self.logits] if values else self.outputs
+        self.slopes = [*values, self.errors[-1]] if values else self.errors
         self.kept = [kept[:n] for kept in room.outputs]
         self.masks = [mask[:n] for mask in room.masks]
         self.draws = room.draws
         self.scales = [scale[:n] for scale in room.scales]
 
 
-class Dnn:
+class FrameNetwork:
     """A stack of affine layers with one nonlinearity and a softmax on top.
 
-    The layers are named hidden1, hidden2, ..., output; input_dim = (left + 1 + right) * feature_dim. `bind` says which
-    flat vector is trained; its dtype (float32 or float64) is the dtype of everything, its device that of all work.
-    `precision` is that of the products of a training step; evaluation rounds nothing to bfloat16.
+    kind: of the nonlinearity. hidden: how many numbers each hidden layer hands up; each is made of `group` affine
+    outputs. dropout: see `DnnOptions`. The layers are named hidden1, hidden2, ..., output; input_dim =
+    (left + 1 + right) * feature_dim. `bind` says which flat vector is trained; its dtype (float32 or float64) is the
+    dtype of everything, its device that of all work. `precision` is that of the products of a training step; evaluation
+    rounds nothing to bfloat16.
     """
 
-    def __init__(self, options: DnnOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
-        self.options = options
+    options: NetworkOptions
+
+    def __init__(
+        self,
+        kind: activation.Kind,
+        hidden: tuple[int, ...],
+        context: tuple[int, int],
+        sizes: tuple[int, int],
+        *,
+        group: int = 1,
+        dropout: float = 0.0,
+        precision: Precision = "float32",
+    ) -> None:
+        if not hidden or min(hidden) < 1 or min(context) < 0 or group < 1:
+            raise UserError(
+                f"network: hidden {list(hidden)}, context {list(context)}, group {group}: give widths and groups of 1"
+                " or more, and contexts of 0 or more frames"
+            )
+        self._kind: activation.Kind = kind
+        self._dropout = dropout
         self._precision: Precision = precision
         self._products, self._plain = Products(precision), Products()
-        self.feature_dim = feature_dim
-        self.num_pdfs = num_pdfs
-        self.context = options.context
-        self.input_dim = (sum(options.context) + 1) * feature_dim
-        names = [f"hidden{n + 1}" for n in range(len(options.hidden))] + ["output"]
-        outputs = [*options.hidden, num_pdfs]
-        inputs = [self.input_dim, *options.hidden]
+        self.feature_dim, self.num_pdfs = sizes
+        self.context = context
+        self.input_dim = (sum(context) + 1) * self.feature_dim
+        names = [f"hidden{n + 1}" for n in range(len(hidden))] + ["output"]
+        outputs = [*(group * width for width in hidden), self.num_pdfs]
+        inputs = [self.input_dim, *hidden]
         entries = [(name, (o, i + 1)) for name, o, i in zip(names, outputs, inputs, strict=True)]
         self.layout: Layout = flat.make_layout(entries)
         self._params: Tensor | None = None
@@ -117,24 +129,17 @@ class Dnn:
 
     def spec(self) -> dict[str, Any]:
         """Return what a model file keeps about the network, plain JSON values."""
-        options = self.options
-        return {
-            "kind": "dnn",
-            "feature_dim": self.feature_dim,
-            "num_pdfs": self.num_pdfs,
-            "hidden": list(options.hidden),
-            "nonlinearity": options.nonlinearity,
-            "context": list(options.context),
-        }
+        shape = {key: value for key, value in complete(self.options).items() if key != "dropout"}
+        return {**shape, "feature_dim": self.feature_dim, "num_pdfs": self.num_pdfs}
 
-    def initial_parameters(self, options: InitialisationOptions, generator: torch.Generator) -> Tensor:
+    def initial_parameters(self, options: RandomStart, generator: torch.Generator) -> Tensor:
         """Return random parameters [P], float32."""
-        return random_parameters(self.layout, self.options.nonlinearity, options, generator)
+        return random_parameters(self.layout, self._kind, options, generator)
 
     def layout_at(self, iteration: int) -> Layout:
         """Return the layout that parameters have in an iteration of training: always the same, as this one never grows.
 
-        Where a network's differs between two iterations, `engines.growth` says what goes on.
+        Where a network's differs between two iterations, `engines.start` says what goes on.
         """
         return self.layout
 
@@ -157,7 +162,7 @@ class Dnn:
         return self.input_buffer(n), self._room(n).ids
 
     def step_(
-        self, batch: Batch, optimiser: Optimiser, rate: Number, generator: torch.Generator | None = None
+        self, batch: Batch, optimiser: Updater, rate: Number, generator: torch.Generator | None = None
     ) -> StepStats:
         """Train on one minibatch, in place, with `rate` per summed gradient.
 
@@ -165,10 +170,10 @@ class Dnn:
         update, as seen through dropout. With a tensor as rate nothing waits for the device (`core.number`), save where
         the optimiser needs the host.
         """
-        if self.options.dropout > 0.0 and generator is None:
+        if self._dropout > 0.0 and generator is None:
             raise ValueError("dropout needs a generator")
         room = self._room(batch.x.shape[0])
-        drawn = generator if self.options.dropout > 0.0 else None
+        drawn = generator if self._dropout > 0.0 else None
         self._products.begin()
         logits = self._forward(batch.x[:, 0], room, self._products, drawn)
         ids, mask = batch.ids[:, 0], None if batch.mask is None else batch.mask[:, 0].to(logits.dtype)
@@ -181,11 +186,10 @@ class Dnn:
         for index in reversed(range(len(self._weights))):
             x, weight = room.x[index], self._weights[index]
             if index > 0:
-                below = room.errors[index - 1]
-                self._products.backward(error, weight, below)
-                self._backward(below, room, index - 1)
+                self._products.backward(error, weight, room.errors[index - 1])
+                self._backward(room, index - 1)
                 optimiser.layer_(index, x, error)
-                error = below
+                error = room.slopes[index - 1]
             else:
                 optimiser.layer_(index, x, error)
         return stats._replace(limited=optimiser.finish_())
@@ -209,29 +213,45 @@ class Dnn:
         for index, (weight, outputs) in enumerate(zip(self._weights, room.outputs, strict=True)):
             room.ones[index].fill_(1.0)  # natural gradient overwrites the ones
             room.padding[index].zero_()  # what is not finite must not stay where nothing is
-            products.forward(room.x[index], weight, outputs)
+            products.forward(room.x[index], weight, room.affine[index])
             if index < last:
-                activation.forward_(self.options.nonlinearity, outputs, room.scales[index])
+                activation.forward_(self._kind, room.affine[index], outputs, room.scales[index])
                 if generator is not None:
                     mask = room.masks[index]
-                    activation.dropout_mask_(mask, room.draws, self.options.dropout, generator)
+                    activation.dropout_mask_(mask, room.draws, self._dropout, generator)
                     room.kept[index].copy_(outputs)
                     outputs.mul_(mask)
         flat.whole(room.logits)[:, self.num_pdfs :].fill_(-torch.inf)  # what pads the pdfs on a GPU has probability 0
         return room.logits
 
-    def _backward(self, derivative: Tensor, room: _Rows, index: int) -> None:
+    def _backward(self, room: _Rows, index: int) -> None:
         """Take the derivative at hidden layer `index`'s output, in place, back through dropout and nonlinearity."""
-        output = room.outputs[index]
-        if self.options.dropout > 0.0:
+        derivative, output = room.errors[index], room.outputs[index]
+        if self._dropout > 0.0:
             derivative.mul_(room.masks[index])
             output = room.kept[index]
-        activation.backward_(self.options.nonlinearity, derivative, output, room.scales[index])
+        activation.backward_(self._kind, derivative, output, room.scales[index], room.slopes[index])
 
     def _room(self, rows: int) -> _Rows:
         if self._params is None:
             raise ValueError("bind a parameter vector first")
         if self._buffers is None or self._buffers.rows < rows:
-            self._buffers = _Buffers(self.layout.shapes, rows, self._params, self.options.dropout > 0.0)
+            shapes, apart = self.layout.shapes, self._kind == "pnorm"
+            self._buffers = _Buffers(shapes, rows, self._params, self._dropout > 0.0, apart)
             self._products = Products(self._precision)
         return self._buffers.first(rows)
+
+
+class Dnn(FrameNetwork):
+    """The network of `kind: dnn`."""
+
+    def __init__(self, options: DnnOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
+        super().__init__(
+            options.nonlinearity,
+            options.hidden,
+            options.context,
+            (feature_dim, num_pdfs),
+            dropout=options.dropout,
+            precision=precision,
+        )
+        self.options = options

@@ -16,12 +16,14 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from unisono.config.build import build
+from unisono.config.network import NetworkOptions
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.errors import UserError
 from unisono.files import atomic_path
-from unisono.nn.dnn import Dnn, DnnOptions
-from unisono.options import from_dict
+from unisono.nn.dnn import FrameNetwork
+from unisono.nn.network import make
 
 FORMAT = "unisono.model/1"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}(\.[A-Za-z0-9_]{1,64})*")
@@ -74,14 +76,14 @@ def load_model(path: str | os.PathLike[str], expected: Layout | None = None) -> 
     return Model(network, layout, flat.from_tensors(layout, tensors, where), log_prior)
 
 
-def network_of(spec: Mapping[str, Any], dropout: float = 0.0) -> Dnn:
+def network_of(spec: Mapping[str, Any], dropout: float = 0.0) -> FrameNetwork:
     """Return the network that a model file describes. Raises UserError for a description that is not one."""
     values = dict(spec)
     sizes = [values.pop(key, None) for key in ("feature_dim", "num_pdfs")]
     if not all(type(size) is int and size > 0 for size in sizes):
         raise UserError(f"model: feature_dim and num_pdfs are {sizes}: {_REMEDY}")
-    options = from_dict(DnnOptions, values | {"dropout": dropout}, "model: network")
-    return Dnn(options, sizes[0], sizes[1])
+    options = build(NetworkOptions, values | {"dropout": dropout}, "model: network")
+    return make(options, sizes[0], sizes[1])
 
 
 def _header(where: str, metadata: Mapping[str, str] | None) -> tuple[dict[str, Any], Layout]:

@@ -1,12 +1,13 @@
 """A trained model as an ordinary `torch.nn.Module`; `unisono.load(path)` returns one."""
 
 import os
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from unisono.core import flat
-from unisono.nn.activation import relu_renorm
+from unisono.nn.activation import pnorm, relu_renorm
 from unisono.nn.model_file import Model, load_model
 
 
@@ -35,7 +36,8 @@ class AcousticModel(nn.Module):
                 layer.bias.copy_(matrix[:, -1])
             self.layers.append(layer)
         kinds = {"relu": torch.relu, "relu_renorm": relu_renorm, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
-        self.nonlinearity = kinds[network["nonlinearity"]]
+        grouped = partial(pnorm, group=network.get("group", 1))
+        self.nonlinearity = grouped if network["kind"] == "pnorm" else kinds[network["nonlinearity"]]
         prior = torch.zeros(self.num_pdfs) if model.log_prior is None else model.log_prior
         self.register_buffer("log_prior", prior)
 

@@ -8,7 +8,8 @@ All results are those of one utterance alone: every utterance has a decoder of i
 before may order its hypotheses differently, and prune others.
 """
 
-import dataclasses
+import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,29 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from unisono.errors import UserError
+from unisono.files import read_json
 from unisono.hmm.arcs import Arcs
 from unisono.hmm.graph import with_word_penalty
 from unisono.hmm.libs import kaldifst, kd
-from unisono.hmm.parallel import map_shards
+from unisono.processes import map_shards
+
+log = logging.getLogger("unisono.decode")
 
 # Utterances that one task decodes: fixed, so that no result depends on the number of processes.
 BATCH = 8
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class DecodeOptions:
-    """The config section `decode`; the schema says what each key means and owns its default."""
-
-    beam: float
-    tuning_beam: float
-    max_active: int
-    min_active: int
-    acoustic_scales: tuple[float, ...]
-    gmm_acoustic_scales: tuple[float, ...]
-    word_insertion_penalties: tuple[float, ...]
-    tune_utterances: int | None
-    seed: int
-    systems: tuple[str, ...]
 
 
 class Beam(NamedTuple):
@@ -54,6 +42,15 @@ class Setting(NamedTuple):
 
     acoustic_scale: float
     word_insertion_penalty: float
+
+
+def read_setting(path: str | os.PathLike[str]) -> Setting:
+    """Read the setting that was chosen on dev from tune.json. Raises UserError for any other file."""
+    tuned = read_json(path)
+    try:
+        return Setting(float(tuned["acoustic_scale"]), float(tuned["word_insertion_penalty"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a tune.json ({error!r}): run the tuning again") from None
 
 
 class Hypothesis(NamedTuple):
@@ -161,6 +158,13 @@ def decode(
 def to_words(hypotheses: Mapping[str, Hypothesis], words: Sequence[str]) -> dict[str, list[str]]:
     """Return the words of each utterance; `words[n]` is the word of number n."""
     return {utterance: [words[number] for number in found.words] for utterance, found in hypotheses.items()}
+
+
+def log_partial(hypotheses: Mapping[str, Hypothesis]) -> None:
+    """Warn of each utterance of which only the best part was found."""
+    for utterance, found in hypotheses.items():
+        if not found.reached_final:
+            log.warning("%s: no complete sentence, best part taken", utterance)
 
 
 def summarise(hypotheses: Mapping[str, Hypothesis]) -> dict[str, int]:

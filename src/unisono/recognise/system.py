@@ -55,6 +55,26 @@ def describe(
     }
 
 
+def facts_of(
+    names: Mapping[str, str], settings: Mapping[str, Any], tuned: Mapping[str, Any], corpus: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the facts of a recogniser: names, settings, and what tune.json and corpus.json say of it.
+
+    `names`: name, run and final_model. Raises UserError where something is missing.
+    """
+    try:
+        return {
+            **names,
+            "settings": {key: settings[key] for key in SECTIONS},
+            "sampling_rate": int(corpus["sampling_rate"]),
+            "acoustic_scale": float(tuned["acoustic_scale"]),
+            "word_insertion_penalty": float(tuned["word_insertion_penalty"]),
+            "corpus": corpus["splits"],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"settings, corpus.json or tune.json: {error!r}: run their stages again") from None
+
+
 def read_system(folder: str | os.PathLike[str]) -> System:
     """Read recogniser.json and check each file's digest.
 

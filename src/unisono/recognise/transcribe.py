@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from unisono import console
+from unisono.config.build import build
+from unisono.config.features import FeatureOptions, Features, KaldiFeatures
 from unisono.data.features import cmvn
-from unisono.data.features.extract import FeatureOptions
 from unisono.data.features.recordings import Recording, RecordingFeatures
 from unisono.hmm.arcs import read_fst
 from unisono.hmm.lexicon import load_lang
 from unisono.hmm.model import load_model
-from unisono.options import from_dict
 from unisono.recognise import acoustics
-from unisono.recognise.decode import Beam, Hypothesis, Searcher, Setting, decode
+from unisono.recognise.decode import Beam, Hypothesis, Searcher, Setting, decode, log_partial
 from unisono.recognise.system import System
 from unisono.recognise.word_times import WordAligner, WordTime, word_times
 
@@ -48,9 +48,7 @@ def transcribe(
     Raises UserError for a recording that cannot be used, before anything is computed.
     """
     facts, count = system.facts, len(recordings)
-    options = from_dict(FeatureOptions, facts["settings"]["features"], "recogniser.json: settings.features")
-    statistics = cmvn.read_statistics(system.cmvn, options.base_dim) if system.cmvn else None
-    features = RecordingFeatures(recordings, options, int(facts["sampling_rate"]), statistics)
+    features = features_of(system, recordings)
     lang, hmm = load_lang(system.lang), load_model(system.hmm)
     setting = Setting(float(facts["acoustic_scale"]), float(facts["word_insertion_penalty"]))
     searcher = Searcher(read_fst(system.graph), hmm.id2pdf, (setting.word_insertion_penalty,))
@@ -69,6 +67,8 @@ def transcribe(
             times = word_times(aligner, scorer, words, setting.acoustic_scale, processes, advance)
     seconds = features.seconds
     _tell(found, times, sum(seconds.values()), time.monotonic() - begin, processes)
+    options = features.options
+    assert not isinstance(options, KaldiFeatures)  # `check_rate` refuses these
     borders = {name: Borders(features.frames(name), seconds[name], options) for name in names}
     return [_transcript(recording, seconds, found, times, lang, borders) for recording in recordings]
 
@@ -82,7 +82,7 @@ class Borders(NamedTuple):
 
     frames: int
     seconds: float
-    options: FeatureOptions
+    options: Features
 
     def at(self, frame: int) -> float:
         """Return the time in seconds of the border before a frame, 0 to `frames`."""
@@ -92,6 +92,13 @@ class Borders(NamedTuple):
             return self.seconds
         shift, length = self.options.frame_shift_ms, self.options.frame_length_ms
         return min(self.seconds, (frame * shift + (length - shift) / 2) / 1000)
+
+
+def features_of(system: System, recordings: Sequence[Recording]) -> RecordingFeatures:
+    """Return the features of recordings as the system's network reads them, not yet computed."""
+    options = build(FeatureOptions, system.facts["settings"]["features"], "recogniser.json: settings.features")
+    statistics = cmvn.read_statistics(system.cmvn, options.base_dim) if system.cmvn else None
+    return RecordingFeatures(recordings, options, int(system.facts["sampling_rate"]), statistics)
 
 
 def _beam(facts: Mapping) -> Beam:
@@ -124,9 +131,7 @@ def _tell(
     wall: float,
     processes: int,
 ) -> None:
-    for name, hypothesis in found.items():
-        if not hypothesis.reached_final:
-            log.warning("%s: no complete sentence, best part taken", name)
+    log_partial(found)
     for name, spoken in times.items():
         if spoken is None:
             log.warning("%s: its words could not be aligned, so they have no times", name)

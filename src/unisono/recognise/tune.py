@@ -8,11 +8,21 @@ Of equally good settings the one with the least penalty wins, of these the one w
 order of Kaldi's best_wer.sh (least penalty, then least LM weight).
 """
 
+import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
+from unisono.config.language import DecodeOptions
 from unisono.errors import UserError
-from unisono.recognise.decode import Setting
+from unisono.recognise.acoustics import LogLikelihoods
+from unisono.recognise.decode import Beam, Hypothesis, Searcher, Setting, decode, summarise, to_words
+from unisono.score import wer
+
+log = logging.getLogger("unisono.tune")
 
 # Returns the number of word errors on dev of each setting.
 Errors = Callable[[Sequence[Setting]], Sequence[int]]
@@ -53,3 +63,47 @@ def draw(utterances: Iterable[str], count: int | None, seed: int) -> list[str]:
     if count < 1:
         raise UserError(f"decode.tune_utterances: {count} leaves nothing to tune on: give at least 1 or null")
     return sorted(random.Random(seed).sample(everything, count))
+
+
+def tune_system(
+    system: Literal["gmm", "dnn"],
+    graph: Any,
+    pdf_of_transition: npt.NDArray[np.int32],
+    scorer: LogLikelihoods,
+    references: Mapping[str, Sequence[str]],
+    words: Sequence[str],
+    options: DecodeOptions,
+    processes: int = 1,
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Tune one system on dev; return the content of tune.json and the hypotheses at the best setting.
+
+    `graph` and `pdf_of_transition` as `Searcher` takes them; `references`: the words of each utterance of dev, of
+    which `options.tune_utterances` are drawn; `words[n]` is the word of number n.
+    """
+    utterances = draw(references, options.tune_utterances, options.seed)
+    part = {utterance: references[utterance] for utterance in utterances}
+    searcher = Searcher(graph, pdf_of_transition, (0.0, *options.word_insertion_penalties))
+    beam = Beam(options.tuning_beam, options.max_active, options.min_active)
+    found: dict[Setting, dict[str, Hypothesis]] = {}
+
+    def errors(settings: Sequence[Setting]) -> list[int]:
+        new = decode(searcher, scorer, utterances, settings, beam, processes)
+        found.update(new)
+        counts = [wer.evaluate(part, to_words(new[setting], words)).total for setting in settings]
+        for setting, total in zip(settings, counts, strict=True):
+            log.info("%s: %s", setting, wer.kaldi_lines(total).splitlines()[0])
+        return [total.errors for total in counts]
+
+    scales = options.gmm_acoustic_scales if system == "gmm" else options.acoustic_scales
+    best, tried = tune(scales, options.word_insertion_penalties, errors, neighbours=system == "dnn")
+    total = sum(map(len, part.values()))
+    facts = {
+        "system": system,
+        **best._asdict(),
+        "lm_weight": 1.0 / best.acoustic_scale,
+        "dev_wer": tried[best] / total,
+        "words": total,
+        **summarise(found[best]),
+        "tried": [{**s._asdict(), "errors": count, "wer": count / total} for s, count in tried.items()],
+    }
+    return facts, to_words(found[best], words)

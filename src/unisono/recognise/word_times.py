@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from unisono.errors import UserError
-from unisono.hmm.align import SELF_LOOP_SCALE, TRANSITION_SCALE
+from unisono.hmm.align import decodable_of, weigh_
 from unisono.hmm.lexicon import Lang
 from unisono.hmm.libs import kaldifst, khg
 from unisono.hmm.model import HmmModel
-from unisono.hmm.parallel import map_shards
+from unisono.processes import map_shards
 
 # In nats, far wider than in training: the graph of a few words is small, and the words are known to fit.
 BEAM, RETRY_BEAM = 40.0, 400.0
@@ -50,7 +50,7 @@ class WordAligner:
             raise UserError(f"{lang.lexicon_fst}: not readable: run the stage lang again")
         options = khg.TrainingGraphCompilerOptions(transition_scale=0.0, self_loop_scale=0.0)
         self._compiler = khg.TrainingGraphCompiler(model.transition_model, model.tree, lexicon, [], options)
-        self._columns = np.ascontiguousarray(model.id2pdf[1:])
+        self._model, _ = model, model.id2pdf  # cached from now on
         self._silence = frozenset(lang.silence_ids)
         self._pronunciations: dict[int, list[tuple[int, ...]]] = {}
         for entry in lang.pronunciations:
@@ -68,14 +68,8 @@ class WordAligner:
         if not np.isfinite(scores).all():
             raise UserError(f"utterance {utt}: the log-likelihoods are not finite: is the model sound?")
         graph = self._compiler.compile_graph_from_text(list(words))
-        khg.add_transition_probs(
-            trans_model=self._transitions,
-            disambig_syms=[],
-            transition_scale=TRANSITION_SCALE,
-            self_loop_scale=SELF_LOOP_SCALE,
-            fst=graph,
-        )
-        decodable = khg.DecodableCtc(np.ascontiguousarray(scores[:, self._columns], np.float32))
+        weigh_(graph, self._transitions)
+        decodable = decodable_of(scores, self._model)
         config = khg.AlignConfig(beam=BEAM, retry_beam=RETRY_BEAM)
         done, _, _, _, _, ids, _ = khg.align_utterance_wrapper(config, utt, 1.0, graph, decodable, 0, 0, 0, 0.0, 0)
         if not done or len(ids) != len(scores):

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unisono import sense
+from unisono import usage
+from unisono.config.build import build
+from unisono.config.rules import warnings
+from unisono.config.run import Run as Settings
 from unisono.errors import UserError
 from unisono.files import read_json
 
@@ -55,15 +58,16 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run: the rows of metrics.jsonl for the combined model and for the workers, its ledger, warnings.
+    """One training run: the rows of metrics.jsonl for the combined model and for the workers, its ledger, settings.
 
-    warnings: a line for each of its settings that contradicts the custom.
+    settings: of config.json, None where there is none. warnings: a line for each that contradicts the custom.
     """
 
     name: str
     combined: Rows
     workers: Rows
     ledger: dict[str, Any]
+    settings: Settings | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -122,8 +126,9 @@ def read_metrics(path: str | Path) -> Rows:
 
 
 def _run(folder: Path) -> Run:
-    config = _optional(folder / "config.json")
-    return replace(read_training(folder), warnings=tuple(sense.warnings(config)) if config else ())
+    path = folder / "config.json"
+    settings = build(Settings, read_json(path), str(path)) if path.exists() else None
+    return replace(read_training(folder), settings=settings, warnings=tuple(warnings(settings) if settings else []))
 
 
 def _result(root: Path, folder: str) -> Result:
@@ -159,7 +164,7 @@ def _alignments(folder: Path, splits: Iterable[str]) -> dict[str, Any]:
 def _times(folder: Path) -> list[StageTime]:
     times = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        rows = [row for file in sorted(path.rglob("*.tsv")) for row in read_tsv(file)]
+        rows = [row for file in sorted(path.rglob("*.tsv")) for row in read_job(folder, file)]
         if rows:
             seconds, cpu, memory = ([measured(row, key) for row in rows] for key in ("s", "cpu_time", "max_rss"))
             times.append(StageTime(path.name, len(rows), sum(seconds), sum(cpu), max(memory)))
@@ -167,11 +172,16 @@ def _times(folder: Path) -> list[StageTime]:
 
 
 def measured(row: Mapping[str, str], key: str) -> float:
-    """Return a number of a row that Snakemake wrote about a job; 0 where the job was too short to be measured."""
+    """Return a number of a row about a job; 0 where the job was too short to be measured."""
     try:
         return float(row.get(key) or 0)
     except ValueError:  # "-" or "NA"
         return 0.0
+
+
+def read_job(folder: Path, path: Path) -> Rows:
+    """Read what Snakemake wrote about a job below `folder`, with the CPU time and memory of a served one."""
+    return [{**row, **usage.read(folder, path)} for row in read_tsv(path)]
 
 
 def read_tsv(path: Path) -> Rows:

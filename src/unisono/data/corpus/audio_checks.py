@@ -2,7 +2,6 @@
 
 import collections
 import logging
-import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from unisono.data.corpus.segments import cut_segments
 from unisono.data.corpus.sources import SourceRow
 from unisono.data.corpus.text import short_list
 from unisono.errors import UserError
+from unisono.processes import map_shards
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +73,7 @@ def look(rows: Sequence[SourceRow], processes: int) -> list[AudioInfo | str | No
     todo = dict(zip(names, ((row.path, row.segment is not None) for row in rows), strict=True))
     files = list(todo.values())
     chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
-    if processes < 2 or len(chunks) < 2:
-        parts = [_look_at(chunk) for chunk in chunks]
-    else:
-        with multiprocessing.get_context("fork").Pool(min(processes, len(chunks))) as pool:
-            parts = pool.map(_look_at, chunks, chunksize=1)
+    parts = map_shards(lambda index: _look_at(chunks[index]), len(chunks), processes)
     found = dict(zip(todo, (one for part in parts for one in part), strict=True))
     return [_judged(row, found[name]) for row, name in zip(rows, names, strict=True)]
 

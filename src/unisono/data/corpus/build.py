@@ -4,90 +4,52 @@ A mistake ends in one UserError that names file, line or utterance and the remed
 unreadable or truncated audio or without words are set aside and listed in corpus.json; the rest goes on.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from unisono.config.corpus import CorpusOptions, Recorded, Spoken
 from unisono.data.corpus.audio import AudioInfo
 from unisono.data.corpus.audio_checks import check_audio
 from unisono.data.corpus.coverage import Coverage
-from unisono.data.corpus.kaldi_dir import read_kaldi
+from unisono.data.corpus.features_checks import check_features
+from unisono.data.corpus.kaldi_dir import read_kaldi, read_kaldi_features
 from unisono.data.corpus.lexicon import read_lexicon, read_phone_set, write_lexicon
 from unisono.data.corpus.librispeech import read_librispeech
 from unisono.data.corpus.sources import SPLITS, Source, SourceRow, join_strings, read_source_table
-from unisono.data.corpus.spoken import SpokenOptions, speak
+from unisono.data.corpus.spoken import speak
 from unisono.data.corpus.table import Utterance, statistics, unknown_words, with_shards, write_table
 from unisono.data.corpus.text import check_id, read_lines, short_list, words_of
 from unisono.errors import UserError
 from unisono.files import write_json, write_text
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class KaldiOptions:
-    """Config section `corpus.kaldi`: the Kaldi data directory of each split, below corpus.dir."""
+def build(
+    options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: int = 1, features: bool = False
+) -> dict[str, Any]:
+    """Read, check and write a corpus; returns what corpus.json says. The result does not depend on `processes`.
 
-    train: str
-    dev: str
-    test: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LibrispeechOptions:
-    """Config section `corpus.librispeech`: the subsets (folders below corpus.dir) that make up each split."""
-
-    train: tuple[str, ...]
-    dev: tuple[str, ...]
-    test: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CorpusOptions:
-    """Config section `corpus`.
-
-    dir: folder of the corpus below corpora_dir. table, strings, lexicon, lm_text, phones: files in it; lm_text null =
-    the training transcripts; phones null = any phone that the lexicon uses. shared_speakers: a speaker may be in
-    several splits. unknown_word: stands for words that the lexicon lacks; null = such a word is an error. shards:
-    parts of each split, fixed so that results do not depend on cores. seed: of what is drawn for the spoken corpus.
+    `features`: the utterances are those of Kaldi's feats.scp, without recordings; the sampling rate is then 0.
     """
-
-    kind: Literal["spoken", "table", "strings", "kaldi", "librispeech"]
-    dir: str
-    table: str
-    strings: str
-    lexicon: str
-    lm_text: str | None
-    phones: str | None
-    shared_speakers: bool
-    unknown_word: str | None
-    shards: int
-    seed: int
-    spoken: SpokenOptions
-    kaldi: KaldiOptions
-    librispeech: LibrispeechOptions
-
-
-def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: int = 1) -> dict[str, Any]:
-    """Read, check and write a corpus; returns what corpus.json says. The result does not depend on `processes`."""
-    if options.shards < 1:
-        raise UserError(f"corpus.shards: {options.shards}: must be at least 1")
-    folder = corpora_dir / options.dir
-    source = _read(options, folder, out_dir, processes)
+    folder = corpora_dir / getattr(options, "dir", "")
+    source = _read(options, folder, out_dir, processes, features)
     rows = _check_rows(source.rows, options.shared_speakers)
     classes = _speaker_classes(rows)
-    phones = None if options.phones is None else read_phone_set(folder / options.phones)
+    phone_set = options.phones if isinstance(options, Recorded) else None
+    phones = None if phone_set is None else read_phone_set(folder / phone_set)
     lexicon = read_lexicon(source.lexicon, phones)
     coverage = Coverage(lexicon, source.lexicon, options.unknown_word)
-    kept, infos, quarantined = check_audio(rows, (out_dir / "audio").resolve(), processes)
+    check = check_features(rows) if features else check_audio(rows, (out_dir / "audio").resolve(), processes)
+    kept, infos, quarantined = check
     utterances = _utterances(kept, infos, coverage)
     tables = {split: with_shards(utterances[split], options.shards) for split in SPLITS}
-    origin = folder / {"table": options.table, "strings": options.strings}.get(options.kind, "")
+    origin = folder / getattr(options, "strings", getattr(options, "table", ""))
     _check_splits(tables, quarantined, origin)
     text = _lm_text(source.lm_text, tables["train"], coverage)
     coverage.settle(out_dir / "missing_words.txt")
     facts: dict[str, Any] = {
         "splits": {split: statistics(tables[split]) for split in SPLITS},
-        "sampling_rate": next(iter(infos.values())).rate,
+        "sampling_rate": 0 if features else next(iter(infos.values())).rate,
         "lexicon_words": len(lexicon),
         "lm_sentences": len(text),
         "unknown_words": {split: unknown_words(tables[split]) for split in SPLITS},
@@ -102,15 +64,16 @@ def build(options: CorpusOptions, corpora_dir: Path, out_dir: Path, processes: i
     return facts
 
 
-def _read(options: CorpusOptions, folder: Path, out_dir: Path, processes: int) -> Source:
-    if options.kind == "spoken":
+def _read(options: CorpusOptions, folder: Path, out_dir: Path, processes: int, features: bool) -> Source:
+    if isinstance(options, Spoken):
         return speak(options.spoken, options.seed, out_dir, processes)
-    if options.kind == "strings":
-        rows = join_strings(folder / options.strings, folder / options.table, (out_dir / "audio").resolve())
-    elif options.kind == "kaldi":
-        rows = [row for split in SPLITS for row in read_kaldi(folder / getattr(options.kaldi, split), split)]
+    if options.kind == "kaldi":
+        read = read_kaldi_features if features else read_kaldi
+        rows = [row for split in SPLITS for row in read(folder / getattr(options.kaldi, split), split)]
     elif options.kind == "librispeech":
         rows = [row for s in SPLITS for row in read_librispeech(folder, s, getattr(options.librispeech, s))]
+    elif options.kind == "strings":
+        rows = join_strings(folder / options.strings, folder / options.table, (out_dir / "audio").resolve())
     else:
         rows = read_source_table(folder / options.table)
     lm_text = None if options.lm_text is None else folder / options.lm_text

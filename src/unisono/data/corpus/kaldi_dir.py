@@ -1,5 +1,7 @@
 """Kaldi data directories, one a split: wav.scp, text, utt2spk, and where they are there segments and spk2gender.
 
+Where features are read in place of recordings, feats.scp stands for wav.scp and there are no segments.
+
 Only plain files are read: an entry of wav.scp that is a command (`sph2pipe ... |`), standard input or a place in an
 archive is refused by name, and nothing is ever executed.
 """
@@ -58,6 +60,29 @@ def read_kaldi(folder: Path, split: str) -> list[SourceRow]:
             )
         )
     return rows
+
+
+def read_kaldi_features(folder: Path, split: str) -> list[SourceRow]:
+    """Read one data directory by its feats.scp as the rows of `split`, whose path is that file.
+
+    The ids of text, utt2spk and feats.scp must be the same. Raises UserError naming file, line or id.
+    """
+    text, speakers, feats = (_read(folder / name) for name in ("text", "utt2spk", "feats.scp"))
+    _same_ids(folder, {"text": text, "utt2spk": speakers, "feats.scp": feats})
+    genders = _genders(folder / "spk2gender", speakers)
+    return [
+        SourceRow(
+            utterance_id=utt,
+            speaker_id=speakers[utt].value,
+            split=split,
+            path=folder / "feats.scp",
+            transcript=transcript,
+            where=f"{folder / 'text'}: line {line}",
+            recording=f"{folder / 'feats.scp'}: line {feats[utt].line}",
+            speaker_class=genders.get(speakers[utt].value, ""),
+        )
+        for utt, (line, transcript) in text.items()
+    ]
 
 
 def _read(path: Path) -> dict[str, _Entry]:

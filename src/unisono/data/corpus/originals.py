@@ -6,7 +6,6 @@ The checksum of each result tells whether it equals, sample for sample, the reco
 """
 
 import gzip
-import multiprocessing
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from unisono.data.corpus.audio import UnusableAudio, inspect, read_audio, write_
 from unisono.data.corpus.text import short_list
 from unisono.errors import UserError
 from unisono.files import atomic_path
+from unisono.processes import map_shards
 
 TABLES = Path(__file__).parent / "tables"
 # Name of the corpus -> sampling rate in Hz, and the folders of --from in which its recordings may lie.
@@ -38,7 +38,7 @@ class Part(NamedTuple):
     crc32: str
 
 
-class Brought(NamedTuple):
+class Converted(NamedTuple):
     """What was made: recordings, seconds, and the ids of those that differ from ours."""
 
     recordings: int
@@ -46,7 +46,7 @@ class Brought(NamedTuple):
     different: list[str]
 
 
-def bring(name: str, source: Path, corpora_dir: Path, processes: int = 1, tables: Path = TABLES) -> Brought:
+def convert_corpus(name: str, source: Path, corpora_dir: Path, processes: int = 1, tables: Path = TABLES) -> Converted:
     """Turn the original of corpus `name` in the folder `source` into the folder `corpora_dir`/`name`.
 
     The tables are written last, so an interrupted import leaves no corpus that looks whole. Raises UserError naming
@@ -55,17 +55,13 @@ def bring(name: str, source: Path, corpora_dir: Path, processes: int = 1, tables
     parts = plan(name, source, corpora_dir / name, tables)
     for folder in sorted({part.target.parent for part in parts}):
         folder.mkdir(parents=True, exist_ok=True)
-    if processes < 2:
-        crcs = list(map(make, parts))
-    else:
-        with multiprocessing.get_context("fork").Pool(processes) as pool:
-            crcs = pool.map(make, parts, chunksize=50)
+    crcs = map_shards(lambda index: make(parts[index]), len(parts), processes)
     for path in sorted((tables / name).iterdir()):
         if path.name.removesuffix(".gz") not in _INNER:
             with atomic_path(corpora_dir / name / path.name.removesuffix(".gz")) as temporary:
                 temporary.write_bytes(_content(path))
     different = [part.utterance_id for part, crc in zip(parts, crcs, strict=True) if crc != part.crc32]
-    return Brought(len(parts), sum(part.length / part.rate for part in parts), different)
+    return Converted(len(parts), sum(part.length / part.rate for part in parts), different)
 
 
 def plan(name: str, source: Path, target: Path, tables: Path = TABLES) -> list[Part]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import soundfile
 
 from unisono.data.corpus.audio import AudioInfo, UnusableAudio, keep_only, write_flac
 from unisono.data.corpus.sources import SourceRow
+from unisono.processes import map_shards
 
 _OVERSHOOT_S = 0.5  # as Kaldi's extract-segments: an end so little beyond the recording is cut back to its end
 
@@ -29,11 +29,7 @@ def cut_segments(
     todo = [row for row, found in looked if row.segment is not None and not isinstance(found, str)]
     todo.sort(key=lambda row: (row.path, row.utterance_id))
     groups = [(list(group), audio_dir) for _, group in itertools.groupby(todo, key=lambda row: row.path)]
-    if processes < 2 or len(groups) < 2:
-        parts = [_cut(*group) for group in groups]
-    else:
-        with multiprocessing.get_context("fork").Pool(min(processes, len(groups))) as pool:
-            parts = pool.starmap(_cut, groups, chunksize=1)
+    parts = map_shards(lambda index: _cut(*groups[index]), len(groups), processes)
     cut = {row.utterance_id: (row, found) for part in parts for row, found in part}
     keep_only(audio_dir, (row.path for row, found in cut.values() if not isinstance(found, str)))
     return [cut.get(row.utterance_id, (row, found)) for row, found in looked]

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import lfilter, resample_poly
 
+from unisono.config.corpus import SpokenSize
 from unisono.data.corpus import spoken_grammar, spoken_voice
 from unisono.data.corpus.audio import keep_only, write_flac
 from unisono.data.corpus.lexicon import write_lexicon
@@ -30,24 +31,6 @@ _SNR_DB = (-3.0, 7.0)  # speech with its pauses against noise
 _COLOUR = 0.85  # the noise is first-order autoregressive: stronger at low frequencies, as in rooms
 _PEAK = (6000.0, 16000.0)
 _TIMEOUT_S = 600
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SpokenOptions:
-    """Config section `corpus.spoken`.
-
-    Sentences and voices of each split; lm_sentences: further ones for the language model's text that nobody speaks;
-    sampling_rate: Hz, 8000 or 16000.
-    """
-
-    train_sentences: int
-    dev_sentences: int
-    test_sentences: int
-    lm_sentences: int
-    train_voices: int
-    dev_voices: int
-    test_voices: int
-    sampling_rate: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +80,7 @@ VOICES = {
 }
 
 
-def speak(options: SpokenOptions, seed: int, out_dir: Path, processes: int) -> Source:
+def speak(options: SpokenSize, seed: int, out_dir: Path, processes: int) -> Source:
     """Write `audio/`, and `spoken/lexicon.txt` and `spoken/lm_text.txt` under `out_dir`.
 
     `processes` children speak at a time; each voice has its own, so the bytes do not depend on the number. Raises
@@ -124,17 +107,13 @@ def speak(options: SpokenOptions, seed: int, out_dir: Path, processes: int) -> S
     return Source(rows, own / "lexicon.txt", own / "lm_text.txt")
 
 
-def plan(options: SpokenOptions, seed: int) -> tuple[list[tuple[str, Voice, list[str]]], list[str]]:
+def plan(options: SpokenSize, seed: int) -> tuple[list[tuple[str, Voice, list[str]]], list[str]]:
     """Deal different sentences to splits and voices.
 
     Returns a list of (split, voice, sentences) and the text for the language model: the training sentences and
     `lm_sentences` more that nobody speaks.
     """
-    if options.sampling_rate not in (8000, 16000):
-        raise UserError(f"corpus.spoken.sampling_rate: {options.sampling_rate}: choose 8000 or 16000")
     counts = {split: getattr(options, f"{split}_sentences") for split in VOICES}
-    if options.lm_sentences < 0:
-        raise UserError(f"corpus.spoken.lm_sentences: {options.lm_sentences}: must be at least 0")
     drawn = spoken_grammar.sentences(seed, sum(counts.values()) + options.lm_sentences)
     tasks, begin = [], 0
     for split, voices in VOICES.items():

@@ -1,12 +1,12 @@
 """The language of the embedded corpus: a small grammar, its words and how they are pronounced."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from unisono.errors import UserError
 
 # A sentence form is a row of words and of classes <...>; about 100,000 sentences of 5 to 8 words in all.
-_FORMS = (
+FORMS = (
     "<person> <past> <number> <colour> <things> <time>",
     "please send <number> <colour> <things> to <city>",
     "the <size> <animal> is sleeping <where> the <place>",
@@ -63,8 +63,8 @@ def pronunciations() -> Iterator[tuple[str, tuple[str, ...]]]:
 class _Decks:
     """Words of each class in shuffled order, anew when they are used up, so that all are about equally frequent."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
+    def __init__(self, seed: int, forms: Sequence[str]) -> None:
+        self.rng, self.forms = random.Random(seed), forms
         self.decks: dict[str, list[str]] = {}
 
     def draw(self, name: str, taken: list[str]) -> str:
@@ -81,17 +81,18 @@ class _Decks:
     def sentence(self) -> str:
         """Draw one sentence."""
         words: list[str] = []
-        for part in self.rng.choice(_FORMS).split():
+        for part in self.rng.choice(self.forms).split():
             words.append(self.draw(part[1:-1], words) if part.startswith("<") else part)
         return " ".join(words).upper()
 
 
-def sentences(seed: int, number: int) -> list[str]:
+def sentences(seed: int, number: int, forms: Sequence[str] = FORMS) -> list[str]:
     """Draw `number` different sentences of upper-case words, in the order drawn.
 
-    Raises UserError where so many do not come within ten times as many draws.
+    forms: words, and classes of words in angle brackets. Raises UserError where so many do not come within ten times
+    as many draws.
     """
-    decks = _Decks(seed)
+    decks = _Decks(seed, forms)
     found: dict[str, None] = {}
     for _ in range(10 * number):
         if len(found) == number:

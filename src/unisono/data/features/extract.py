@@ -4,64 +4,27 @@
 The order is Kaldi's: base, CMVN, deltas.
 """
 
-import dataclasses
 import zlib
-from typing import Literal
 
 import kaldi_native_fbank as knf
 import numpy as np
 
+from unisono.config.features import Fbank, FeatureOptions, KaldiFeatures, Mfcc
 from unisono.errors import UserError
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureOptions:
-    """Config section `features` (and `hmm.features`).
-
-    kind: log mel energies or cepstra of them. num_ceps: coefficients of mfcc, C0 or energy included. low_freq,
-    high_freq: Hz, band of the mel filters; high_freq 0 or less counts from half the sampling rate. frame_length_ms,
-    frame_shift_ms: ms. use_energy: log energy in place of C0 (mfcc) or before the bands (fbank). dither: standard
-    deviation of Gaussian noise added to the samples, in 16-bit units, seeded by the utterance id. deltas: 0, 1 or 2,
-    the order of differences appended. cmvn: whose mean is taken away. cmvn_variance: divide by the deviation, too.
-    """
-
-    kind: Literal["fbank", "mfcc"]
-    num_mel_bins: int
-    num_ceps: int
-    low_freq: float
-    high_freq: float
-    frame_length_ms: float
-    frame_shift_ms: float
-    use_energy: bool
-    dither: float
-    deltas: int
-    cmvn: Literal["speaker", "global", "none"]
-    cmvn_variance: bool
-
-    @property
-    def base_dim(self) -> int:
-        """Number of base features."""
-        return self.num_ceps if self.kind == "mfcc" else self.num_mel_bins + int(self.use_energy)
-
-    @property
-    def dim(self) -> int:
-        """Number of features after deltas."""
-        return self.base_dim * (self.deltas + 1)
-
-    def check(self, rate: int) -> None:
-        """Raise UserError where the options do not fit each other or a sampling rate in Hz."""
-        high = self.high_freq if self.high_freq > 0 else rate / 2 + self.high_freq
-        if not 0 <= self.low_freq < high <= rate / 2:
-            raise UserError(
-                f"features: low_freq {self.low_freq:g} and high_freq {self.high_freq:g} do not fit a sampling rate of "
-                f"{rate} Hz: choose 0 <= low_freq < high_freq <= {rate / 2:g} (high_freq 0 means the latter)"
-            )
-        if self.kind == "mfcc" and not 1 <= self.num_ceps <= self.num_mel_bins:
-            raise UserError(f"features.num_ceps: {self.num_ceps}: choose 1 to num_mel_bins ({self.num_mel_bins})")
-        if self.num_mel_bins < 3 or self.deltas not in (0, 1, 2) or self.dither < 0:
-            raise UserError("features: num_mel_bins must be at least 3, deltas 0 to 2, dither at least 0")
-        if self.frame_shift_ms * rate < 1000 or self.frame_length_ms * rate < 2000:
-            raise UserError("features: frame_length_ms and frame_shift_ms must be at least two and one samples long")
+def check_rate(options: FeatureOptions, rate: int) -> None:
+    """Raise UserError where features do not fit a sampling rate in Hz, or each other, or are none of recordings."""
+    if isinstance(options, KaldiFeatures):
+        raise UserError("features: kind kaldi cannot be computed from recordings: give unisono loglikes --feats")
+    high = options.high_freq if options.high_freq > 0 else rate / 2 + options.high_freq
+    if not options.low_freq < high <= rate / 2:
+        raise UserError(
+            f"features: low_freq {options.low_freq:g} and high_freq {options.high_freq:g} do not fit a sampling rate "
+            f"of {rate} Hz: choose 0 <= low_freq < high_freq <= {rate / 2:g} (high_freq 0 means the latter)"
+        )
+    if options.frame_shift_ms * rate < 1000 or options.frame_length_ms * rate < 2000:
+        raise UserError("features: frame_length_ms and frame_shift_ms must be at least two and one samples long")
 
 
 def base_features(samples: np.ndarray, rate: int, options: FeatureOptions, utt: str) -> np.ndarray:
@@ -72,6 +35,7 @@ def base_features(samples: np.ndarray, rate: int, options: FeatureOptions, utt: 
     Povey window, pre-emphasis 0.97, energies floored at float32's epsilon before the logarithm, as in Kaldi.
     Raises UserError where a feature is not finite.
     """
+    assert not isinstance(options, KaldiFeatures)  # `check_rate` refuses these
     if options.dither > 0:
         noise = np.random.default_rng(zlib.crc32(utt.encode())).standard_normal(len(samples), dtype=np.float32)
         samples = samples + np.float32(options.dither) * noise
@@ -88,8 +52,8 @@ def base_features(samples: np.ndarray, rate: int, options: FeatureOptions, utt: 
     return features
 
 
-def _extractor(rate: int, options: FeatureOptions) -> "knf.OnlineFbank | knf.OnlineMfcc":
-    made = knf.MfccOptions() if options.kind == "mfcc" else knf.FbankOptions()
+def _extractor(rate: int, options: Fbank | Mfcc) -> "knf.OnlineFbank | knf.OnlineMfcc":
+    made: knf.MfccOptions | knf.FbankOptions = knf.MfccOptions() if isinstance(options, Mfcc) else knf.FbankOptions()
     made.frame_opts.samp_freq = rate
     made.frame_opts.dither = 0.0
     made.frame_opts.frame_length_ms = options.frame_length_ms
@@ -98,9 +62,10 @@ def _extractor(rate: int, options: FeatureOptions) -> "knf.OnlineFbank | knf.Onl
     made.mel_opts.low_freq = options.low_freq
     made.mel_opts.high_freq = options.high_freq
     made.use_energy = options.use_energy
-    if isinstance(made, knf.MfccOptions):
+    if isinstance(options, Mfcc) and isinstance(made, knf.MfccOptions):
         made.num_ceps = options.num_ceps
         return knf.OnlineMfcc(made)
+    assert isinstance(made, knf.FbankOptions)
     return knf.OnlineFbank(made)
 
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from unisono.config.features import FeatureOptions
 from unisono.data.corpus.table import Utterance, read_table
 from unisono.data.features import cmvn
-from unisono.data.features.extract import FeatureOptions, add_deltas
+from unisono.data.features.extract import add_deltas
 from unisono.data.sequences import Sequences
 from unisono.errors import UserError
 
@@ -51,6 +52,11 @@ class BaseReader:
                 raise UserError(
                     f"{table}: utterance {u.utterance_id}: in no feature file given: run the features stage anew"
                 )
+
+    @property
+    def dim(self) -> int:
+        """Return the number of features a frame that a network reads."""
+        return self.options.dim
 
     @property
     def frame_shift_s(self) -> float:

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unisono.config.features import FeatureOptions
 from unisono.data.corpus.audio import UnusableAudio, inspect, read_audio
 from unisono.data.corpus.text import check_id, read_rows, short_list
 from unisono.data.features import cmvn
-from unisono.data.features.extract import FeatureOptions, add_deltas, base_features
+from unisono.data.features.extract import add_deltas, base_features, check_rate
 from unisono.errors import UserError
 
 COLUMNS = ("utterance_id", "speaker_id", "path")
@@ -82,7 +83,7 @@ class RecordingFeatures:
         `rate` in Hz is that of the training; `statistics` are those of the training set, for `cmvn: global`.
         Raises UserError naming the file that is unusable or of another rate.
         """
-        options.check(rate)
+        check_rate(options, rate)
         if options.cmvn == "global" and not statistics:
             raise ValueError("features with cmvn: global need the statistics of the training set")
         self.options = options
@@ -92,6 +93,11 @@ class RecordingFeatures:
         self._speaker = {recording.utterance_id: recording.speaker_id for recording in recordings}
         self._base: dict[str, np.ndarray] = {}
         self._norms: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def dim(self) -> int:
+        """Return the number of features a frame that a network reads."""
+        return self.options.dim
 
     def compute(self, advance: Callable[[], None] = lambda: None) -> None:
         """Read all recordings; `advance` is called after each. Raises UserError naming a file that is damaged."""

@@ -1,7 +1,7 @@
-"""The frame ledger: what became of every frame that the plan dealt out (design.md 5)."""
+"""The frame ledger: what became of every frame that the plan dealt out (docs/file-formats.md)."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from unisono.errors import UserError
 from unisono.schedule import Plan
@@ -9,31 +9,46 @@ from unisono.schedule import Plan
 KEYS = ("seen", "discarded", "dropped", "repeated")
 
 
-def ledger(plan: Plan, iterations: Iterable[Iterable[Mapping[str, Any]]]) -> dict[str, Any]:
+class Done(Protocol):
+    """What became of one slice: `engines.records.Outcome`."""
+
+    slice: int
+    worker: int
+    frames: int
+    discarded: int
+
+
+def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
     """Count frames by worker over the iterations that ran.
 
-    iterations: the workers' records of each iteration in order, none for those after an early stop. For each worker:
-    seen (trained on, and in the model or its history), discarded (trained on by a worker that was left out), dropped
-    (never read), repeated (read again). seen + discarded + dropped over all workers is what the plan dealt in the
-    iterations that ran: corpus frames x epochs in a whole run.
-    Raises UserError where a worker did not read exactly its slices.
+    iterations: what became of the slices of each iteration in order, none for those after an early stop. For each
+    worker: seen (trained on, and in the model or its history), discarded (trained on by a worker that was left out),
+    dropped (never read), repeated (read again). seen + discarded + dropped over all workers is what the plan dealt in
+    the iterations that ran: corpus frames x epochs in a whole run.
+    Raises UserError unless each slice was read once and as a whole.
     """
     counts: dict[int, dict[str, int]] = {}
     ran = dealt = 0
-    for number, records in enumerate(iterations):
-        records = list(records)
-        if not records:
+    for number, outcomes in enumerate(iterations):
+        done = sorted(outcomes, key=lambda outcome: outcome.slice)
+        if not done:
             continue
         ran += 1
-        for record, (begin, end) in zip(records, plan.iterations[number].slices, strict=True):
-            own = counts.setdefault(record["worker"], dict.fromkeys(KEYS, 0))
-            if record["frames"] != end - begin:
+        slices = plan.iterations[number].slices
+        if [outcome.slice for outcome in done] != list(range(len(slices))):
+            raise UserError(
+                f"ledger: iteration {number}: slices {[outcome.slice for outcome in done]} were read, the plan has"
+                f" {len(slices)}: delete the run's folder and start anew"
+            )
+        for outcome, (begin, end) in zip(done, slices, strict=True):
+            own = counts.setdefault(outcome.worker, dict.fromkeys(KEYS, 0))
+            if outcome.frames != end - begin:
                 raise UserError(
-                    f"ledger: iteration {number}: worker {record['worker']} read {record['frames']} frames, the plan"
+                    f"ledger: iteration {number}: worker {outcome.worker} read {outcome.frames} frames, the plan"
                     f" dealt {end - begin}: delete the run's folder and start anew"
                 )
-            own["discarded"] += record["discarded"]
-            own["seen"] += record["frames"] - record["discarded"]
+            own["discarded"] += outcome.discarded
+            own["seen"] += outcome.frames - outcome.discarded
             dealt += end - begin
     return {
         "workers": {str(worker): counts[worker] for worker in sorted(counts)},

@@ -1,4 +1,4 @@
-"""The order in which an epoch's frames are trained on: a shuffle that can be entered anywhere (design.md 3).
+"""The order in which an epoch's frames are trained on: a shuffle that can be entered anywhere (docs/engines.md).
 
 Utterances are grouped into blocks of neighbours in the store; the blocks are permuted and laid end to end, and the
 frames are shuffled inside windows of a fixed number of positions. All of it is a pure function of

@@ -21,12 +21,14 @@ def write_frames(
     dtype: str,
     rows: int | None = None,
 ) -> dict[str, Any]:
-    """Write (utterance id, frames [t, D], pdf_ids [t]) in sorted order; atomic. Returns {frames, utterances, dim}.
+    """Write (utterance id, frames [t, D], pdf_ids [t]) in sorted order; atomic.
+
+    Returns frames, utterances, lengths (frames of each utterance) and dim.
 
     dtype: float16 or float32. rows: the total of t where it is known (saves a copy on disk).
     Raises UserError for a pdf_id outside 0..num_pdfs-1, and for values that do not fit into 16 bits.
     """
-    digest, counts, dim, utterances = hashlib.sha256(), np.zeros(num_pdfs, np.int64), 0, 0
+    digest, counts, dim, lengths = hashlib.sha256(), np.zeros(num_pdfs, np.int64), 0, list[int]()
     with SequenceWriter(
         path, kind=KIND, attrs={"num_pdfs": num_pdfs, "frame_shift_s": frame_shift_s}, rows=rows
     ) as writer:
@@ -43,9 +45,10 @@ def write_frames(
             digest.update(stored.data if stored.size else b"")
             digest.update(labels.data if labels.size else b"")
             counts += np.bincount(labels, minlength=num_pdfs)
-            dim, utterances = stored.shape[1], utterances + 1
-        if utterances == 0:
+            dim = stored.shape[1]
+            lengths.append(len(labels))
+        if not lengths:
             raise UserError(f"{path}: no utterance is left: see the alignment's report for the reasons")
         writer.attrs |= {"dim": dim, "digest": digest.hexdigest()}
         writer.extra["pdf_counts"] = counts
-    return {"frames": int(counts.sum()), "utterances": utterances, "dim": dim}
+    return {"frames": int(counts.sum()), "utterances": len(lengths), "lengths": lengths, "dim": dim}

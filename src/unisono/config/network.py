@@ -1,0 +1,71 @@
+"""The sections `network` and `initialisation`: the acoustic model that the workers train, and where they start."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+from unisono.config.markers import Kinds, Section, Unit
+
+Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
+Side = Annotated[int, Ge(0), Le(100)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DnnOptions(Section):
+    """Feed-forward layers on spliced frames."""
+
+    kind: Literal["dnn"]
+    """Feed-forward layers on spliced frames."""
+    hidden: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1), Unit("units")] = (256, 256, 256)
+    """Width of each hidden layer."""
+    nonlinearity: Nonlinearity = "relu"
+    """Of the hidden layers; relu_renorm (Kaldi's relu-renorm-layer) also scales the outputs of each frame to a root mean square of 1."""  # noqa: E501
+    context: Annotated[tuple[Side, Side], Unit("frames")] = (5, 5)
+    """Frames of context to the left and to the right."""
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Fraction of hidden units switched off in each step of training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PnormOptions(Section):
+    """Feed-forward layers on spliced frames, of p-norm units with normalisation (Povey et al. 2014)."""
+
+    kind: Literal["pnorm"]
+    """Feed-forward layers on spliced frames, of p-norm units with normalisation (Povey et al. 2014)."""
+    hidden: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1), Unit("units")] = (64, 64, 64)
+    """Width of each hidden layer."""
+    group: Annotated[int, Ge(1)] = 5
+    """Affine outputs that each unit is the 2-norm of."""
+    context: Annotated[tuple[Side, Side], Unit("frames")] = (5, 5)
+    """Frames of context to the left and to the right."""
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Fraction of hidden units switched off in each step of training."""
+
+
+NetworkOptions = Annotated[DnnOptions | PnormOptions, Kinds("dnn")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomStart(Section):
+    """Seeded random weights."""
+
+    kind: Literal["random"]
+    """Seeded random weights."""
+    hidden_gain: Annotated[float, Gt(0)] | None = None
+    """Standard deviation of hidden weights times the square root of their inputs; null: sqrt(2) for relu, 1 for relu_renorm and tanh, 3.5 for sigmoid."""  # noqa: E501
+    output_gain: Annotated[float, Ge(0)] = 0.0
+    """The same for the output layer; 0 starts from equal posteriors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelStart(Section):
+    """A trained model of the same layout."""
+
+    kind: Literal["model"]
+    """A trained model of the same layout."""
+    path: str | None = None
+    """Model file to start from, relative to the working directory."""
+
+
+InitialisationOptions = Annotated[RandomStart | ModelStart, Kinds("random")]

@@ -1,0 +1,50 @@
+"""A feed-forward network of Kaldi as a row of steps, whichever program it came from."""
+
+from typing import Literal, NamedTuple
+
+from numpy.typing import NDArray
+
+Nonlinearity = Literal["sigmoid", "tanh", "relu"]
+
+
+class Affine(NamedTuple):
+    """y = weight x + bias."""
+
+    weight: NDArray  # [outputs, inputs]
+    bias: NDArray  # [outputs]
+
+
+class Diagonal(NamedTuple):
+    """y = scale x + shift, element by element."""
+
+    scale: NDArray  # [n]
+    shift: NDArray  # [n]
+
+
+class Activation(NamedTuple):
+    """y = f(x), element by element."""
+
+    kind: Nonlinearity
+
+
+class Renorm(NamedTuple):
+    """y = target_rms x / sqrt(mean x²), the mean over the elements of a frame."""
+
+    target_rms: float
+
+
+Step = Affine | Diagonal | Activation | Renorm
+
+
+class Stack(NamedTuple):
+    """Spliced frames through all steps, then a softmax.
+
+    `offsets`: which frames are spliced, in this order, e.g. (-1, 0, 1). `priors`: float [pdfs], None where the file
+    has none. `where` names the file.
+    """
+
+    where: str
+    input_dim: int
+    offsets: tuple[int, ...]
+    steps: tuple[Step, ...]
+    priors: NDArray | None

@@ -1,0 +1,135 @@
+"""The end of an iteration: back-off, diagnostics, newbob and the best model, observers, the next rate."""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from unisono.config.run import Run
+from unisono.core import observers
+from unisono.engines.evaluate import Evaluator
+from unisono.engines.records import Outcome
+from unisono.engines.session import Session
+from unisono.engines.state import State
+from unisono.engines.store import Held, Vectors, known
+from unisono.errors import UserError
+from unisono.rates import base_rate, newbob_step, scales_with_workers
+from unisono.schedule import Iteration, Plan
+
+logger = logging.getLogger("unisono.combine")
+
+
+def end(
+    session: Session, iteration: Iteration, before: Vectors, after: Held, state: State, evaluator: Evaluator | None
+) -> tuple[Held, State]:
+    """End an iteration whose slices have all arrived.
+
+    before: what the iteration began with, as far as it is still there. after: what its last combination made. state:
+    after that combination, still of the iteration before. evaluator: see `step.advance`.
+    """
+    run, plan, number = session.run, session.plan, iteration.iteration
+    done = state.arrived
+    failed = all(outcome.rejected for outcome in done)
+    state = replace(_backed_off(run, number, state, done, failed), iteration=number, workers=done, arrived=())
+    if state.best is not None:
+        after.put("best", before.take(known(before, "best")))
+    ends = iteration.end_of_epoch or plan.is_last(number)  # a run of n iterations may end within an epoch
+    begun = time.perf_counter()
+    found = evaluator.evaluate(after.view("model"), whole_dev=ends) if evaluator else None
+    seconds = {"evaluate": time.perf_counter() - begun if evaluator else None}
+    state = replace(state, diagnostics=found, seconds=seconds)
+    if ends and run.keeps_best:
+        if found is None:
+            raise ValueError("the end of an epoch is to be judged, and nobody evaluates the model")
+        after, state = _end_epoch(session, after, state, found["objective_dev_full"])
+    state = _observe(session, before, after, state, moves=not iteration.best, stays=failed)
+    rate = None if state.stop else next_rate(run, plan, number, state.rate_scale, state.newbob)
+    return after, replace(state, learning_rate=rate)
+
+
+def anew(session: Session, model: Tensor, workers: int) -> Held:
+    """Return vectors that begin with a model: rule and observers know of nothing before."""
+    rule = {f"rule.{name}": vector for name, vector in session.rule(workers).init(model).items()}
+    return Held({"model": model, "start": model, **rule, **{f"observer.{name}": model for name in session.observers}})
+
+
+def next_rate(run: Run, plan: Plan, iteration: int, scale: float, newbob: dict[str, Any] | None) -> float | None:
+    """Return a worker's rate in the iteration after `iteration`, None where there is none."""
+    if plan.is_last(iteration):
+        return None
+    after = plan.iterations[iteration + 1]
+    rate = base_rate(
+        run.schedule,
+        run.optimiser.learning_rate,
+        epoch=after.epoch,
+        progress=after.progress,
+        is_last=plan.is_last(iteration + 1),
+        newbob_rate=newbob["rate"] if newbob else 0.0,
+    )
+    scales = scales_with_workers(run.parallel.scale_rate_with_workers, run.parallel.combine.kind)
+    return rate * (after.workers if scales else 1) * scale
+
+
+def _backed_off(run: Run, number: int, state: State, done: Sequence[Outcome], failed: bool) -> State:
+    """Return the state with half the rate where all workers were rejected. Raises UserError if that is too often."""
+    if not failed:
+        return replace(state, backoffs=0)
+    logger.warning("iteration %d: no worker is left: the model stays, the rate is halved for the rest", number)
+    backoffs = state.backoffs + 1
+    if backoffs > run.parallel.max_backoffs:
+        raise UserError(
+            f"iteration {number}: all workers were rejected {backoffs} times in a row ({done[0].reason}):"
+            " lower optimiser.learning_rate, or look at the data"
+        )
+    return replace(state, backoffs=backoffs, rate_scale=state.rate_scale * 0.5)
+
+
+def _end_epoch(session: Session, after: Held, state: State, objective: float | None) -> tuple[Held, State]:
+    """Let newbob judge the epoch, and keep the best model so far: both by the objective on the whole of dev."""
+    objective = -math.inf if objective is None else objective
+    schedule = session.run.schedule
+    if schedule.kind == "newbob":
+        newbob, kept, stop = newbob_step(schedule.newbob, state.newbob or {}, objective)
+        state = replace(state, newbob=newbob, stop=stop)
+        if not kept and state.best is not None:
+            after, state = _back_to_best(session, after, state)
+    is_best = state.best is None or objective > state.best["objective"]
+    if is_best and math.isfinite(objective):
+        after.put("best", after.view("model"))
+        state = replace(state, best={"iteration": state.iteration, "objective": objective})
+    return after, state
+
+
+def _back_to_best(session: Session, after: Held, state: State) -> tuple[Held, State]:
+    """Restore the best model; every worker restarts from it with a fresh optimiser."""
+    logger.info("iteration %d: dev objective did not rise: back to the best model", state.iteration)
+    workers = len({outcome.worker for outcome in state.workers})
+    best = after.take("best")
+    after = anew(session, best, workers)
+    after.put("best", best)
+    return after, replace(state, shared=False, fresh=tuple(range(workers)))
+
+
+def _observe(session: Session, before: Vectors, after: Held, state: State, *, moves: bool, stays: bool) -> State:
+    """Move the observers on, and count the models that each has seen; before its start an observer is the model.
+
+    moves: not where the best worker was kept, from which they start. stays: no worker was accepted.
+    """
+    plan, observed = session.plan, dict(state.observed)
+    progress = 1.0 if plan.is_last(state.iteration) else plan.iterations[state.iteration + 1].progress
+    model = after.view("model")
+    for name, options in session.run.observers.on().items():
+        key = f"observer.{name}"
+        if stays:
+            after.put(key, before.take(known(before, key)))
+        elif moves and progress > options.start:
+            observed[name] = observed.get(name, 0) + 1
+            weight = options.weight(observed[name])
+            after.put(key, observers.move(before.take(known(before, key)), model, weight))
+        else:
+            after.put(key, model)
+    return replace(state, observed=observed)

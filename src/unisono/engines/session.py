@@ -1,0 +1,124 @@
+"""One run as a process works on it: settings, plan, data, place, and the objects that every engine builds from them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from unisono.config.run import Run
+from unisono.core.flat import Layout
+from unisono.core.optimiser import Optimiser
+from unisono.data.frames.loader import Loader, Slice
+from unisono.data.frames.store import FramesStore
+from unisono.engines.place import CPU, Device, Place, place_for
+from unisono.engines.rules import CombineRule, rule_for
+from unisono.engines.run import make_run
+from unisono.engines.state import State
+from unisono.engines.worker import Task, Worker
+from unisono.errors import UserError
+from unisono.files import read_json
+from unisono.nn.dnn import FrameNetwork
+from unisono.nn.network import make
+from unisono.schedule import Plan, deal, read_plan, worker_range
+
+
+@dataclass
+class Session:
+    """One run. config: its settings as plain values. dev: None where a command does not read it."""
+
+    run: Run
+    config: dict[str, Any]
+    plan: Plan
+    train: FramesStore
+    dev: FramesStore | None = None
+    place: Place = field(default=CPU)
+
+    def __post_init__(self) -> None:
+        if self.plan.units != self.train.frames:
+            found = f"{self.train.frames} frames, the plan says {self.plan.units}"
+            raise UserError(f"{self.train.path}: {found}: run the plan stage anew")
+
+    @cached_property
+    def network(self) -> FrameNetwork:
+        """The network for the features and pdfs of the data; it serves all workers of the process."""
+        return make(self.run.network, self.train.dim, self.train.num_pdfs, self.run.precision)
+
+    @property
+    def layout(self) -> Layout:
+        """How a vector of parameters is cut."""
+        return self.network.layout
+
+    @property
+    def most_workers(self) -> int:
+        """The number of workers at the end of the run, which is the largest."""
+        return worker_range(self.run.parallel.workers)[1]
+
+    @property
+    def observers(self) -> tuple[str, ...]:
+        """The observers that the config turns on."""
+        return tuple(self.run.observers.on())
+
+    def dev_frames(self) -> FramesStore:
+        """Return the dev data of a command that reads it."""
+        if self.dev is None:
+            raise ValueError("this session has no dev data")
+        return self.dev
+
+    def rule(self, workers: int) -> CombineRule:
+        """Return the combine rule for so many workers."""
+        return rule_for(self.run.parallel.combine, workers)
+
+    def worker(self, number: int) -> Worker:
+        """Return a worker as new."""
+        return Worker(number, self.network, Optimiser(self.run.optimiser, self.layout), self.run.seed, self.place)
+
+    def task(self, state: State, slice_: int) -> Task:
+        """Return the task that is one slice of the iteration after `state`."""
+        if state.learning_rate is None:
+            raise ValueError("the run is at its end")
+        iteration = self.plan.iterations[state.iteration + 1]
+        return Task(
+            iteration.iteration, slice_, state.iteration, self.part(iteration.iteration, slice_), iteration.minibatch,
+            state.learning_rate, iteration.max_change_scale,
+        )  # fmt: skip
+
+    def part(self, iteration: int, slice_: int) -> Slice:
+        """Return where a slice of the plan lies. With `dealing: fixed` slice k is of the frames that k owns."""
+        planned = self.plan.iterations[iteration]
+        owner = slice_ if self.plan.dealing == "fixed" else -1
+        return Slice(planned.epoch, owner, *planned.slices[slice_])
+
+    def loader(self, ahead: int = 1, *, keep: bool = False) -> Loader:
+        """Return a loader for the plan's slices; with `keep` the store stays on a GPU that has room for it."""
+        owners = None
+        if self.plan.dealing == "fixed":
+            owners = np.array(deal(self.train.lengths.tolist(), worker_range(self.run.parallel.workers)[0]))
+        context, data = self.run.network.context, self.run.data
+        resident = self.place.resident(self.train, context) if keep else None
+        return Loader(
+            self.train, context, seed=self.run.seed, window=data.shuffle_window, owners=owners, ahead=ahead,
+            resident=resident, pin=self.place.is_gpu,
+        )  # fmt: skip
+
+
+@contextmanager
+def open_session(
+    config: str | os.PathLike[str],
+    plan: str | os.PathLike[str],
+    train: str | os.PathLike[str],
+    dev: str | os.PathLike[str] | None = None,
+    *,
+    device: Device = "cpu",
+    index: int = 0,
+) -> Iterator[Session]:
+    """Yield the session of a run's files. index: which worker or local rank this is, of those that share the GPUs."""
+    settings = read_json(config)
+    run = make_run(settings)
+    with ExitStack() as stack:
+        stores = [stack.enter_context(FramesStore(path)) for path in (train, dev) if path is not None]
+        place = place_for(device, index, run.precision)
+        yield Session(run, settings, read_plan(str(plan)), stores[0], stores[1] if len(stores) > 1 else None, place)

@@ -1,0 +1,23 @@
+"""The network of Povey et al. 2014: hidden layers of affine, p-norm (p = 2) and normalisation; a softmax on top."""
+
+from unisono.config.network import PnormOptions
+from unisono.core.products import Precision
+from unisono.nn.dnn import FrameNetwork
+
+
+class Pnorm(FrameNetwork):
+    """The network of `kind: pnorm`; hidden layer l has `group` * hidden[l] rows in the layout."""
+
+    def __init__(
+        self, options: PnormOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(
+            "pnorm",
+            options.hidden,
+            options.context,
+            (feature_dim, num_pdfs),
+            group=options.group,
+            dropout=options.dropout,
+            precision=precision,
+        )
+        self.options = options

@@ -1,0 +1,55 @@
+"""The one pool: the same task on each shard, in forked processes that inherit data, graphs and models without a copy.
+
+The shards are fixed by the corpus and the results come back in shard order, so what is summed over them never
+depends on the number of processes.
+"""
+
+import concurrent.futures
+import multiprocessing
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from unisono.errors import UserError
+
+T = TypeVar("T")
+
+_task: Callable[[int], Any] | None = None
+
+
+def map_shards(
+    task: Callable[[int], T], count: int, processes: int, done: Callable[[int], None] = lambda index: None
+) -> list[T]:
+    """Return [task(0), …, task(count - 1)], computed by up to `processes` processes.
+
+    `done(index)` is called here, in order, when a result has come, so that progress can be shown.
+    The FST wheels hold the interpreter's lock while they work, so threads would not help. What `task` changes in
+    memory is lost; only what it returns comes back. A process that dies (killed for memory, say) is a UserError.
+    """
+    global _task
+    if min(processes, count) <= 1:
+        return _collect(map(task, range(count)), done)
+    _task = task
+    try:
+        context = multiprocessing.get_context("fork")
+        with concurrent.futures.ProcessPoolExecutor(min(processes, count), mp_context=context) as pool:
+            return _collect(pool.map(_run, range(count)), done)
+    except concurrent.futures.process.BrokenProcessPool:
+        raise UserError(
+            "a worker process was killed, probably for lack of memory: lower --processes or raise corpus.shards"
+        ) from None
+    finally:
+        _task = None
+
+
+def _collect(results: Iterable[T], done: Callable[[int], None]) -> list[T]:
+    found = []
+    for index, result in enumerate(results):
+        found.append(result)
+        done(index)
+    return found
+
+
+def _run(index: int) -> Any:
+    if _task is None:
+        raise ValueError("the worker process was not forked from map_shards")
+    return _task(index)

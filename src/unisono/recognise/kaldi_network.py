@@ -1,0 +1,129 @@
+"""A feed-forward network of Kaldi as a model of ours: affine steps folded into the layers, in float64.
+
+Our network is h_0 = spliced frames, h_n = f(W_n h_(n-1) + b_n), softmax(W h + b), with one nonlinearity f. Whatever is
+affine between two nonlinearities is one matrix and one bias; a root mean square r of a renormalisation other than 1 is
+a factor of the next layer. A layer that needs no folding keeps its numbers to the bit.
+"""
+
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unisono.core import flat
+from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Renorm, Stack, Step
+from unisono.errors import UserError
+from unisono.nn.model_file import Model, network_of
+
+
+class _Layer(NamedTuple):
+    weight: NDArray  # [outputs, inputs]
+    bias: NDArray  # [outputs]
+
+
+def model_of(stack: Stack, priors: NDArray | None = None) -> Model:
+    """Return the model with the network's outputs, log p(pdf | frame), to rounding.
+
+    `priors` [pdfs], probabilities or counts, take the place of the file's; without any the model has no log_prior and
+    can be trained on, but not decoded with. Raises UserError naming what our networks cannot do.
+    """
+    layers, kind = _layers(stack)
+    left, right = max(0, -min(stack.offsets)), max(0, max(stack.offsets))
+    layers[0] = _spread(stack, layers[0], left, right)
+    spec = {
+        "kind": "dnn",
+        "feature_dim": stack.input_dim,
+        "num_pdfs": len(layers[-1].bias),
+        "hidden": [len(layer.bias) for layer in layers[:-1]],
+        "nonlinearity": kind,
+        "context": [left, right],
+    }
+    network = network_of(spec)
+    tensors = {}
+    for name, layer in zip(network.layout.names, layers, strict=True):
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = (_float32(stack, part) for part in layer)
+    given = stack.priors if priors is None else priors
+    return Model(spec, network.layout, flat.from_tensors(network.layout, tensors), _log_prior(stack, given, layers[-1]))
+
+
+def _layers(stack: Stack) -> tuple[list[_Layer], str]:
+    """Gather the steps into layers; return them with the nonlinearity that all hidden ones have."""
+    layers: list[_Layer] = []
+    kinds: list[str] = []
+    current: _Layer | None = None  # what is affine since the last nonlinearity
+    width = stack.input_dim * len(stack.offsets)
+    for step in stack.steps:
+        if isinstance(step, Activation):
+            if current is None:
+                _fail(stack, f"a {step.kind} without an affine layer before it")
+            layers.append(current)
+            kinds.append(step.kind)
+            current = None
+        elif isinstance(step, Renorm):
+            if current is not None or not kinds or kinds[-1] != "relu":
+                _fail(stack, "a renormalisation that follows no ReLU")
+            kinds[-1] = "relu_renorm"
+            if step.target_rms != 1.0:
+                current = _then(stack, None, Diagonal(np.full(width, step.target_rms), np.zeros(width)), width)
+        else:
+            current = _then(stack, current, step, width)
+        width = len(current.bias) if current is not None else width
+    if current is None or not layers:
+        _fail(stack, "a network without a hidden layer, or without an affine layer before its softmax")
+    if len(set(kinds)) != 1:
+        _fail(stack, f"hidden layers of {', '.join(dict.fromkeys(kinds))}: ours are all of one kind")
+    return [*layers, current], kinds[0]
+
+
+def _then(stack: Stack, before: _Layer | None, step: Step, width: int) -> _Layer:
+    """Return what is affine in `before`, followed by one more step."""
+    taken = step.weight.shape[1] if isinstance(step, Affine) else len(step.scale)  # type: ignore[union-attr]
+    if taken != width:
+        _fail(stack, f"a step takes {taken} numbers, the one before it gives {width}")
+    if isinstance(step, Affine):
+        if before is None:
+            return _Layer(step.weight, step.bias)
+        weight = step.weight.astype(np.float64)
+        return _Layer(weight @ before.weight, weight @ before.bias + step.bias)
+    assert isinstance(step, Diagonal)
+    scale, shift = step.scale.astype(np.float64), step.shift.astype(np.float64)
+    if before is None:
+        return _Layer(np.diag(scale), shift)
+    return _Layer(scale[:, None] * before.weight, scale * before.bias + shift)
+
+
+def _spread(stack: Stack, layer: _Layer, left: int, right: int) -> _Layer:
+    """Let the first layer take all frames from -left to right: those that are not spliced have weights of zero."""
+    every = tuple(range(-left, right + 1))
+    if stack.offsets == every:
+        return layer
+    dim = stack.input_dim
+    wide = np.zeros((len(layer.bias), len(every) * dim))
+    for place, offset in enumerate(stack.offsets):
+        begin = (offset + left) * dim
+        wide[:, begin : begin + dim] += layer.weight[:, place * dim : (place + 1) * dim]
+    return _Layer(wide, layer.bias)
+
+
+def _float32(stack: Stack, values: NDArray) -> torch.Tensor:
+    with np.errstate(over="ignore"):
+        narrow = np.array(values, np.float32)
+    if not np.isfinite(narrow).all():
+        _fail(stack, "weights beyond float32 after folding")
+    return torch.from_numpy(narrow)
+
+
+def _log_prior(stack: Stack, priors: NDArray | None, output: _Layer) -> torch.Tensor | None:
+    if priors is None:
+        return None
+    if len(priors) != len(output.bias) or not (priors > 0).all():
+        _fail(stack, f"{len(priors)} priors or counts for {len(output.bias)} pdfs, or some of them not positive")
+    wide = np.asarray(priors, np.float64)
+    # Probabilities are taken as they are, as Kaldi does; counts are made some.
+    total = wide.sum()
+    return torch.from_numpy(np.log(wide if abs(total - 1.0) < 1e-3 else wide / total).astype(np.float32))
+
+
+def _fail(stack: Stack, reason: str) -> NoReturn:
+    raise UserError(f"{stack.where}: {reason}: see docs/kaldi.md for the networks that are read")

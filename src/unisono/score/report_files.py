@@ -1,0 +1,37 @@
+"""The files of the report: pictures, tables and the summary, in one folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from unisono.files import write_json, write_text
+from unisono.score import plots, report, summary
+from unisono.score.classes import ClassResult
+from unisono.score.gather import Gathered
+from unisono.score.wer import Counts
+
+
+def write_report(
+    out_dir: Path, found: Gathered, counts: Mapping[str, Mapping[str, Counts]], classes: Sequence[ClassResult]
+) -> None:
+    """Write every picture and page of the report into `out_dir`; a folder below it for each run.
+
+    counts: folder of a system -> utterance -> its errors. classes: the errors of each class of speakers.
+    """
+    plots.word_error_rates(out_dir / "wer.svg", [{**r.numbers, "name": r.name} for r in found.results])
+    plots.alignment(out_dir / "alignment.svg", found.courses, found.alignments)
+    plots.times(out_dir / "time.svg", found.times, {r.name: report.phases(r) for r in found.runs})
+    for training in found.runs:
+        folder = out_dir / "runs" / training.name
+        name = f"run {training.name}"
+        plots.learning_curve(folder / "learning_curve.svg", name, training.combined, training.workers)
+        plots.frame_accuracy(folder / "frame_accuracy.svg", name, training.combined, training.workers)
+        write_text(folder / "iterations.html", report.iterations_page(training))
+        write_text(folder / "ledger.html", report.ledger_page(training))
+    write_text(out_dir / "wer.html", report.wer_page(found.results, counts))
+    write_text(out_dir / "speakers.html", report.speakers_page(found.results, classes))
+    write_text(out_dir / "confusions.html", report.confusions_page(found.results))
+    write_text(out_dir / "corpus.html", report.corpus_page(found.corpus))
+    write_text(out_dir / "alignment.html", report.alignment_page(found))
+    write_text(out_dir / "time.html", report.time_page(found))
+    write_json(out_dir / "summary.json", summary.summarise(found, classes))
+    write_text(out_dir / "summary.txt", summary.summary_text(found, classes))

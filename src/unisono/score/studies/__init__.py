@@ -1,0 +1,1 @@
+"""Studies: grids of runs, compared over seeds and utterances."""

@@ -1,0 +1,259 @@
+"""What a study found: each cell over its seeds, and pairs of cells by the same seeds and the same utterances.
+
+A *system* is one candidate model (last, ema, ...) of a cell. The interval over seeds says what another seed would
+give (Student's t over the runs); the interval over speakers what other speakers would (bootstrap of the errors of all
+seeds together). A pair is compared seed by seed, as both runs of a seed start from the same weights and read the same
+order, and on test by the matched-pairs test over utterances, the errors of an utterance added up over the seeds.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from unisono.config import study as grid
+from unisono.config.build import build, complete
+from unisono.config.run import Run as Settings
+from unisono.config.study import Study
+from unisono.errors import UserError
+from unisono.files import read_json
+from unisono.score import statistics
+from unisono.score.gather import Rows, read_training
+from unisono.score.results import read_hypotheses
+from unisono.score.wer import Counts, Words, add_up, evaluate
+
+Numbers = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a cell: its settings, final.json, the rows of the combined model with `frames_seen`."""
+
+    name: str
+    seed: int
+    settings: Settings
+    final: Numbers
+    combined: Rows
+
+
+@dataclass(frozen=True)
+class System:
+    """A candidate of a cell: whole-dev objective and frame accuracy of each seed (None: not finite); test errors.
+
+    counts: of each seed by utterance, empty where test was not decoded.
+    """
+
+    cell: str
+    candidate: str
+    objectives: list[float | None]
+    accuracies: list[float | None]
+    counts: list[dict[str, Counts]]
+
+    @property
+    def wers(self) -> list[float]:
+        """Test WER of each seed, a fraction."""
+        return [add_up(counts.values()).wer for counts in self.counts]
+
+    @cached_property
+    def pooled(self) -> dict[str, Counts]:
+        """Counts of each utterance added up over the seeds."""
+        return {utterance: add_up(counts[utterance] for counts in self.counts) for utterance in self.counts[0]}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: its value of each axis (none: outside of the grid), its runs by seed, its systems."""
+
+    name: str
+    values: tuple[str, ...]
+    runs: list[Run]
+    systems: list[System]
+
+
+@dataclass(frozen=True)
+class Test:
+    """The test set: words and speaker of each utterance; seed of the bootstrap."""
+
+    references: Mapping[str, Words]
+    speakers: Mapping[str, str]
+    seed: int
+
+
+def gather(root: Path, study: Study, test: Test) -> list[Cell]:
+    """Read all runs of a study below `root`. study: the config's section."""
+    decoded = set(grid.decoded(study))
+    cells = []
+    for name, cell in grid.cells(study).items():
+        runs = [_run(root / "runs" / grid.run_name(study, name, seed), seed) for seed in study.seeds]
+        made = runs[0].settings.candidates
+        cells.append(Cell(name, cell.values, runs, [_system(root, name, c, runs, decoded, test) for c in made]))
+    return cells
+
+
+def results(study: Study, cells: Sequence[Cell], sent: Mapping[str, Numbers], tuned: Any, test: Test) -> Numbers:
+    """Put together results.json. sent: of each cell, what a rank sends; tuned: tune.json of the study or None.
+
+    Objectives are nats per frame of the whole dev set, accuracies and error rates fractions; `ci95` is over seeds,
+    `ci95_speakers` over speakers. Differences are A minus B.
+    """
+    first = cells[0].runs[0].final
+    return {
+        "study": study.name,
+        "seeds": list(study.seeds),
+        "cpu": sorted({run.final["cpu"] for cell in cells for run in cell.runs}),
+        "version": first["version"],
+        "libraries": first["libraries"],
+        "tuned": tuned
+        and {"on": grid.tuned_on(study)}
+        | {key: tuned[key] for key in ("acoustic_scale", "word_insertion_penalty", "dev_wer")},
+        "cells": {cell.name: _cell(cell, sent[cell.name], test) for cell in cells},
+        "pairs": [_pair(a, b, test) for a, b in _pairs(cells)],
+    }
+
+
+def curve(cell: Cell) -> Rows:
+    """Return a cell's course: frames seen by all workers together, objectives over its seeds on the fixed subsets.
+
+    Each row: iteration, frames, and mean, min and max of objective_dev, means of objective_train and of the part of
+    minibatches that max-change limited; None where a seed has none. Points that not all seeds have are left out.
+    """
+    rows = []
+    by_frames = [{row["frames_seen"]: row for row in run.combined} for run in cell.runs]
+    for frames, first in by_frames[0].items():
+        same = [run[frames] for run in by_frames if frames in run]
+        if len(same) < len(by_frames):
+            continue
+        dev, train = ([row[key] for row in same] for key in ("objective_dev", "objective_train"))
+        known = None not in dev
+        rows.append(
+            {
+                "cell": cell.name,
+                "iteration": first["iteration"],
+                "frames": frames,
+                "objective_dev": mean(dev),
+                "objective_dev_min": min(dev) if known else None,
+                "objective_dev_max": max(dev) if known else None,
+                "objective_train": mean(train),
+                "limited": mean([row.get("limited") for row in same]),
+            }
+        )
+    return rows
+
+
+def backoffs(run: Run) -> int:
+    """Return how often all workers were rejected; each time the rate of the rest of the run was halved."""
+    return sum(row["rejected"] for row in run.combined)
+
+
+def over_seeds(values: Sequence[float | None]) -> Numbers:
+    """Return values, mean and ci95 (Student's t); both None where a value is, ci95 also for one seed."""
+    average = mean(values)
+    interval = None if average is None else statistics.mean_interval([v for v in values if v is not None])
+    return {"values": list(values), "mean": average, "ci95": None if interval is None else list(interval)}
+
+
+def _run(folder: Path, seed: int) -> Run:
+    settings = build(Settings, read_json(folder / "config.json"), str(folder / "config.json"))
+    final = read_json(folder / "final.json")
+    return Run(folder.name, seed, settings, final, read_training(folder).combined)
+
+
+def _system(root: Path, cell: str, candidate: str, runs: Sequence[Run], decoded: set[str], test: Test) -> System:
+    counts = []
+    for run in runs:
+        folder = f"runs/{run.name}/decode/{candidate}"
+        if folder in decoded:
+            counts.append(evaluate(test.references, read_hypotheses(root / folder)).counts)
+    found = [run.final["candidates"].get(candidate) for run in runs]
+    if None in found:
+        raise UserError(f"cell {cell}: not every seed has a model {candidate}: train it again")
+    objectives, accuracies = ([one[key] for one in found] for key in ("objective_dev", "frame_accuracy"))
+    return System(cell, candidate, objectives, accuracies, counts)
+
+
+def _cell(cell: Cell, sent: Numbers, test: Test) -> Numbers:
+    parallel, optimiser = cell.runs[0].settings.parallel, cell.runs[0].settings.optimiser
+    return {
+        "values": list(cell.values),
+        "runs": [run.name for run in cell.runs],
+        "optimiser": optimiser.kind,
+        "learning_rate": optimiser.learning_rate,
+        "workers": complete(parallel)["workers"],
+        "period_frames": parallel.period_frames,
+        "combine": parallel.combine.kind,
+        "frames": cell.runs[0].combined[-1]["frames_seen"],
+        "iterations": [run.final["iterations"] for run in cell.runs],
+        "worker_rate_first": cell.runs[0].combined[0]["learning_rate"],
+        "worker_rate_mean": [_over_frames(run.combined, "learning_rate") for run in cell.runs],
+        "limited": [_over_frames(run.combined, "limited") for run in cell.runs],
+        "rejected": [len(run.final["rejected"]) for run in cell.runs],
+        "backoffs": [backoffs(run) for run in cell.runs],
+        "parameters": cell.runs[0].final["parameters"],
+        **sent,
+        "candidates": {system.candidate: _numbers(system, cell.systems[0], test) for system in cell.systems},
+    }
+
+
+def _over_frames(combined: Rows, field: str) -> float | None:
+    """Return the mean over frames: with few combinations a falling rate falls in few steps, so the rate's is higher."""
+    if any(row.get(field) is None for row in combined):
+        return None
+    return sum(row["frames"] * row[field] for row in combined) / combined[-1]["frames_seen"]
+
+
+def _numbers(system: System, last: System, test: Test) -> Numbers:
+    numbers: Numbers = {
+        "objective_dev": over_seeds(system.objectives),
+        "frame_accuracy": over_seeds(system.accuracies),
+    }
+    if system is not last:
+        numbers["objective_minus_last"] = _difference(system.objectives, last.objectives)
+    if system.counts:
+        interval = statistics.bootstrap_wer(system.pooled, test.speakers, seed=test.seed)
+        total = add_up(system.pooled.values())
+        numbers["wer"] = {
+            **over_seeds(system.wers),
+            "ci95_speakers": [interval.low, interval.high],
+            "ci_method": interval.method,
+            "errors": [add_up(counts.values()).errors for counts in system.counts],
+            "words": total.words // len(system.counts),
+        }
+    return numbers
+
+
+def _pairs(cells: Sequence[Cell]) -> Iterator[tuple[System, System]]:
+    """Yield what is compared: the last models of all cells, the models of each cell, all that was decoded."""
+    systems = [system for cell in cells for system in cell.systems]
+    for a, b in combinations(systems, 2):
+        if a.cell == b.cell or a.candidate == b.candidate == "last" or (a.counts and b.counts):
+            yield a, b
+
+
+def _pair(a: System, b: System, test: Test) -> Numbers:
+    numbers: Numbers = {
+        **{"cell_a": a.cell, "candidate_a": a.candidate, "cell_b": b.cell, "candidate_b": b.candidate},
+        "objective_difference": _difference(a.objectives, b.objectives),
+    }
+    if a.counts and b.counts:
+        found = statistics.matched_pairs(list(a.pooled.values()), list(b.pooled.values()))
+        interval = statistics.bootstrap_difference(a.pooled, b.pooled, test.speakers, seed=test.seed)
+        numbers["wer_difference"] = {
+            **_difference(a.wers, b.wers),
+            "ci95_speakers": [interval.low, interval.high],
+            "z": found.z if abs(found.z) != float("inf") else None,
+            "p": found.p,
+        }
+    return numbers
+
+
+def _difference(a: Sequence[float | None], b: Sequence[float | None]) -> Numbers:
+    pairs = zip(a, b, strict=True)
+    return over_seeds([None if one is None or other is None else one - other for one, other in pairs])
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean; None where one of the values is, or there are none."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None

@@ -1,0 +1,58 @@
+"""Settings that make no sense together are refused by name; those that run against the custom are told."""
+
+import pytest
+
+from unisono.config.check import read_config
+from unisono.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        (
+            {"parallel": {"period_frames": 255}},
+            "parallel.period_frames: 255 is less than one optimiser.minibatch of 256",
+        ),
+        ({"parallel": {"workers": {"initial": 1, "final": 3}, "dealing": "fixed"}}, "parallel.dealing: fixed"),
+        ({"parallel": {"workers": 6, "combine": "butterfly"}}, "parallel.combine: butterfly needs a power of two"),
+        ({"parallel": {"workers": {"initial": 2, "final": 4}, "combine": "butterfly"}}, "parallel.combine: butterfly"),
+        ({"parallel": {"workers": {"initial": 4, "final": 2}}}, "parallel.workers: from 4 to 2: must not shrink"),
+        ({"parallel": {"carry_state": "average", "combine": "ring"}}, "parallel.carry_state: average needs a sum"),
+        ({"schedule": {"epochs": None}}, "schedule: give either epochs or iterations"),
+        ({"schedule": {"iterations": 3}}, "schedule: give either epochs or iterations"),
+        ({"schedule": {"kind": "newbob", "epochs": None, "iterations": 3}}, "schedule.iterations: newbob decides"),
+        ({"schedule": {"constant_epochs": 4}}, "schedule.constant_epochs: must be below"),
+        ({"schedule": {"kind": "polynomial", "final_learning_rate": 1}}, "schedule.final_learning_rate: polynomial"),
+        ({"final_model": "ema"}, "final_model: ema needs observers.ema"),
+        ({"initialisation": "model"}, "initialisation.path: missing"),
+        ({"corpus": {"kind": "table"}}, "corpus.dir: missing: corpus.kind table"),
+        ({"lm": {"kind": "arpa"}}, "lm.arpa: missing"),
+        ({"hmm": {"beam": 40}}, "hmm.retry_beam: 40 is not above hmm.beam, 40"),
+        ({"hmm": {"align": "lda_mllt", "lda_mllt": {"dim": 92}}}, "hmm.lda_mllt.dim: 92 is more than the 91"),
+        ({"hmm": {"align_with": {"name": "x"}}}, "hmm.align_with.name: x: this config itself"),
+        ({"report": {"classes": {"age": 16}}}, "report.classes: report.speakers is missing"),
+        ({"speed_perturbation": [0.9, 1]}, "speed_perturbation: 1 is the training set itself"),
+        ({"speed_perturbation": [0.999]}, "speed_perturbation: 0.999 is the training set itself"),
+        ({"speed_perturbation": [0.905]}, "speed_perturbation: 0.905 has more than two decimals"),
+        ({"features": {"kind": "mfcc", "num_ceps": 50}}, "features.num_ceps: 50 is more than num_mel_bins 40"),
+        ({"runs": {"a": {"final_model": "polyak"}}}, "runs.a.final_model: polyak needs observers.polyak"),
+        ({"runs": {"a": {}}, "study": {"name": "x"}}, "runs and study: a config has one of them"),
+    ],
+)
+def test_senseless_combinations_are_refused_by_name(config, line):
+    with pytest.raises(UserError) as caught:
+        read_config({"name": "x", **config})
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+
+
+def test_a_sensible_run_passes():
+    parallel = {"workers": {"initial": 1, "final": 4}, "engine": "jobs", "iterations_per_job": 5}
+    assert read_config({"name": "x", "parallel": parallel}).notes == []
+    ng = {"kind": "ng_online", "ng": {"minibatches_history": 1.5}}
+    assert read_config({"name": "x", "optimiser": ng}).runs["main"].optimiser.ng.minibatches_history == 1.5
+
+
+def test_a_rate_that_is_scaled_against_the_custom_is_noted():
+    notes = read_config({"name": "x", "parallel": {"scale_rate_with_workers": False}}).notes
+    assert notes == ["parallel.scale_rate_with_workers: false contradicts the custom for mean (auto: true)"]
+    assert read_config({"name": "x", "parallel": {"scale_rate_with_workers": True}}).notes == []

@@ -1,0 +1,1 @@
+"""What tests share: small tasks, a recogniser of tones, scripts that mpirun starts."""
