@@ -25,7 +25,7 @@ rule score:
     benchmark:
         results("benchmarks/score/{where}.tsv")
     wildcard_constraints:
-        where=r"gmm/(mono|tri|lda_mllt)|runs/[A-Za-z0-9._-]+/decode/(last|best|ema|polyak)",
+        where=r"gmm/\w+|runs/[A-Za-z0-9._-]+/decode/\w+",
     conda:
         "../../envs/base.yaml"
     resources:
