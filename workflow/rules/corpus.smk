@@ -30,8 +30,13 @@ rule corpus:
     message:
         "Corpus: check recordings, transcripts and lexicon"
     shell:
-        "python -m unisono corpus --options {params.options:q} --corpora-dir {params.corpora_dir:q}"
-        " {params.features:q} --out-dir {params.out_dir:q} --processes {threads} --log {log:q}"
+        "python -m unisono corpus"
+        " --options {params.options:q}"
+        " --corpora-dir {params.corpora_dir:q}"
+        " {params.features:q}"
+        " --out-dir {params.out_dir:q}"
+        " --processes {threads}"
+        " --log {log:q}"
 
 
 rule perturb:
@@ -53,5 +58,9 @@ rule perturb:
     message:
         "Corpus: the training set at other speeds"
     shell:
-        "python -m unisono perturb --table {input:q} --speeds {params.speeds:q} --out {output.table:q}"
-        " --report {output.info:q} --log {log:q}"
+        "python -m unisono perturb"
+        " --table {input:q}"
+        " --speeds {params.speeds:q}"
+        " --out {output.table:q}"
+        " --report {output.info:q}"
+        " --log {log:q}"

@@ -34,10 +34,20 @@ rule tune_gmm:
     message:
         "Decode: tune the {wildcards.system} GMM on dev"
     shell:
-        "python -m unisono tune --system gmm --table {input.table:q} --features {input.features:q}"
-        " --cmvn {input.cmvn:q} --feature-options {params.features:q} --lang-dir {params.lang_dir:q}"
-        " --hmm-model {input.hmm:q} --graph {input.graph:q} --options {params.options:q} --processes {threads}"
-        " --out {output.tuned:q} --hyp {output.hyp:q} --log {log:q}"
+        "python -m unisono tune"
+        " --system gmm"
+        " --table {input.table:q}"
+        " --features {input.features:q}"
+        " --cmvn {input.cmvn:q}"
+        " --feature-options {params.features:q}"
+        " --lang-dir {params.lang_dir:q}"
+        " --hmm-model {input.hmm:q}"
+        " --graph {input.graph:q}"
+        " --options {params.options:q}"
+        " --processes {threads}"
+        " --out {output.tuned:q}"
+        " --hyp {output.hyp:q}"
+        " --log {log:q}"
 
 
 rule decode_gmm:
@@ -67,10 +77,20 @@ rule decode_gmm:
     message:
         "Decode: test with the {wildcards.system} GMM, shard {wildcards.shard}"
     shell:
-        "python -m unisono decode --system gmm --table {input.table:q} --shard {wildcards.shard:q}"
-        " --features {input.features:q} --cmvn {input.cmvn:q} --feature-options {params.features:q}"
-        " --lang-dir {params.lang_dir:q} --hmm-model {input.hmm:q} --graph {input.graph:q}"
-        " --options {params.options:q} --tuned {input.tuned:q} --out {output.hyp:q} --report {output.report:q}"
+        "python -m unisono decode"
+        " --system gmm"
+        " --table {input.table:q}"
+        " --shard {wildcards.shard:q}"
+        " --features {input.features:q}"
+        " --cmvn {input.cmvn:q}"
+        " --feature-options {params.features:q}"
+        " --lang-dir {params.lang_dir:q}"
+        " --hmm-model {input.hmm:q}"
+        " --graph {input.graph:q}"
+        " --options {params.options:q}"
+        " --tuned {input.tuned:q}"
+        " --out {output.hyp:q}"
+        " --report {output.report:q}"
         " --log {log:q}"
 
 
@@ -102,11 +122,21 @@ rule tune_dnn:
     message:
         "Decode: tune run {wildcards.run}, model {wildcards.candidate}, on dev"
     shell:
-        "python -m unisono tune --system dnn --table {input.table:q} --features {input.features:q}"
-        " --cmvn {input.cmvn:q} --feature-options {params.features:q} --lang-dir {params.lang_dir:q}"
-        " --hmm-model {input.hmm:q} --network {input.models:q}/{wildcards.candidate:q}.safetensors"
-        " --graph {input.graph:q} --options {params.options:q} --processes {threads}"
-        " --out {output.tuned:q} --hyp {output.hyp:q} --log {log:q}"
+        "python -m unisono tune"
+        " --system dnn"
+        " --table {input.table:q}"
+        " --features {input.features:q}"
+        " --cmvn {input.cmvn:q}"
+        " --feature-options {params.features:q}"
+        " --lang-dir {params.lang_dir:q}"
+        " --hmm-model {input.hmm:q}"
+        " --network {input.models:q}/{wildcards.candidate:q}.safetensors"
+        " --graph {input.graph:q}"
+        " --options {params.options:q}"
+        " --processes {threads}"
+        " --out {output.tuned:q}"
+        " --hyp {output.hyp:q}"
+        " --log {log:q}"
 
 
 rule decode_dnn:
@@ -137,9 +167,19 @@ rule decode_dnn:
     message:
         "Decode: test with run {wildcards.run}, model {wildcards.candidate}, shard {wildcards.shard}"
     shell:
-        "python -m unisono decode --system dnn --table {input.table:q} --shard {wildcards.shard:q}"
-        " --features {input.features:q} --cmvn {input.cmvn:q} --feature-options {params.features:q}"
-        " --lang-dir {params.lang_dir:q} --hmm-model {input.hmm:q}"
-        " --network {input.models:q}/{wildcards.candidate:q}.safetensors --graph {input.graph:q}"
-        " --options {params.options:q} --tuned {input.tuned:q} --out {output.hyp:q} --report {output.report:q}"
+        "python -m unisono decode"
+        " --system dnn"
+        " --table {input.table:q}"
+        " --shard {wildcards.shard:q}"
+        " --features {input.features:q}"
+        " --cmvn {input.cmvn:q}"
+        " --feature-options {params.features:q}"
+        " --lang-dir {params.lang_dir:q}"
+        " --hmm-model {input.hmm:q}"
+        " --network {input.models:q}/{wildcards.candidate:q}.safetensors"
+        " --graph {input.graph:q}"
+        " --options {params.options:q}"
+        " --tuned {input.tuned:q}"
+        " --out {output.hyp:q}"
+        " --report {output.report:q}"
         " --log {log:q}"

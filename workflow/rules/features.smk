@@ -24,8 +24,13 @@ rule features:
     message:
         "Features for {wildcards.frontend}: {wildcards.split}, shard {wildcards.shard}"
     shell:
-        "python -m unisono features --table {input.table:q} --shard {wildcards.shard:q} --options {params.options:q}"
-        " {params.given:q} --out {output:q} --log {log:q}"
+        "python -m unisono features"
+        " --table {input.table:q}"
+        " --shard {wildcards.shard:q}"
+        " --options {params.options:q}"
+        " {params.given:q}"
+        " --out {output:q}"
+        " --log {log:q}"
 
 
 rule cmvn:
@@ -48,5 +53,10 @@ rule cmvn:
     message:
         "Features for {wildcards.frontend}: mean and variance of {wildcards.split}"
     shell:
-        "python -m unisono cmvn --table {input.table:q} --features {input.features:q} --options {params.options:q}"
-        " {params.given:q} --out {output:q} --log {log:q}"
+        "python -m unisono cmvn"
+        " --table {input.table:q}"
+        " --features {input.features:q}"
+        " --options {params.options:q}"
+        " {params.given:q}"
+        " --out {output:q}"
+        " --log {log:q}"

@@ -29,8 +29,14 @@ rule lm:
     message:
         "Graph: language model"
     shell:
-        "python -m unisono lm --text {input.text:q} --lexicon {input.lexicon:q} --options {params.options:q}"
-        " {params.arpa:q} --out {output.arpa:q} --report {output.report:q} --log {log:q}"
+        "python -m unisono lm"
+        " --text {input.text:q}"
+        " --lexicon {input.lexicon:q}"
+        " --options {params.options:q}"
+        " {params.arpa:q}"
+        " --out {output.arpa:q}"
+        " --report {output.report:q}"
+        " --log {log:q}"
 
 
 rule graph:
@@ -54,5 +60,10 @@ rule graph:
     message:
         "Graph: compose for {wildcards.system}"
     shell:
-        "python -m unisono graph --lang-dir {params.lang_dir:q} --arpa {input.arpa:q} --model {input.model:q}"
-        " --out {output.graph:q} --report {output.report:q} --log {log:q}"
+        "python -m unisono graph"
+        " --lang-dir {params.lang_dir:q}"
+        " --arpa {input.arpa:q}"
+        " --model {input.model:q}"
+        " --out {output.graph:q}"
+        " --report {output.report:q}"
+        " --log {log:q}"

@@ -33,10 +33,17 @@ rule train_mono:
     message:
         "HMM: train monophones"
     shell:
-        "python -m unisono train-mono --lang-dir {params.lang_dir:q} --table {input.table:q}"
-        " --features {input.features:q} --cmvn {input.cmvn:q} --options {params.options:q}"
-        " --feature-options {params.features:q} --processes {threads} --out {output.model:q}"
-        " --report {output.report:q} --log {log:q}"
+        "python -m unisono train-mono"
+        " --lang-dir {params.lang_dir:q}"
+        " --table {input.table:q}"
+        " --features {input.features:q}"
+        " --cmvn {input.cmvn:q}"
+        " --options {params.options:q}"
+        " --feature-options {params.features:q}"
+        " --processes {threads}"
+        " --out {output.model:q}"
+        " --report {output.report:q}"
+        " --log {log:q}"
 
 
 rule train_tri:
@@ -66,11 +73,19 @@ rule train_tri:
     message:
         "HMM: train triphones"
     shell:
-        "python -m unisono train-tri --lang-dir {params.lang_dir:q} --table {input.table:q}"
-        " --features {input.features:q} --cmvn {input.cmvn:q} --from-model {input.model:q}"
-        " --from-alignments {input.alignments:q} --options {params.options:q}"
-        " --feature-options {params.features:q} --processes {threads} --out {output.model:q}"
-        " --report {output.report:q} --log {log:q}"
+        "python -m unisono train-tri"
+        " --lang-dir {params.lang_dir:q}"
+        " --table {input.table:q}"
+        " --features {input.features:q}"
+        " --cmvn {input.cmvn:q}"
+        " --from-model {input.model:q}"
+        " --from-alignments {input.alignments:q}"
+        " --options {params.options:q}"
+        " --feature-options {params.features:q}"
+        " --processes {threads}"
+        " --out {output.model:q}"
+        " --report {output.report:q}"
+        " --log {log:q}"
 
 
 rule train_lda_mllt:
@@ -100,11 +115,19 @@ rule train_lda_mllt:
     message:
         "HMM: train LDA+MLLT"
     shell:
-        "python -m unisono train-lda-mllt --lang-dir {params.lang_dir:q} --table {input.table:q}"
-        " --features {input.features:q} --cmvn {input.cmvn:q} --from-model {input.model:q}"
-        " --from-alignments {input.alignments:q} --options {params.options:q}"
-        " --feature-options {params.features:q} --processes {threads} --out {output.model:q}"
-        " --report {output.report:q} --log {log:q}"
+        "python -m unisono train-lda-mllt"
+        " --lang-dir {params.lang_dir:q}"
+        " --table {input.table:q}"
+        " --features {input.features:q}"
+        " --cmvn {input.cmvn:q}"
+        " --from-model {input.model:q}"
+        " --from-alignments {input.alignments:q}"
+        " --options {params.options:q}"
+        " --feature-options {params.features:q}"
+        " --processes {threads}"
+        " --out {output.model:q}"
+        " --report {output.report:q}"
+        " --log {log:q}"
 
 
 rule align:
@@ -135,10 +158,18 @@ rule align:
     message:
         "HMM: align {wildcards.split} with {wildcards.system}"
     shell:
-        "python -m unisono align --lang-dir {params.lang_dir:q} --model {input.model:q} --table {input.table:q}"
-        " --features {input.features:q} --cmvn {input.cmvn:q} --options {params.options:q}"
-        " --feature-options {params.features:q} --processes {threads} --out {output.alignments:q}"
-        " --report {output.report:q} --log {log:q}"
+        "python -m unisono align"
+        " --lang-dir {params.lang_dir:q}"
+        " --model {input.model:q}"
+        " --table {input.table:q}"
+        " --features {input.features:q}"
+        " --cmvn {input.cmvn:q}"
+        " --options {params.options:q}"
+        " --feature-options {params.features:q}"
+        " --processes {threads}"
+        " --out {output.alignments:q}"
+        " --report {output.report:q}"
+        " --log {log:q}"
 
 
 rule adopt_hmm:
@@ -162,8 +193,12 @@ rule adopt_hmm:
     message:
         "HMM: tree of the network that aligns"
     shell:
-        "python -m unisono adopt-hmm --source {params.source:q} --lang-dir {params.lang_dir:q}"
-        " --corpus {input.corpus:q} --out {output:q} --log {log:q}"
+        "python -m unisono adopt-hmm"
+        " --source {params.source:q}"
+        " --lang-dir {params.lang_dir:q}"
+        " --corpus {input.corpus:q}"
+        " --out {output:q}"
+        " --log {log:q}"
 
 
 rule align_dnn:
@@ -194,7 +229,16 @@ rule align_dnn:
     message:
         "HMM: align {wildcards.split} with another config's network"
     shell:
-        "python -m unisono align-dnn --source {params.source:q} --lang-dir {params.lang_dir:q} --model {input.model:q}"
-        " --table {input.table:q} --features {input.features:q} --cmvn {input.cmvn:q} --options {params.options:q}"
-        " --feature-options {params.features:q} --processes {threads} --out {output.alignments:q}"
-        " --report {output.report:q} --log {log:q}"
+        "python -m unisono align-dnn"
+        " --source {params.source:q}"
+        " --lang-dir {params.lang_dir:q}"
+        " --model {input.model:q}"
+        " --table {input.table:q}"
+        " --features {input.features:q}"
+        " --cmvn {input.cmvn:q}"
+        " --options {params.options:q}"
+        " --feature-options {params.features:q}"
+        " --processes {threads}"
+        " --out {output.alignments:q}"
+        " --report {output.report:q}"
+        " --log {log:q}"

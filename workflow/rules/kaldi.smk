@@ -38,9 +38,15 @@ rule adopt_kaldi:
     message:
         "HMM: take the system of Kaldi"
     shell:
-        "python -m unisono adopt-kaldi --dir {params.dir:q} --lang {params.lang:q} {params.graph:q}"
-        " --out-model {output.model:q} --out-lang {params.out_dir:q} --out-graph {output.graph:q}"
-        " --report {output.report:q} --log {log:q}"
+        "python -m unisono adopt-kaldi"
+        " --dir {params.dir:q}"
+        " --lang {params.lang:q}"
+        " {params.graph:q}"
+        " --out-model {output.model:q}"
+        " --out-lang {params.out_dir:q}"
+        " --out-graph {output.graph:q}"
+        " --report {output.report:q}"
+        " --log {log:q}"
 
 
 rule adopt_kaldi_alignments:
@@ -68,9 +74,15 @@ rule adopt_kaldi_alignments:
     message:
         "HMM: take Kaldi's alignments of {wildcards.split}"
     shell:
-        "python -m unisono adopt-kaldi-alignments --dir {params.dir:q} --alignments {input.alignments:q}"
-        " --model {input.model:q} --table {input.table:q} --features {input.features:q}"
-        " --feature-options {params.features:q} --out {output.alignments:q} --report {output.report:q}"
+        "python -m unisono adopt-kaldi-alignments"
+        " --dir {params.dir:q}"
+        " --alignments {input.alignments:q}"
+        " --model {input.model:q}"
+        " --table {input.table:q}"
+        " --features {input.features:q}"
+        " --feature-options {params.features:q}"
+        " --out {output.alignments:q}"
+        " --report {output.report:q}"
         " --log {log:q}"
 
 
@@ -102,7 +114,15 @@ if not SHARED.hmm.kaldi.dev_alignments:
         message:
             "HMM: align dev with Kaldi's Gaussians"
         shell:
-            "python -m unisono align --lang-dir {params.lang_dir:q} --model {input.model:q} --table {input.table:q}"
-            " --features {input.features:q} --cmvn {input.cmvn:q} --options {params.options:q}"
-            " --feature-options {params.features:q} --processes {threads} --out {output.alignments:q}"
-            " --report {output.report:q} --log {log:q}"
+            "python -m unisono align"
+            " --lang-dir {params.lang_dir:q}"
+            " --model {input.model:q}"
+            " --table {input.table:q}"
+            " --features {input.features:q}"
+            " --cmvn {input.cmvn:q}"
+            " --options {params.options:q}"
+            " --feature-options {params.features:q}"
+            " --processes {threads}"
+            " --out {output.alignments:q}"
+            " --report {output.report:q}"
+            " --log {log:q}"

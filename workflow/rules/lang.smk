@@ -33,5 +33,8 @@ rule lang:
     message:
         "HMM: lexicon and topology"
     shell:
-        "python -m unisono lang --lexicon {input.lexicon:q} --options {params.options:q}"
-        " --out-dir {params.out_dir:q} --log {log:q}"
+        "python -m unisono lang"
+        " --lexicon {input.lexicon:q}"
+        " --options {params.options:q}"
+        " --out-dir {params.out_dir:q}"
+        " --log {log:q}"

@@ -20,7 +20,7 @@ rule configure:
     message:
         "Run {wildcards.run}: settings"
     shell:
-        "python -m unisono configure --options {params.options:q} --out {output:q} --log {log:q}"
+        "python -m unisono configure" " --options {params.options:q}" " --out {output:q}" " --log {log:q}"
 
 
 rule plan:
@@ -43,8 +43,12 @@ rule plan:
     message:
         "Run {wildcards.run}: plan"
     shell:
-        "python -m unisono plan --config {input.config:q} --frames {input.frames:q} {params.redealt:q}"
-        " --out {output:q} --log {log:q}"
+        "python -m unisono plan"
+        " --config {input.config:q}"
+        " --frames {input.frames:q}"
+        " {params.redealt:q}"
+        " --out {output:q}"
+        " --log {log:q}"
 
 
 rule init_model:
@@ -69,5 +73,11 @@ rule init_model:
     message:
         "Run {wildcards.run}: first model"
     shell:
-        "python -m unisono init-model --config {input.config:q} --plan {input.plan:q} --frames {input.frames:q}"
-        " {params.model:q} --out {output.combined:q} --out-state {output.state:q} --log {log:q}"
+        "python -m unisono init-model"
+        " --config {input.config:q}"
+        " --plan {input.plan:q}"
+        " --frames {input.frames:q}"
+        " {params.model:q}"
+        " --out {output.combined:q}"
+        " --out-state {output.state:q}"
+        " --log {log:q}"

@@ -114,6 +114,13 @@ rule report:
     message:
         "Report"
     shell:
-        "python -m unisono report --root {params.root:q} --results {params.results:q} --runs {params.runs:q}"
-        " --align {params.align:q} --seed {params.seed:q} --speakers {input.speakers:q} --classes {params.classes:q}"
-        " --perturbed {input.perturbed:q} --log {log:q}"
+        "python -m unisono report"
+        " --root {params.root:q}"
+        " --results {params.results:q}"
+        " --runs {params.runs:q}"
+        " --align {params.align:q}"
+        " --seed {params.seed:q}"
+        " --speakers {input.speakers:q}"
+        " --classes {params.classes:q}"
+        " --perturbed {input.perturbed:q}"
+        " --log {log:q}"

@@ -25,7 +25,7 @@ rule score:
     benchmark:
         results("benchmarks/score/{where}.tsv")
     wildcard_constraints:
-        where=r"gmm/(mono|tri|lda_mllt)|runs/[A-Za-z0-9._-]+/decode/(last|best|ema|polyak)",
+        where=r"gmm/\w+|runs/[A-Za-z0-9._-]+/decode/\w+",
     conda:
         "../../envs/base.yaml"
     resources:
@@ -37,8 +37,13 @@ rule score:
     message:
         "Score: {wildcards.where}"
     shell:
-        "python -m unisono score --table {input.table:q} --hyp {input.hyps:q} {resources.tuned_flag} {input.tuned:q}"
-        " --system {wildcards.where:q} --seed {params.seed:q} --out-dir {params.out_dir:q} --log {log:q}"
+        "python -m unisono score"
+        " --table {input.table:q}"
+        " --hyp {input.hyps:q} {resources.tuned_flag} {input.tuned:q}"
+        " --system {wildcards.where:q}"
+        " --seed {params.seed:q}"
+        " --out-dir {params.out_dir:q}"
+        " --log {log:q}"
 
 
 rule choose:
@@ -62,4 +67,4 @@ rule choose:
     message:
         "Score: result of run {wildcards.run}"
     shell:
-        "python -m unisono choose --from-dir {params.from_dir:q} --out-dir {params.out_dir:q} --log {log:q}"
+        "python -m unisono choose" " --from-dir {params.from_dir:q}" " --out-dir {params.out_dir:q}" " --log {log:q}"

@@ -66,7 +66,7 @@ wildcard_constraints:
     split="train|perturbed|dev|test",
     frontend="hmm|net",
     system="mono|tri|lda_mllt|dnn",
-    candidate="last|best|ema|polyak",
+    candidate=r"\w+",
     shard=r"\d+",
     iter=r"\d+",
     job=r"\d+",

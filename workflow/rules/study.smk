@@ -23,10 +23,16 @@ rule study_results:
         "../../envs/base.yaml"
     params:
         recipe=RECIPE["study"],
-        study=study_told(),  # not sorted: the order of the axes names the cells
+        study=study_told(),
+        seed=SHARED.seed,  # not sorted: the order of the axes names the cells
         root=subpath(input.table, ancestor=2),
         out_dir=subpath(output[0], parent=True),
     message:
         "Study {wildcards.study}: results"
     shell:
-        "python -m unisono study --study {params.study:q} --root {params.root:q} --out-dir {params.out_dir:q} --log {log:q}"
+        "python -m unisono study"
+        " --study {params.study:q}"
+        " --seed {params.seed:q}"
+        " --root {params.root:q}"
+        " --out-dir {params.out_dir:q}"
+        " --log {log:q}"

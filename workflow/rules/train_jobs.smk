@@ -40,11 +40,21 @@ rule train_job:
     message:
         "Run {wildcards.run}: iteration {wildcards.iter}, worker {wildcards.job}"
     shell:
-        "python -m unisono train-job --config {input.config:q} --plan {input.plan:q} --frames {input.frames:q}"
-        " --iteration {wildcards.iter:q} --job {wildcards.job:q} --combined {input.combined:q}"
-        " --state {input.state:q} {params.worker_state:q} --out-model {output.model:q}"
-        " --out-state {output.state:q} --out-stats {output.stats:q} --device {resources.device}"
-        " --threads {resources.worker_threads} --log {log:q}"
+        "python -m unisono train-job"
+        " --config {input.config:q}"
+        " --plan {input.plan:q}"
+        " --frames {input.frames:q}"
+        " --iteration {wildcards.iter:q}"
+        " --job {wildcards.job:q}"
+        " --combined {input.combined:q}"
+        " --state {input.state:q}"
+        " {params.worker_state:q}"
+        " --out-model {output.model:q}"
+        " --out-state {output.state:q}"
+        " --out-stats {output.stats:q}"
+        " --device {resources.device}"
+        " --threads {resources.worker_threads}"
+        " --log {log:q}"
 
 
 rule combine:
@@ -80,11 +90,22 @@ rule combine:
     message:
         "Run {wildcards.run}: combine iteration {wildcards.iter}"
     shell:
-        "python -m unisono combine --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q}"
-        " --frames-dev {input.dev:q} --iteration {wildcards.iter:q} --combined {input.combined:q}"
-        " --state {input.state:q} --models {input.models:q} --worker-states {input.worker_states:q}"
-        " --stats {input.stats:q} --out {output.combined:q} --out-state {output.state:q} --device {resources.device}"
-        " --threads {resources.worker_threads} --log {log:q}"
+        "python -m unisono combine"
+        " --config {input.config:q}"
+        " --plan {input.plan:q}"
+        " --frames-train {input.train:q}"
+        " --frames-dev {input.dev:q}"
+        " --iteration {wildcards.iter:q}"
+        " --combined {input.combined:q}"
+        " --state {input.state:q}"
+        " --models {input.models:q}"
+        " --worker-states {input.worker_states:q}"
+        " --stats {input.stats:q}"
+        " --out {output.combined:q}"
+        " --out-state {output.state:q}"
+        " --device {resources.device}"
+        " --threads {resources.worker_threads}"
+        " --log {log:q}"
 
 
 rule diagnose:
@@ -115,9 +136,17 @@ rule diagnose:
     message:
         "Run {wildcards.run}: evaluate iteration {wildcards.iter}"
     shell:
-        "python -m unisono diagnose --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q}"
-        " --frames-dev {input.dev:q} --combined {input.combined:q} --state {input.state:q} --out {output:q}"
-        " --device {resources.device} --threads {resources.worker_threads} --log {log:q}"
+        "python -m unisono diagnose"
+        " --config {input.config:q}"
+        " --plan {input.plan:q}"
+        " --frames-train {input.train:q}"
+        " --frames-dev {input.dev:q}"
+        " --combined {input.combined:q}"
+        " --state {input.state:q}"
+        " --out {output:q}"
+        " --device {resources.device}"
+        " --threads {resources.worker_threads}"
+        " --log {log:q}"
 
 
 rule finish:
@@ -149,10 +178,20 @@ rule finish:
     message:
         "Run {wildcards.run}: final model"
     shell:
-        "python -m unisono finish --config {input.config:q} --plan {input.plan:q} --frames-train {input.train:q}"
-        " --frames-dev {input.dev:q} --combined {input.combined:q} --iterations-dir {params.iterations:q}"
-        " --models-dir {output.models:q} --out {output.model:q} --out-info {output.info:q}"
-        " --ledger {output.ledger:q} --engine {resources.engine} --threads {resources.worker_threads} --log {log:q}"
+        "python -m unisono finish"
+        " --config {input.config:q}"
+        " --plan {input.plan:q}"
+        " --frames-train {input.train:q}"
+        " --frames-dev {input.dev:q}"
+        " --combined {input.combined:q}"
+        " --iterations-dir {params.iterations:q}"
+        " --models-dir {output.models:q}"
+        " --out {output.model:q}"
+        " --out-info {output.info:q}"
+        " --ledger {output.ledger:q}"
+        " --engine {resources.engine}"
+        " --threads {resources.worker_threads}"
+        " --log {log:q}"
         # The workers' last states, which the engines virtual and sync leave behind.
         " && rm -f {params.iterations:q}/*.state.safetensors"
 
@@ -177,4 +216,8 @@ rule metrics:
     message:
         "Run {wildcards.run}: metrics"
     shell:
-        "python -m unisono metrics --plan {input.plan:q} --iterations-dir {params.iterations:q} --out {output:q} --log {log:q}"
+        "python -m unisono metrics"
+        " --plan {input.plan:q}"
+        " --iterations-dir {params.iterations:q}"
+        " --out {output:q}"
+        " --log {log:q}"

@@ -27,8 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Declare where the command computes."""
+    from unisono.config.parallel import ResourceOptions
+
     words = "config key resources.device (default: a GPU where one is visible)"
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=words)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=ResourceOptions().device, help=words)
 
 
 def check_iteration(plan: "Plan", iteration: int) -> None:

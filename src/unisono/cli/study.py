@@ -17,6 +17,7 @@ FLOAT_BYTES = 4
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--study", required=True, metavar="JSON", help="the config's section `study` with its defaults")
+    parser.add_argument("--seed", required=True, type=int, metavar="N", help="of the bootstrap")
     parser.add_argument("--root", required=True, help="folder of the results, results/<name>")
     parser.add_argument("--out-dir", required=True, help="folder of the study's results")
 
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     from unisono.score.studies.files import write_study
 
     section, root = from_json(Study, args.study, "--study"), Path(args.root)
-    test = findings.Test(*read_references(str(root / "data" / "test.tsv")), seed=1)
+    test = findings.Test(*read_references(str(root / "data" / "test.tsv")), seed=args.seed)
     cells = findings.gather(root, section, test)
     tuned = read_json(root / tuned_on(section) / "tune.json") if section.decode.cells else None
     found = findings.results(section, cells, {cell.name: _sent(root, cell) for cell in cells}, tuned, test)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
     from unisono.cli.run_files import add_arguments, add_device
+    from unisono.config.parallel import ResourceOptions
 
+    given = ResourceOptions()
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
     add_device(parser)
     parser.add_argument("--engine", required=True, choices=("virtual", "sync"), help="config key parallel.engine")
@@ -28,8 +30,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--last", required=True, type=int, metavar="I", help="last iteration of the block")
     parser.add_argument("--iterations-dir", required=True, metavar="DIR", help="files between iterations")
     parser.add_argument("--state-dir", required=True, metavar="DIR", help="checkpoints; no declared output")
-    parser.add_argument("--checkpoint-s", type=float, default=300.0, metavar="S", help="seconds between checkpoints")
-    parser.add_argument("--hang-timeout-s", type=float, default=300.0, metavar="S", help="sync: when a rank is silent")
+    parser.add_argument(
+        "--checkpoint-s", type=float, default=given.checkpoint_s, metavar="S", help="seconds between checkpoints"
+    )
+    parser.add_argument(
+        "--hang-timeout-s", type=float, default=given.hang_timeout_s, metavar="S", help="sync: when a rank is silent"
+    )
     parser.add_argument("--stop-after-s", type=float, metavar="S", help="save and exit after so many seconds")
 
 

@@ -100,7 +100,7 @@ def _course(axes: Axes, rows: Rows, index: int, label: str, bottom: float) -> No
 
 
 def _dots(axes: Axes, found: Sequence[Placed], scale: float, name: str) -> None:
-    color, marker = CANDIDATES[name]
+    color, marker = CANDIDATES.get(name, (BLACK, "v"))
     seeds = [(scale * value, y) for y, numbers in found for value in numbers["values"] if value is not None]
     if seeds:
         axes.plot(*zip(*seeds, strict=True), "|", color=color, markersize=8)
