@@ -11,6 +11,7 @@ import soundfile
 import yaml
 
 from unisono.command import main
+from unisono.config.network import PnormOptions
 from unisono.desk import doctor, software
 from unisono.desk.corpus_checks import check_corpus
 from unisono.desk.estimate import iterations, need, parameters
@@ -111,6 +112,22 @@ def test_other_kinds_of_corpus(corpus, monkeypatch):
     assert check_corpus(shared).findings[0].colour == "green"
     monkeypatch.setattr("unisono.desk.corpus_checks.find_spec", lambda name: None)
     assert "pip install '.[demo]'" in check_corpus(shared).findings[0].remedy
+
+
+def test_a_corpus_of_features(corpus):
+    """Ids and words are checked, values are not: the corpus stage reads them all."""
+    rows = [line.split("\t") for line in (corpus / "utterances.tsv").read_text().splitlines()[1:]]
+    for split in ("train", "dev", "test"):
+        own = [row for row in rows if row[4] == split]
+        (corpus / split).mkdir()
+        (corpus / split / "text").write_text("".join(f"{row[0]} {row[3]}\n" for row in own))
+        (corpus / split / "utt2spk").write_text("".join(f"{row[0]} {row[1]}\n" for row in own))
+        (corpus / split / "feats.scp").write_text("".join(f"{row[0]} feats.ark:9\n" for row in own))
+    changes = ["corpus.kind=kaldi", "features.kind=kaldi", "hmm.features.kind=kaldi"]
+    found = checked(*changes)
+    assert [f.what for f in found.findings] == ["corpus: 10 utterances"] and found.seconds is None
+    spoil(corpus, "YES", "MAYBE", name="dev/text")
+    assert any("not in the lexicon: MAYBE" in line for line in coloured(checked(*changes).findings, "red"))
 
 
 def test_strings(corpus):
@@ -240,6 +257,12 @@ def test_estimate_grows_as_the_work():
     assert iterations(counted, 1.0, 1) == 7
     dims = 40 * 11
     assert parameters(runs["main"].network, shared.features, 90) == dims * 128 + 128 + 128 * 129 + 128 * 90 + 90
+    pnorm = PnormOptions(kind="pnorm", hidden=(8, 4), group=5, context=(0, 0))
+    assert parameters(pnorm, shared.features, 90) == 41 * 40 + 9 * 20 + 5 * 90
+    cold = read_settings([SMALL], ["resources.warm_interpreter=false"])
+    assert need(cold.shared, cold.runs, seconds, 2).seconds["train"] > one.seconds["train"]
+    mono = read_settings([SMALL], ["hmm.align=mono", "decode.systems=[mono]"])
+    assert need(mono.shared, mono.runs, seconds, 2).seconds["hmm"] < one.seconds["hmm"], "no triphones are trained"
 
 
 def test_worst():

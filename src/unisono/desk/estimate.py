@@ -18,6 +18,7 @@ from unisono.schedule import worker_range
 FRAMES_PER_S = 100
 START_S = 3.0  # to start a command that imports torch
 COMMAND_S = 1.5  # to start any other command
+WARM_S = 0.4  # to start either in the warm interpreter
 FEATURES = 0.006  # seconds for a second of speech, each front end
 PASS = 0.0007  # of GMM training, for a second of speech
 DECODE = 0.015  # of one search, for a second of speech, in a small graph; that of more words costs more:
@@ -84,21 +85,23 @@ def need(
     search = DECODE * (1 + vocabulary / WORDS_OF_DECODE) * (seconds["dev"] * searches + seconds["test"])
     candidates = sum(len(run.candidates) for run in runs.values())
     wide = min(8, cores)
+    warm = shared.resources.warm_interpreter
+    command, start = (WARM_S, WARM_S) if warm else (COMMAND_S, START_S)
     found = {
-        "corpus": 2 * COMMAND_S + (0.3 * speech / 10 / wide if shared.corpus.kind == "spoken" else speech / 4000),
-        "features": (FEATURES * speech * (1 + speeds) + 6 * shards * COMMAND_S) / cores,
-        "hmm": PASS * train * passes / wide + 6 * COMMAND_S,
-        "graph": 2 * (len(decode.systems) + 1) * COMMAND_S,
-        "frames": COMMAND_S + 0.001 * speech * speeds,
-        "plan": 3 * COMMAND_S * len(runs),
-        "decode": (len(decode.systems) + candidates) * (search / wide + (1 + shards / cores) * COMMAND_S),
-        "score": (len(decode.systems) + candidates) * COMMAND_S,
-        "report": 2 * COMMAND_S,
+        "corpus": 2 * command + (0.3 * speech / 10 / wide if shared.corpus.kind == "spoken" else speech / 4000),
+        "features": (FEATURES * speech * (1 + speeds) + 6 * shards * command) / cores,
+        "hmm": PASS * train * passes / wide + 6 * command,
+        "graph": 2 * (len(decode.systems) + 1) * command,
+        "frames": command + 0.001 * speech * speeds,
+        "plan": 3 * command * len(runs),
+        "decode": (len(decode.systems) + candidates) * (search / wide + (1 + shards / cores) * command),
+        "score": (len(decode.systems) + candidates) * command,
+        "report": 2 * command,
     }
     counts = {name: iterations(run, train, speeds) for name, run in runs.items()}
     weights = {name: parameters(run.network, shared.features, pdfs) for name, run in runs.items()}
     found["train"] = sum(
-        _training(run, counts[name], weights[name], train * speeds, cores, flops) for name, run in runs.items()
+        _training(run, counts[name], weights[name], train * speeds, cores, flops, start) for name, run in runs.items()
     )
     largest = max(weights.values(), default=0)
     at_once = min(cores, max((_workers(run) for run in runs.values()), default=1))
@@ -113,13 +116,13 @@ def _gmms(shared: Config) -> list[MonoOptions | TriOptions | LdaMlltOptions]:
     return [getattr(shared.hmm, name) for name in order[: last + 1]]
 
 
-def _training(run: Run, count: int, weights: int, speech: float, cores: int, flops: float) -> float:
+def _training(run: Run, count: int, weights: int, speech: float, cores: int, flops: float, start: float) -> float:
     frames = speech * FRAMES_PER_S * (run.schedule.epochs or 1)
     workers = 1 if run.parallel.engine == "virtual" else min(_workers(run), cores)
     compute = 6 * weights * frames / (flops * EFFICIENCY) / workers
     jobs = run.parallel.engine == "jobs"
     starts = count * (math.ceil(_workers(run) / cores) + 2) if jobs else 1 + count / run.parallel.iterations_per_job
-    return compute + starts * START_S + 2 * START_S
+    return compute + (starts + 2) * start
 
 
 def _workers(run: Run) -> int:
