@@ -11,8 +11,9 @@ from tests.support.settings import section
 from unisono.config.parallel import ParallelOptions, Ramp
 from unisono.config.schedule import NewbobOptions, ScheduleOptions
 from unisono.errors import UserError
+from unisono.iterations import last_redealt, static_workers
 from unisono.rates import base_rate, newbob_start, newbob_step, scales_with_workers
-from unisono.schedule import build_plan, cut, deal, last_redealt, read_plan, static_workers, write_plan
+from unisono.schedule import build_plan, cut, deal, read_plan, write_plan
 
 
 def schedule(**changes):

@@ -4,7 +4,8 @@ Requires: settings.smk. One checkpoint, `frames`, counts the frames; how many it
 follows from it. All other names follow from run, iteration and worker.
 """
 
-from unisono.schedule import block_begin, counted_workers, static_workers, worker_range
+from unisono.iterations import block_begin, counted_workers, static_workers
+from unisono.schedule import worker_range
 
 BEHIND = 4  # training waits where more models than these have not been evaluated
 

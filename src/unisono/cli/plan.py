@@ -21,7 +21,8 @@ def run(args: argparse.Namespace) -> None:
     from unisono.engines import redeal
     from unisono.engines.run import read_run
     from unisono.files import read_json
-    from unisono.schedule import build_plan, done_of, read_redeal, write_plan
+    from unisono.iterations import done_of, read_redeal
+    from unisono.schedule import build_plan, write_plan
 
     settings = read_run(args.config)
     logger = logging.getLogger("unisono.plan")

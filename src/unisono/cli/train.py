@@ -58,16 +58,9 @@ def run(args: argparse.Namespace) -> None:
         train, rank, beat, rest = stack.enter_context(_engine(args))
         try:
             advance = stack.enter_context(console.progress("train", args.last - args.first + 1))
-            session = stack.enter_context(
-                open_session(
-                    args.config,
-                    args.plan,
-                    args.frames_train,
-                    args.frames_dev,
-                    device=args.device,
-                    index=local_rank(os.environ, rank),
-                )  # fmt: skip
-            )
+            files = (args.config, args.plan, args.frames_train, args.frames_dev)
+            index = local_rank(os.environ, rank)
+            session = stack.enter_context(open_session(*files, device=args.device, index=index))
             block = Block(
                 first=args.first,
                 last=args.last,

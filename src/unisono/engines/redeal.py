@@ -12,7 +12,8 @@ from typing import Any
 from unisono.engines import checkpoint
 from unisono.errors import UserError
 from unisono.files import write_json
-from unisono.schedule import REDEAL_FORMAT, Plan, last_redealt, read_plan
+from unisono.iterations import REDEAL_FORMAT, last_redealt
+from unisono.schedule import Plan, read_plan
 
 PLAN = "plan.json"  # in a run's folder of states
 
