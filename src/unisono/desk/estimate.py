@@ -74,39 +74,52 @@ def need(
 
     seconds: of speech in each split; flops: of one thread; vocabulary: words of the lexicon, 0 where it is not known.
     """
+    warm = shared.resources.warm_interpreter
+    command, start = (WARM_S, WARM_S) if warm else (COMMAND_S, START_S)
+    speeds = 1 + len(shared.speed_perturbation)
+    counts = {name: iterations(run, seconds["train"], speeds) for name, run in runs.items()}
+    weights = {name: parameters(run.network, shared.features, _pdfs(shared)) for name, run in runs.items()}
+    found = _stages(shared, runs, seconds, cores, vocabulary, command)
+    frames = seconds["train"] * FRAMES_PER_S * speeds
+    found["train"] = sum(
+        _training(run, counts[name], weights[name], frames, cores, flops, start) for name, run in runs.items()
+    )
+    largest = max(weights.values(), default=0)
+    at_once = min(cores, max((_workers(run) for run in runs.values()), default=1))
+    of_speech = sum(seconds.values()) * BYTES_PER_S * (1 + speeds) / 2
+    disk = of_speech + sum(40 * number for number in weights.values()) + 20e6
+    return Need(found, counts, disk, at_once * (PROCESS_BYTES + 24 * largest) + 0.3e9)
+
+
+def _stages(
+    shared: Config, runs: Mapping[str, Run], seconds: Mapping[str, float], cores: int, vocabulary: int, command: float
+) -> dict[str, float]:
+    """Return the seconds of each stage but training. command: seconds to start one."""
     decode, shards = shared.decode, shared.corpus.shards
     speeds = 1 + len(shared.speed_perturbation)
     speech, train = sum(seconds.values()), seconds["train"]
     passes = sum(gmm.iterations * (1 + gmm.gaussians / 5000) for gmm in _gmms(shared))
-    # Of a tree that another config or Kaldi made nothing is known here.
-    of_tree = shared.hmm.lda_mllt if shared.aligner == "lda_mllt" else shared.hmm.tri
-    pdfs = MONO_PDFS if shared.aligner == "mono" else of_tree.leaves
     searches = len(decode.acoustic_scales) + len(decode.word_insertion_penalties) + 4
     search = DECODE * (1 + vocabulary / WORDS_OF_DECODE) * (seconds["dev"] * searches + seconds["test"])
-    candidates = sum(len(run.candidates) for run in runs.values())
+    systems = len(decode.systems) + sum(len(run.candidates) for run in runs.values())
     wide = min(8, cores)
-    warm = shared.resources.warm_interpreter
-    command, start = (WARM_S, WARM_S) if warm else (COMMAND_S, START_S)
-    found = {
+    return {
         "corpus": 2 * command + (0.3 * speech / 10 / wide if shared.corpus.kind == "spoken" else speech / 4000),
         "features": (FEATURES * speech * (1 + speeds) + 6 * shards * command) / cores,
         "hmm": PASS * train * passes / wide + 6 * command,
         "graph": 2 * (len(decode.systems) + 1) * command,
         "frames": command + 0.001 * speech * speeds,
         "plan": 3 * command * len(runs),
-        "decode": (len(decode.systems) + candidates) * (search / wide + (1 + shards / cores) * command),
-        "score": (len(decode.systems) + candidates) * command,
+        "decode": systems * (search / wide + (1 + shards / cores) * command),
+        "score": systems * command,
         "report": 2 * command,
     }
-    counts = {name: iterations(run, train, speeds) for name, run in runs.items()}
-    weights = {name: parameters(run.network, shared.features, pdfs) for name, run in runs.items()}
-    found["train"] = sum(
-        _training(run, counts[name], weights[name], train * speeds, cores, flops, start) for name, run in runs.items()
-    )
-    largest = max(weights.values(), default=0)
-    at_once = min(cores, max((_workers(run) for run in runs.values()), default=1))
-    disk = speech * BYTES_PER_S * (1 + speeds) / 2 + sum(40 * number for number in weights.values()) + 20e6
-    return Need(found, counts, disk, at_once * (PROCESS_BYTES + 24 * largest) + 0.3e9)
+
+
+def _pdfs(shared: Config) -> int:
+    # Of a tree that another config or Kaldi made nothing is known here.
+    tree = shared.hmm.lda_mllt if shared.aligner == "lda_mllt" else shared.hmm.tri
+    return MONO_PDFS if shared.aligner == "mono" else tree.leaves
 
 
 def _gmms(shared: Config) -> list[MonoOptions | TriOptions | LdaMlltOptions]:
@@ -116,8 +129,8 @@ def _gmms(shared: Config) -> list[MonoOptions | TriOptions | LdaMlltOptions]:
     return [getattr(shared.hmm, name) for name in order[: last + 1]]
 
 
-def _training(run: Run, count: int, weights: int, speech: float, cores: int, flops: float, start: float) -> float:
-    frames = speech * FRAMES_PER_S * (run.schedule.epochs or 1)
+def _training(run: Run, count: int, weights: int, frames: float, cores: int, flops: float, start: float) -> float:
+    frames *= run.schedule.epochs or 1
     workers = 1 if run.parallel.engine == "virtual" else min(_workers(run), cores)
     compute = 6 * weights * frames / (flops * EFFICIENCY) / workers
     jobs = run.parallel.engine == "jobs"
