@@ -78,7 +78,9 @@ def write_store(path: Path, frames: int, pdfs: int, seed: int = 1) -> None:
             ids = rng.integers(0, pdfs, UTTERANCE, dtype=np.int32)
             yield f"utt{number:06d}", rng.standard_normal((UTTERANCE, DIM), dtype=np.float32), ids
 
-    write_frames(path, items(), num_pdfs=pdfs, frame_shift_s=0.01, dtype="float16", rows=count * UTTERANCE)
+    counts = write_frames(path, items(), num_pdfs=pdfs, frame_shift_s=0.01, dtype="float16", rows=count * UTTERANCE)
+    if path.stem == "train":
+        write_json(path.with_name("frames.json"), {"train": counts})
 
 
 class Folder:

@@ -31,6 +31,7 @@ COVERING = [
     ("butterfly", "sgd", 2, {"parallel__first_iteration": "combine", "final_model": "best"}),
     ("ring", "sgd", 3, {"parallel__dealing": "fixed"}),
     ("ring", "ng_online", 4, {"parallel__carry_state": "reset"}),
+    ("mean", "ng_online", 3, {"network": {"kind": "pnorm", "hidden": [8, 6], "group": 2, "context": [2, 1]}}),
     ("hopping_ring", "sgd", 4, {"observers__ema": {"decay": 0.7, "start": 0.25}, "final_model": "ema"}),
 ]  # fmt: skip
 FULL = [

@@ -9,11 +9,12 @@ import torch
 
 import unisono
 from tests.support.settings import section
-from unisono.config.network import DnnOptions, InitialisationOptions
+from unisono.config.network import DnnOptions, InitialisationOptions, PnormOptions
 from unisono.core import flat
 from unisono.errors import UserError
 from unisono.nn.dnn import Dnn
 from unisono.nn.model_file import load_model, network_of, save_model
+from unisono.nn.network import make
 
 
 def network(hidden=(9, 6), pdfs=7, nonlinearity="relu"):
@@ -176,9 +177,10 @@ def test_a_header_that_claims_terabytes_is_refused(tmp_path):
         load_model(path)
 
 
-@pytest.mark.parametrize("nonlinearity", ["relu", "relu_renorm", "sigmoid", "tanh"])
-def test_load_gives_a_module_that_splices_and_agrees(tmp_path, nonlinearity):
-    net = network(nonlinearity=nonlinearity)
+@pytest.mark.parametrize("kind", ["relu", "relu_renorm", "sigmoid", "tanh", "pnorm"])
+def test_load_gives_a_module_that_splices_and_agrees(tmp_path, kind):
+    pnorm = section(PnormOptions, hidden=(9, 6), group=3, context=(2, 1))
+    net = make(pnorm, 5, 7) if kind == "pnorm" else network(nonlinearity=kind)
     params = parameters(net)
     path = tmp_path / "final.safetensors"
     save_model(path, net.spec(), net.layout, params, torch.arange(7.0))

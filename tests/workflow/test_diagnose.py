@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from unisono.data.frames.store_write import write_frames
+from unisono.files import write_json
 
 RUNS = "results/spoken_small/runs"
 NAMES = ("jobs", "newbob", "virtual")
@@ -30,7 +31,10 @@ def trained(workspace):
             (f"u{i:02}", rng.standard_normal((n, 5), "f4"), rng.integers(0, 7, n, "i4")) for i, n in enumerate(lengths)
         ]
         (workspace.results / "frames").mkdir(parents=True, exist_ok=True)
-        write_frames(workspace.results / f"frames/{name}.h5", items, num_pdfs=7, frame_shift_s=0.01, dtype="float32")
+        path = workspace.results / f"frames/{name}.h5"
+        counts = write_frames(path, items, num_pdfs=7, frame_shift_s=0.01, dtype="float32")
+        if name == "train":
+            write_json(path.with_name("frames.json"), {"train": counts})
 
     def snakemake(*arguments, jobs="jobs", virtual="virtual", rate=0.002):
         mine = workspace.config("mine.yaml", SETTINGS.format(jobs=jobs, virtual=virtual, rate=rate))

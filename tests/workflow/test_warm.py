@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from unisono.data.frames.store_write import write_frames
+from unisono.files import write_json
 
-RULES = ("configure", "plan", "init_model", "train_job", "combine", "diagnose", "finish")
+RULES = ("configure", "plan", "init_model", "train_job", "combine", "diagnose", "finish", "metrics")
 TARGET, PLAN = "results/tiny/runs/main/final.safetensors", "results/tiny/runs/main/plan.json"
+METRICS = "results/tiny/runs/main/metrics.jsonl"
 DIM, PDFS = 40, 30
 CONFIG = """
 name: tiny
@@ -34,7 +36,9 @@ def frames(path, utterances, seed):
     centres = np.random.default_rng(0).standard_normal((PDFS, DIM))
     ids = [rng.integers(0, PDFS, 200, dtype=np.int32) for _ in range(utterances)]
     items = ((f"utt{n:03d}", (centres[i] + rng.standard_normal((200, DIM))).astype("f4"), i) for n, i in enumerate(ids))
-    write_frames(path, items, num_pdfs=PDFS, frame_shift_s=0.01, dtype="float16", rows=utterances * 200)
+    counts = write_frames(path, items, num_pdfs=PDFS, frame_shift_s=0.01, dtype="float16", rows=utterances * 200)
+    if path.stem == "train":
+        write_json(path.with_name("frames.json"), {"train": counts})
 
 
 class Training:
@@ -47,7 +51,7 @@ class Training:
         frames(self.results / "frames" / "train.h5", 40, 1)
         frames(self.results / "frames" / "dev.h5", 5, 2)
         text = CONFIG.format(threads=threads, warm=str(warm).lower())
-        self.words = [TARGET, "--allowed-rules", *RULES]
+        self.words = [TARGET, METRICS, "--allowed-rules", *RULES]
         self.options = {"config": workspace.config("tiny.yaml", text), "cores": 2}
 
     def finish(self):
