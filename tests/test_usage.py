@@ -8,8 +8,8 @@ import pytest
 from unisono import usage
 
 ROOT = Path(__file__).resolve().parent.parent
-RULES = re.compile(r"^(?:rule|checkpoint) (\w+):(.*?)(?=^\S|\Z)", flags=re.MULTILINE | re.DOTALL)
-NAMED = r"^    {}:\s*results\(\"([^\"]+)\"\)"
+RULES = re.compile(r"^( *)(?:rule|checkpoint) (\w+):(.*?)(?=^\1\S|\Z)", flags=re.MULTILINE | re.DOTALL)
+NAMED = r"^ +{}:\s*results\(\"([^\"]+)\"\)"
 
 VALUES = {"where": "runs/a/decode/last", "run": "a.b"}
 
@@ -17,7 +17,7 @@ VALUES = {"where": "runs/a/decode/last", "run": "a.b"}
 def named_files():
     """Yield the rule, log and measurement of each rule that is measured, with something in place of wildcards."""
     for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
-        for name, text in RULES.findall(path.read_text()):
+        for _, name, text in RULES.findall(path.read_text()):
             found = [re.search(NAMED.format(key), text, flags=re.MULTILINE) for key in ("log", "benchmark")]
             if found[1]:
                 yield name, *(re.sub(r"{(\w+)}", lambda key: VALUES.get(key[1], key[1]), m[1]) for m in found)

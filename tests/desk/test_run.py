@@ -24,7 +24,7 @@ def run(folder, *words, timeout=600):
 
 def test_each_rule_has_a_stage():
     text = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    rules = re.findall(r"^(?:(?:rule|checkpoint)|use rule \w+ as) (\w+)", text, flags=re.MULTILINE)
+    rules = re.findall(r"^ *(?:(?:rule|checkpoint)|use rule \w+ as) (\w+)", text, flags=re.MULTILINE)
     assert sorted(rules) == sorted(STAGE) and sum(map(len, RULES.values())) == len(STAGE)
 
 

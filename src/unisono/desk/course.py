@@ -23,6 +23,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "align_dnn",
         "adopt_kaldi",
         "adopt_kaldi_alignments",
+        "align_by_kaldi",
     ),
     "graph": ("lm", "graph"),
     "frames": ("frames",),
