@@ -26,8 +26,8 @@ def test_the_line_names_folder_need_and_remedy(tmp_path, monkeypatch):
 
 def test_the_corpus_command_looks_at_the_disk(tmp_path, monkeypatch):
     args = argparse.Namespace(
-        original=None, source=None, options=json.dumps(OPTIONS), out_dir=str(tmp_path / "data"),
-        corpora_dir=str(tmp_path), processes=1,
+        original=None, folder=None, source=None, options=json.dumps(OPTIONS),
+        out_dir=str(tmp_path / "data"), corpora_dir=str(tmp_path), processes=1, from_features=None,
     )  # fmt: skip
     corpus.run(args)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(10**10, 10**10, 1000))
