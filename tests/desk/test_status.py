@@ -54,6 +54,20 @@ def test_status(root, capsys):
     assert numbers["runs"]["bmuf"]["iterations"] is None and numbers["runs"]["main"]["wer"] == 0.25
 
 
+TRACEBACK = 'Traceback (most recent call last):\n  File "x.py", line 1\n'
+
+
+@pytest.mark.parametrize("ending, said", [
+    ("torch.OutOfMemoryError: CUDA out of memory\n", "torch.OutOfMemoryError: CUDA out of memory"),
+    ("KeyboardInterrupt\n", "unisono train: error: disk full: free some"),
+])  # fmt: skip
+def test_a_traceback_is_named_by_its_last_line_and_an_interruption_is_no_error(root, ending, said):
+    (root / "logs/train/c.log").write_text(TRACEBACK + ending)
+    os.utime(root / "logs/train/c.log", (300, 300))
+    found = status.read_status(root)
+    assert found.error is not None and found.error[1] == said
+
+
 def test_finished_results(root):
     (root / "report").mkdir()
     (root / "report/summary.txt").write_text("WER")

@@ -10,7 +10,8 @@ from unisono.desk.words import duration, size
 from unisono.errors import UserError
 from unisono.files import read_json
 
-ERROR = re.compile(r"\berror: |^Traceback \(most recent call last\)|^\w+Error\b")
+# The last line of a traceback, not its first; one that was interrupted (KeyboardInterrupt) is no error.
+ERROR = re.compile(r"\berror: |^[\w.]+(?:Error|Exception)\b")
 STAGES = ("corpus", "features", "hmm", "graph", "frames", "plan", "train", "decode", "score", "report")
 
 
