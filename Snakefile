@@ -57,7 +57,8 @@ onstart:
 
 onsuccess:
     if not STUDY and os.path.exists(results("report/answer.json")):
-        shell(f"python -m unisono answer {shlex.quote(results(''))}")
+        # By the interpreter of snakemake, which has what the report needs also where the rules run in other environments.
+        shell(f"{shlex.quote(sys.executable)} -m unisono answer {shlex.quote(results(''))}")
 
 
 rule all:

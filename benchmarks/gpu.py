@@ -49,7 +49,7 @@ def steps(store: Path, size: Size, layers: int, optimiser: dict[str, Any], preci
     """Return frames per second of our step through `Worker`, data path included, in blocks of a few minibatches."""
     place = place_for("cuda", 0, precision)
     network = {"kind": "dnn", "hidden": [size.width] * layers, "nonlinearity": "relu", "context": [5, 5]}
-    ours = Ours(store, size, optimiser, place=place, network=network, resources={"precision": precision})
+    ours = Ours(store, size, optimiser, place=place, network=network, precision=precision)
     ours.train(WARM_UP)
     return rate(partial(ours.train, STEPS), STEPS * size.minibatch)
 

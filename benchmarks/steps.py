@@ -30,8 +30,7 @@ def _measure(folder: Path, size: Size) -> Results:
     store = folder / "steps.h5"
     write_store(store, frames_needed(size), size.pdfs)
     ours = {name: Ours(store, size, options) for name, options in STEPS.items()}
-    short = {"precision": "bf16"}
-    ours |= {f"{name}_bf16": Ours(store, size, options, resources=short) for name, options in STEPS.items()}
+    ours |= {f"{name}_bf16": Ours(store, size, options, precision="bf16") for name, options in STEPS.items()}
     trainers: dict[str, Callable[[int], None]] = {name: one.train for name, one in ours.items()}
     trainers["eager"] = peer(size, compiled=False)
     if size.compiled:

@@ -176,7 +176,7 @@ def test_each_call_trains_as_many_minibatches_as_asked(store, optimiser):
     ours.train(3)
     ours.train(2)
     assert ours.worker.record is not None
-    assert ours.worker.record.minibatches == 5 and ours.worker.stats.frames == 5 * QUICK.minibatch
+    assert ours.worker.record.minibatches == 5 and ours.worker.record.frames == 5 * QUICK.minibatch
     assert not torch.equal(before, ours.worker.params)
     assert torch.isfinite(ours.worker.params).all()
 

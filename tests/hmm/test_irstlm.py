@@ -28,7 +28,7 @@ import pytest
 from unisono.hmm import ngram
 from unisono.hmm.arpa import BEGIN, END, Arpa, Weights, perplexity, read_arpa
 
-TABLES = Path(ngram.__file__).parent.parent / "data" / "tables" / "speechocean762"
+TABLES = Path(ngram.__file__).parent.parent / "data" / "corpus" / "tables" / "speechocean762"
 PROGRAM = shutil.which("irstlm")
 needs_irstlm = pytest.mark.skipif(PROGRAM is None, reason="no irstlm (apt-get install irstlm)")
 ORDER = 3

@@ -275,7 +275,7 @@ def test_mistakes_are_one_line(data, capsys):
         return capsys.readouterr().err.strip().splitlines()[-1]
 
     assert "deltas 1: splicing takes their place" in error(deltas=1)
-    assert "hmm.lda_mllt: missing" in error(options={k: v for k, v in HMM.items() if k != "lda_mllt"})
+    assert "hmm.lda_mllt.dim: 40 is too many" in error(options={k: v for k, v in HMM.items() if k != "lda_mllt"})
     wide = HMM | {"lda_mllt": HMM["lda_mllt"] | {"dim": 19}}
     assert "hmm.lda_mllt.dim: 19 is too many for 20 spliced features" in error(options=wide)
     assert not (data / "x.h5").exists()
