@@ -95,6 +95,15 @@ def test_a_spoilt_worker_is_left_out_in_every_engine(tmp_path, spoil, rule, kind
     assert ledger["1"]["discarded"] >= end - begin
 
 
+@pytest.mark.parametrize("limit, rejected", [(0.5, True), (1e6, False)])
+def test_how_far_below_the_best_a_worker_may_be_is_the_configs(tmp_path, spoil, limit, rejected):
+    spoil[(2, 1)] = "low"
+    settings = config(parallel__reject_below=limit, parallel__workers=4, parallel__period_frames=330)
+    task = Task(tmp_path, settings, 80)
+    task.virtual()
+    assert [record.rejected for record in task.read_state(2).workers] == [False, rejected, False, False]
+
+
 def test_a_partner_of_a_rejected_worker_keeps_its_own(tmp_path, spoil):
     spoil[(1, 1)] = "nan"
     task = Task(tmp_path, config(parallel__combine="butterfly", parallel__workers=4, parallel__period_frames=150), 80)

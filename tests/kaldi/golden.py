@@ -1,14 +1,10 @@
-"""Files that Kaldi's own programs wrote: KALDI_REFERENCE names the folder that holds kaldi-io/; cases by pattern."""
-
-import os
-from pathlib import Path
+"""Files that Kaldi's own programs wrote, below kaldi-io/ of the reference."""
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-REFERENCE = ROOT / os.environ.get("KALDI_REFERENCE", "../shared/reference")
-IO = REFERENCE / "kaldi-io"
-needed = pytest.mark.skipif(not IO.is_dir(), reason="no golden files of Kaldi (KALDI_REFERENCE)")
+from tests.support import kaldi_files
+
+IO = kaldi_files.folder() / "kaldi-io"
 # Tests that spoil a file know what stands in it.
 first_system = pytest.mark.skipif(
     not (IO / "mono/ali.1.gz").is_file() or "\nZERO 12\n" not in (IO / "lang/words.txt").read_text(),
@@ -18,7 +14,4 @@ first_system = pytest.mark.skipif(
 
 def cases(*patterns):
     """Return a parameter for each file of kaldi-io/ that fits a pattern; without these files one that is skipped."""
-    found = sorted({path for pattern in patterns for path in IO.glob(pattern)})
-    if not found:
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no {patterns[0]} in KALDI_REFERENCE/kaldi-io"))]
-    return [pytest.param(path, id=path.relative_to(IO).as_posix()) for path in found]
+    return kaldi_files.cases(*(f"kaldi-io/{pattern}" for pattern in patterns))

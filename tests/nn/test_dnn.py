@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.support.settings import section
+from tests.support.training import optimiser_options
 from unisono.config.network import DnnOptions, InitialisationOptions
-from unisono.config.optimiser import MaxChangeOptions, NgOptions, OptimiserOptions
+from unisono.config.optimiser import NgOptions
 from unisono.core import flat
 from unisono.core.optimiser import Optimiser
 from unisono.errors import UserError
@@ -16,30 +17,11 @@ from unisono.nn import activation, loss
 from unisono.nn.batch import Batch
 from unisono.nn.dnn import Dnn
 
-NG = section(
-    NgOptions,
-    preset="nnet3",
-    rank_in=4,
-    rank_out=6,
-    update_period=None,
-    history=None,
-    minibatches_history=None,
-    alpha=None,
-)
+NG = section(NgOptions, preset="nnet3", rank_in=4, rank_out=6)
 
 
 def sgd_options(kind="sgd", momentum=0.0, limit="none"):
-    max_change = section(MaxChangeOptions, kind=limit, per_layer=0.75, total=2.0, per_sample=0.075)
-    return section(
-        OptimiserOptions,
-        kind=kind,
-        learning_rate=0.01,
-        momentum=momentum,
-        l2=0.0,
-        minibatch=32,
-        max_change=max_change,
-        ng=NG,
-    )
+    return optimiser_options(kind, limit, momentum, limits=(0.75, 2.0, 0.075), ng=NG)
 
 
 def network(nonlinearity="relu", hidden=(13, 9), dropout=0.0, context=(1, 2)):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.settings import section
-from unisono.config.optimiser import MaxChangeOptions, NgOptions, OptimiserOptions
+from tests.support.training import optimiser_options
 from unisono.core import flat
 from unisono.core.gradient import Gradient
 from unisono.core.optimiser import Optimiser
@@ -16,31 +15,10 @@ from unisono.nn.lstm_layer import Truncation
 
 DOUBLE = torch.float64
 OFF = Truncation(0.0, 0.0, 20, 1.0)
-NG = section(
-    NgOptions,
-    preset="nnet3",
-    rank_in=4,
-    rank_out=6,
-    update_period=4,
-    history=None,
-    minibatches_history=None,
-    alpha=None,
-)
 
 
 def optimiser(net, kind="sgd", limit="none", momentum=0.0, l2=0.0):
-    max_change = section(MaxChangeOptions, kind=limit, per_layer=0.05, total=0.08, per_sample=0.001)
-    options = section(
-        OptimiserOptions,
-        kind=kind,
-        learning_rate=0.01,
-        momentum=momentum,
-        l2=l2,
-        minibatch=4,
-        max_change=max_change,
-        ng=NG,
-    )
-    return Optimiser(options, net.layout)
+    return Optimiser(optimiser_options(kind, limit, momentum, l2, (0.05, 0.08, 0.001), minibatch=4), net.layout)
 
 
 def network(dtype=DOUBLE, spread=0.4, **changes):

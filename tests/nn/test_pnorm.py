@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tests.support.settings import section
+from tests.support.training import optimiser_options
 from unisono.config.network import InitialisationOptions, PnormOptions
-from unisono.config.optimiser import MaxChangeOptions, NgOptions, OptimiserOptions
+from unisono.config.optimiser import NgOptions
 from unisono.core import flat
 from unisono.core.optimiser import Optimiser
 from unisono.errors import UserError
@@ -13,31 +14,11 @@ from unisono.nn import activation
 from unisono.nn.batch import Batch
 from unisono.nn.pnorm import Pnorm
 
-NG = section(
-    NgOptions,
-    preset="nnet2_2014",
-    rank_in=4,
-    rank_out=6,
-    update_period=4,
-    history=None,
-    minibatches_history=None,
-    alpha=None,
-)
+NG = section(NgOptions, preset="nnet2_2014", rank_in=4, rank_out=6, update_period=4)
 
 
 def optimiser(net, kind="sgd", momentum=0.0):
-    max_change = section(MaxChangeOptions, kind="none", per_layer=0.0, total=0.0, per_sample=0.0)
-    options = section(
-        OptimiserOptions,
-        kind=kind,
-        learning_rate=0.01,
-        momentum=momentum,
-        l2=0.0,
-        minibatch=32,
-        max_change=max_change,
-        ng=NG,
-    )
-    return Optimiser(options, net.layout)
+    return Optimiser(optimiser_options(kind, momentum=momentum, ng=NG), net.layout)
 
 
 def network(hidden=(6, 5), group=3, dropout=0.0):

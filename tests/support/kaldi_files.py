@@ -15,10 +15,11 @@ def folder():
     return ROOT / os.environ.get(VARIABLE, "../shared/reference")
 
 
-def cases(pattern):
-    """The files of a pattern such as `kaldi-nn/act_*.npz` as parameters of a test; one that is skipped without any."""
-    found = [pytest.param(path, id=path.stem) for path in sorted(folder().glob(pattern))]
-    absent = pytest.mark.skip(reason=f"no {pattern} of Kaldi ({VARIABLE})")
+def cases(*patterns):
+    """The files of patterns such as `kaldi-nn/act_*.npz` as parameters of a test; one that is skipped without any."""
+    paths = sorted({path for pattern in patterns for path in folder().glob(pattern)})
+    found = [pytest.param(path, id=path.relative_to(folder()).with_suffix("").as_posix()) for path in paths]
+    absent = pytest.mark.skip(reason=f"no {patterns[0]} of Kaldi ({VARIABLE})")
     return found or [pytest.param(None, id="absent", marks=absent)]
 
 

@@ -22,25 +22,30 @@ NG = section(
 )
 
 
-def training(kind="sgd", limit="none", nonlinearity="relu", momentum=0.0, l2=0.0, precision="float32", hidden=(24, 17)):
-    """A small network with an optimiser whose limits are tight, its parameters, and minibatches."""
-    max_change = section(MaxChangeOptions, kind=limit, per_layer=0.02, total=0.03, per_sample=0.001)
-    options = section(
+def optimiser_options(kind="sgd", limit="none", momentum=0.0, l2=0.0, limits=(0.02, 0.03, 0.001), minibatch=32, ng=NG):
+    """Options with a rate of 0.01. limits: of max-change, per layer, in all and per sample."""
+    per_layer, total, per_sample = limits
+    max_change = section(MaxChangeOptions, kind=limit, per_layer=per_layer, total=total, per_sample=per_sample)
+    return section(
         OptimiserOptions,
         kind=kind,
         learning_rate=0.01,
         momentum=momentum,
         l2=l2,
-        minibatch=32,
+        minibatch=minibatch,
         max_change=max_change,
-        ng=NG,
+        ng=ng,
     )
+
+
+def training(kind="sgd", limit="none", nonlinearity="relu", momentum=0.0, l2=0.0, precision="float32", hidden=(24, 17)):
+    """A small network with an optimiser whose limits are tight, its parameters, and minibatches."""
     shape = section(DnnOptions, kind="dnn", hidden=hidden, nonlinearity=nonlinearity, context=(1, 1), dropout=0.0)
     net = Dnn(shape, 5, 7, precision)
     start = section(InitialisationOptions, kind="random", path=None, hidden_gain=None, output_gain=0.5)
     params = net.initial_parameters(start, torch.Generator().manual_seed(1))
     net.bind(params)
-    return net, Optimiser(options, net.layout), params
+    return net, Optimiser(optimiser_options(kind, limit, momentum, l2), net.layout), params
 
 
 def batches(net, count, n=32):
