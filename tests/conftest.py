@@ -15,6 +15,8 @@ os.environ.setdefault("SLURM_CONF", "/dev/null")
 import hypothesis
 import pytest
 
+from unisono import launch
+
 ROOT = Path(__file__).resolve().parent.parent
 # For the processes that tests start: `python -m unisono` means this working tree.
 os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -24,15 +26,6 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 hypothesis.settings.register_profile("default", derandomize=True, deadline=None, max_examples=40, database=None)
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
-
-MPI_ENVIRONMENT = {
-    # Open MPI 5: allow root, more ranks than cores, no binding inside an allocation; silence a harmless warning.
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-    "PRTE_MCA_hwloc_default_binding_policy": "none",
-    "OMPI_MCA_osc": "^ucx",
-}
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +54,7 @@ def mpirun():
     def run(n, arguments, timeout=120, env=None, **keywords):
         return subprocess.run(
             [str(program), "-n", str(n), sys.executable, *map(str, arguments)],
-            env={**os.environ, **MPI_ENVIRONMENT, **(env or {})},
+            env={**os.environ, **launch.OPEN_MPI, **(env or {})},
             timeout=timeout,
             capture_output=True,
             text=True,

@@ -14,10 +14,11 @@ from unisono.command import main
 from unisono.config.network import PnormOptions
 from unisono.desk import doctor, software
 from unisono.desk.corpus_checks import check_corpus
-from unisono.desk.estimate import iterations, need, parameters
+from unisono.desk.estimate import iterations, need
 from unisono.desk.findings import Child, Finding, ask, ask_python
 from unisono.desk.settings import changed, read_settings
 from unisono.errors import UserError
+from unisono.needs import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ROOT / "config/spoken_small.yaml"

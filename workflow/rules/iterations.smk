@@ -132,11 +132,6 @@ def ranks(wildcards):
     return worker_range(RUNS[wildcards.run].parallel.workers)[1]
 
 
-def mpi_launcher(wildcards):
-    """Return what follows the MPI launcher: how many ranks, of what; one that raises ends them all."""
-    return f"-n {ranks(wildcards)} python -m mpi4py"
-
-
 def cores_of_ranks(wildcards):
     """Return the cores that all ranks of a run keep busy; snakemake takes no more than its --cores."""
     return ranks(wildcards) * THREADS

@@ -105,7 +105,7 @@ if not SHARED.hmm.kaldi.dev_alignments:
             results("benchmarks/hmm/kaldi.ali.dev.tsv")
         conda:
             "../../envs/bootstrap.yaml"
-        threads: 8
+        threads: PROCESSES
         params:
             recipe=RECIPE["hmm"],
             options=told("align"),

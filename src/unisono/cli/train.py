@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import signal
 import sys
 import time
@@ -105,12 +106,14 @@ def _engine(
 
         yield virtual.train, 0, _nothing, _nothing
         return
+    from unisono import launch
     from unisono.engines import sync
     from unisono.engines.mpi import Mpi
     from unisono.engines.run import read_run
     from unisono.schedule import worker_range
 
     comm = Mpi(worker_range(read_run(args.config).parallel.workers)[1])
+    logging.getLogger("unisono.train").info("rank %d of %d on %s", comm.rank, comm.size, launch.node())
     heart = comm.heartbeat(args.hang_timeout_s, lambda line: console.report_error(f"unisono train: {line}"))
     try:
         yield lambda session, block: sync.train(session, block, comm), comm.rank, heart.beat, heart.rest

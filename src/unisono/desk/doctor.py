@@ -11,11 +11,12 @@ from typing import Any
 from unisono.config.check import Settings
 from unisono.desk import software
 from unisono.desk.corpus_checks import check_corpus
-from unisono.desk.estimate import FLOPS, need
+from unisono.desk.estimate import need
 from unisono.desk.findings import Child, Finding, ask_python, of_error, red
 from unisono.desk.settings import read_settings, snakefile
 from unisono.desk.words import duration, size
 from unisono.errors import UserError
+from unisono.needs import FLOPS
 
 ROUGH = 2.0  # an estimate is so far off at times; what exceeds half of what is free is yellow
 
