@@ -1,4 +1,4 @@
-"""What a job asks of a cluster follows from the config, grows with each attempt, and asks for GPUs as the site wants."""
+"""What a job asks of a cluster: it follows from the config and grows with each attempt; GPUs in the site's words."""
 
 from pathlib import Path
 
