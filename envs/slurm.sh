@@ -15,9 +15,11 @@ packages=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("
 "$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$packages/from_venv.pth"
 "$python" -m pip --disable-pip-version-check --no-input install --quiet --progress-bar off --no-deps --target "$packages" \
     -r requirements-slurm.lock
-for name in snakemake unisono mpirun; do
-    [ ! -e "$(dirname "$python")/$name" ] || printf '#!/bin/sh\nexec "%s" "$@"\n' "$(dirname "$python")/$name" >"$folder/bin/$name"
-done
-printf '#!/bin/sh\nexec "%s/bin/python" -m snakemake "$@"\n' "$(cd "$folder" && pwd -P)" >"$folder/bin/snakemake"
-chmod +x "$folder"/bin/{snakemake,unisono,mpirun} 2>/dev/null || true
+# Commands of this environment, not of the one below; mpirun finds its own libraries.
+here=$(cd "$folder" && pwd -P)
+for name in snakemake unisono pip; do printf '#!/bin/sh\nexec "%s/bin/python" -m %s "$@"\n' "$here" $name >"$folder/bin/$name"; done
+mpirun=$(dirname "$python")/mpirun
+[ ! -e "$mpirun" ] || printf '#!/bin/sh\nexec "%s" "$@"\n' "$mpirun" >"$folder/bin/mpirun"
+chmod +x "$folder"/bin/{snakemake,unisono,pip}
+[ ! -e "$folder/bin/mpirun" ] || chmod +x "$folder/bin/mpirun"
 echo "$wanted" >"$folder/.complete"

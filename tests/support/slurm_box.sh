@@ -5,6 +5,7 @@
 #   slurm_box.sh stop FOLDER
 #
 # BOX_ACCOUNTING=1: slurmdbd on a database of its own, else no accounting. BOX_CPUS=4, BOX_GPUS=2: of each node; neither is there.
+# BOX_UNLIKE=1: node n2 has another type of CPU. FOLDER/apart is another folder on each node.
 # Debian: slurm-wlm munge libpmix2, with accounting also slurmdbd mariadb-server.
 set -euo pipefail
 action=$1
@@ -138,8 +139,8 @@ OverTimeLimit=0
 JobRequeue=1
 GresTypes=gpu
 $accounting
-NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$n1_port CPUs=$cpus Boards=1 SocketsPerBoard=1 CoresPerSocket=$cpus ThreadsPerCore=1 RealMemory=$memory Feature=${BOX_FEATURES_1:-epyc} $([ "$gpus" = 0 ] || echo "Gres=gpu:fake:$gpus") State=UNKNOWN
-NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$n2_port CPUs=$cpus Boards=1 SocketsPerBoard=1 CoresPerSocket=$cpus ThreadsPerCore=1 RealMemory=$memory Feature=${BOX_FEATURES_2:-epyc} $([ "$gpus" = 0 ] || echo "Gres=gpu:fake:$gpus") State=UNKNOWN
+NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$n1_port CPUs=$cpus Boards=1 SocketsPerBoard=1 CoresPerSocket=$cpus ThreadsPerCore=1 RealMemory=$memory Feature=epyc $([ "$gpus" = 0 ] || echo "Gres=gpu:fake:$gpus") State=UNKNOWN
+NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$n2_port CPUs=$cpus Boards=1 SocketsPerBoard=1 CoresPerSocket=$cpus ThreadsPerCore=1 RealMemory=$memory Feature=epyc $([ "$gpus" = 0 ] || echo "Gres=gpu:fake:$gpus") State=UNKNOWN
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=2-0 DefaultTime=60 DefMemPerCPU=256 State=UP OverSubscribe=NO
 PartitionName=one Nodes=n1 MaxTime=60 DefMemPerCPU=256 State=UP OverSubscribe=NO
 CONF
@@ -150,6 +151,16 @@ CONF
         ln -sf ../gres.conf "$box/$node/gres.conf"
         printf 'PMIxEnv=PMIX_MCA_gds=hash;PMIX_MCA_psec=native\nPMIxCliTmpDirBase=%s\n' "$box/pmix-$node" >"$box/$node/mpi.conf"
     done
+}
+
+start_second_node() { # with a view of its own on the file system
+    mkdir -p "$box/apart"
+    sed 's/^\(model name\t*\):.*/\1: another CPU/' /proc/cpuinfo >"$box/cpuinfo"
+    unshare --mount bash -euc '
+        mount --make-rprivate /
+        mount -t tmpfs none "$1/apart"
+        [ "$2" = 0 ] || mount --bind "$1/cpuinfo" /proc/cpuinfo
+        exec slurmd -N n2 -f "$1/n2/slurm.conf"' - "$box" "${BOX_UNLIKE:-0}"
 }
 
 start() {
@@ -182,7 +193,8 @@ JobAcctGatherFrequency=task=1"
     fi
     alive slurmctld || slurmctld
     wait_for 20 scontrol ping
-    for node in $nodes; do alive "slurmd-$node" || slurmd -N "$node" -f "$box/$node/slurm.conf"; done
+    alive slurmd-n1 || slurmd -N n1 -f "$box/n1/slurm.conf"
+    alive slurmd-n2 || start_second_node
     wait_for 30 sh -c "[ \$(sinfo -h -N -p main -o '%T' | grep -cE '^(idle|mixed|allocated)\$') -ge 2 ]"
     if [ "${BOX_ACCOUNTING:-0}" = 1 ]; then
         sacctmgr -n -P list assoc user=root format=account | grep -qx box ||

@@ -1,34 +1,13 @@
 """On a real SLURM of two nodes: the profile as it is, worker jobs, MPI ranks on both nodes."""
 
-import os
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
-from tests.support import slurm as support
-
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slurm
-
-HELLO = """
-import os
-from mpi4py import MPI
-everyone = MPI.COMM_WORLD.gather((MPI.COMM_WORLD.rank, os.environ["SLURMD_NODENAME"]))
-if everyone:
-    print("ranks", everyone)
-"""
-
-
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory):
-    """SLURM; with accounting in `make test-slurm`."""
-    accounting = os.environ.get("SLURM_BOX") == "accounting"
-    if reason := support.missing(accounting):
-        pytest.skip(reason)
-    box = support.Slurm(tmp_path_factory.mktemp("slurm"), accounting)
-    try:
-        yield box
-    finally:
-        box.stop()
 
 
 def test_jobs_and_ranks_on_two_nodes(slurm, finished, copied):
@@ -58,3 +37,43 @@ runs:
     assert contents["jobs"] == contents["here"] and contents["sync"] == contents["here"]
     log = (copied.results / "logs/train/sync/block.0.log").read_text()
     assert {"rank 0 of 2 on n1", "rank 1 of 2 on n2"} <= set(re.findall(r"rank \d of \d on \w+", log)), log
+
+
+HELLO = """
+import os
+from mpi4py import MPI
+everyone = MPI.COMM_WORLD.gather(os.environ["SLURMD_NODENAME"])
+if everyone:
+    print("nodes", *everyone)
+"""
+
+
+@pytest.fixture(scope="session")
+def mpich(slurm):
+    """An environment with MPICH's wheel, on top of that of SLURM."""
+    folder = slurm.folder / "mpich"
+    made = slurm.run("bash", ROOT / "envs/mpich.sh", folder, slurm.venv / "bin/python", timeout=300)
+    assert made.returncode == 0, made.stdout
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mpi", "launcher"),
+    [("openmpi", "mpirun"), ("debian", "srun --mpi=pmix"), ("mpich", "mpirun"), ("mpich", "srun --mpi=pmi2")],
+)
+def test_ranks_fill_the_nodes(slurm, request, tmp_path, mpi, launcher):
+    """On one node and on two, with one core a rank and with two; also without what the plugin takes away."""
+    folder = request.getfixturevalue("mpich") if mpi == "mpich" else slurm.venv
+    if mpi == "debian" and not shutil.which("mpirun.openmpi"):
+        pytest.skip("no Open MPI of Debian (make test-slurm)")
+    python = folder / "bin/python"
+    # Without what the plugin's job takes out of the environment.
+    lines = ["#!/bin/bash", "for v in $(env | grep -o ^SLURM_[A-Z_]*); do [ $v = SLURM_JOB_ID ] || unset $v; done"]
+    (tmp_path / "hello.py").write_text(HELLO)
+    for ranks, cpus, nodes, wanted in ((3, 1, 1, "n1 n1 n1"), (4, 2, 2, "n1 n1 n2 n2"), (3, 2, 2, "n1 n1 n2")):
+        command = f'PATH={folder}/bin:$PATH python -m unisono.launch "{launcher}" {ranks} {python} {tmp_path}/hello.py'
+        (tmp_path / "job.sh").write_text("\n".join([*lines, command]) + "\n")
+        asked = [f"--ntasks={ranks}", f"--cpus-per-task={cpus}", f"--nodes={nodes}", f"--output={tmp_path}/said"]
+        slurm.ask("sbatch", "--wait", *asked, tmp_path / "job.sh")
+        assert f"nodes {wanted}\n" in (tmp_path / "said").read_text(), (tmp_path / "said").read_text()
