@@ -187,7 +187,11 @@ def test_a_barrier_begins_all_workers_from_one_model(tmp_path):
 @pytest.mark.parametrize("kind", ["nan", "low"])
 @pytest.mark.parametrize("rule", RULES)
 def test_a_spoilt_push_is_refused_and_recorded(tmp_path, spoil, rule, kind):  # noqa: F811
-    task = Task(tmp_path, served_config(rule, schedule__epochs=3, optimiser__learning_rate=0.001), 60)
+    task = Task(
+        tmp_path,
+        served_config(rule, schedule__epochs=3, optimiser__learning_rate=0.001, parallel__period_frames=400),
+        80,
+    )
     spoil[(2, 1)] = kind
     task.virtual()
     (bad,) = [outcome for outcome in outcomes_of(task) if outcome.rejected]
