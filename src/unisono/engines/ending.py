@@ -132,16 +132,17 @@ def _back_to_best(session: Session, after: Held, state: State) -> tuple[Held, St
 
 
 class Moment(NamedTuple):
-    """Where a run is when observers look: the part of its frames that is done, combinations in all."""
+    """Where a run is when observers look: the part of its frames that is done, combinations in all and still left."""
 
     progress: float
     combinations: int
+    left: int
 
 
 def combined(plan: Plan, iteration: int) -> Moment:
     """Return the end of an iteration whose workers waited for each other."""
     progress = 1.0 if plan.is_last(iteration) else plan.iterations[iteration + 1].progress
-    return Moment(progress, len(plan.iterations))
+    return Moment(progress, len(plan.iterations), len(plan.iterations) - 1 - iteration)
 
 
 def pushed(plan: Plan, judged: int) -> Moment:
@@ -150,10 +151,10 @@ def pushed(plan: Plan, judged: int) -> Moment:
     number, slices = divmod(judged, workers)
     combinations = len(plan.iterations) * workers
     if judged == combinations:
-        return Moment(1.0, combinations)
+        return Moment(1.0, combinations, 0)
     begin = plan.iterations[number].progress
     end = 1.0 if plan.is_last(number) else plan.iterations[number + 1].progress
-    return Moment(begin + (end - begin) * slices / workers, combinations)
+    return Moment(begin + (end - begin) * slices / workers, combinations, combinations - judged)
 
 
 def observe(
@@ -165,13 +166,13 @@ def observe(
     """
     observed = dict(state.observed)
     model = after.view("model")
-    for name, options in session.run.observers.on().items():
+    for name, options in session.run.observers.items():
         key = f"observer.{name}"
         if stays:
             after.put(key, before.take(known(before, key)))
-        elif moves and moment.progress > options.start:
+        elif moves and options.moves(moment.progress, moment.left):
             observed[name] = observed.get(name, 0) + 1
-            weight = options.weight(observed[name])
+            weight = options.weight(observed[name], moment.combinations)
             after.put(key, observers.move(before.take(known(before, key)), model, weight))
         else:
             after.put(key, model)
