@@ -64,7 +64,7 @@ rule train_virtual:
     message:
         "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, virtual workers"
     shell:
-        "python " + TRAIN
+        f"python {TRAIN}"
 
 
 rule train_sync:
@@ -111,4 +111,4 @@ rule train_sync:
     message:
         "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"
     shell:
-        "python -m unisono.launch {resources.mpi:q} {resources.tasks} python -m mpi4py " + TRAIN
+        f"python -m unisono.launch {{resources.mpi:q}} {{resources.tasks}} python -m mpi4py {TRAIN}"
