@@ -1,7 +1,7 @@
 """The sections `parallel` and `resources`: how the workers train one model, and what the machine gives."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -52,6 +52,8 @@ class Gossip(Section):
     """Pairs of workers meet half-way."""
 
 
+Engine = Literal["jobs", "virtual", "sync"]
+BLOCK_ENGINES = tuple(name for name in get_args(Engine) if name != "jobs")  # a block of iterations is one job
 CombineOptions = Annotated[Mean | Bmuf | Gossip, Kinds("mean")]
 
 
@@ -59,7 +61,7 @@ CombineOptions = Annotated[Mean | Bmuf | Gossip, Kinds("mean")]
 class ParallelOptions(Section):
     """How the workers train one model."""
 
-    engine: Annotated[Literal["jobs", "virtual", "sync"], Execution()] = "jobs"
+    engine: Annotated[Engine, Execution()] = "jobs"
     """How vectors travel: files between Snakemake jobs, one process, or MPI. The result is the same."""
     workers: Annotated[Workers | Ramp, Shapes()] = 2
     """Workers at once, or {initial, final} for a number that grows."""
