@@ -180,7 +180,7 @@ rule finish:
     threads: THREADS
     resources:
         worker_threads=THREADS,
-        engine=engine_of_run,
+        engine=lambda wildcards: ENGINES[wildcards.run],
         mem_mb=memory("finish"),
     params:
         recipe=RECIPE["train"],

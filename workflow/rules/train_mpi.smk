@@ -60,7 +60,7 @@ rule train_virtual:
     params:
         recipe=RECIPE["train"],
         iterations=subpath(output.combined, parent=True),
-        state_dir=state_dir,
+        state_dir=results("runs/{run}/state"),
     message:
         "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, virtual workers"
     shell:
@@ -87,7 +87,7 @@ rule train_sync:
         run=runs_with("sync"),
     conda:
         "../../envs/mpi.yaml"
-    threads: cores_of_ranks
+    threads: lambda wildcards: ranks(wildcards) * THREADS  # snakemake takes no more than its --cores
     resources:
         first=first_of_block,
         worker_threads=THREADS,
@@ -107,7 +107,7 @@ rule train_sync:
     params:
         recipe=RECIPE["train"],
         iterations=subpath(output.combined, parent=True),
-        state_dir=state_dir,
+        state_dir=results("runs/{run}/state"),
     message:
         "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"
     shell:

@@ -119,13 +119,15 @@ class Live(Section):
 
 
 ArrivalOptions = Annotated[RoundRobin | Simulated | Logged | Live, Kinds("round_robin")]
+Engine = Literal["jobs", "virtual", "sync", "async"]
+BLOCK_ENGINES = ("virtual", "sync")  # a block of iterations is one job
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelOptions(Section):
     """How the workers train one model."""
 
-    engine: Annotated[Literal["jobs", "virtual", "sync", "async"], Execution()] = "jobs"
+    engine: Annotated[Engine, Execution()] = "jobs"
     """How vectors travel: files between Snakemake jobs, one process, MPI, or MPI with a server for which nobody waits. The result is the same; that of async once its order of arrivals is."""  # noqa: E501
     workers: Annotated[Workers | Ramp, Shapes()] = 2
     """Workers at once, or {initial, final} for a number that grows."""
