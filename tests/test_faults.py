@@ -44,7 +44,8 @@ FAULTS = {
         "data/test_sequences.py::test_a_whole_file_is_not_called_damaged_where_no_more_files_may_be_opened",
     # numbers
     "NaN in one worker, in all": "engines/test_combine.py::test_a_spoilt_worker_is_left_out_in_every_engine",
-    "all workers are rejected": "engines/test_combine.py::test_when_all_are_rejected_the_model_stays_and_the_rate_halves",
+    "all workers are rejected":
+        "engines/test_combine.py::test_when_all_are_rejected_the_model_stays_and_the_rate_halves",
     "the objective explodes": "engines/test_combine.py::test_a_wild_rate_backs_off_without_help",
     "it explodes again and again": "engines/test_combine.py::test_back_off_ends_with_one_line",
     "the state is of another model": "engines/test_refusals.py::test_a_model_of_another_layout_is_one_line",
