@@ -159,6 +159,7 @@ start_second_node() { # with a view of its own on the file system
     unshare --mount bash -euc '
         mount --make-rprivate /
         mount -t tmpfs none "$1/apart"
+        mount -t tmpfs none /dev/shm # else the segments of both nodes'"'"' ranks have the same names
         [ "$2" = 0 ] || mount --bind "$1/cpuinfo" /proc/cpuinfo
         exec slurmd -N n2 -f "$1/n2/slurm.conf"' - "$box" "${BOX_UNLIKE:-0}"
 }
