@@ -72,6 +72,7 @@ def allocation(text: str) -> dict[str, str]:
         shares.append(share if alike == 1 else f"{share}(x{alike})")
     per_node = ",".join(shares)
     return {
+        "SLURM_JOBID": value("JobId"),
         "SLURM_NODELIST": nodes,
         "SLURM_JOB_NODELIST": nodes,
         "SLURM_NNODES": count,
