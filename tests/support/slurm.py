@@ -90,11 +90,11 @@ class Slurm:
             assert time.monotonic() < deadline, f"no job {pattern}: {self.jobs()}"
             time.sleep(0.2)
 
-    def snakemake(self, workspace, *arguments, configs=()):
+    def snakemake(self, workspace, *arguments, configs=(), quick=QUICK):
         """Return the command line of snakemake with the profile of SLURM, in a workspace."""
         files = ["--configfile", *configs] if configs else []
         words = [
             *arguments, "--snakefile", ROOT / "Snakefile", "--directory", workspace.folder,
-            "--workflow-profile", ROOT / "profiles/slurm", *QUICK, *files,
+            "--workflow-profile", ROOT / "profiles/slurm", *quick, *files,
         ]  # fmt: skip
         return [str(self.python), "-m", "snakemake", *map(str, words)]

@@ -1,7 +1,11 @@
 """On a real SLURM of two nodes: the profile as it is, worker jobs, MPI ranks on both nodes."""
 
+import datetime as dt
+import itertools
+import os
 import re
 import shutil
+import statistics
 from pathlib import Path
 
 import pytest
@@ -77,3 +81,32 @@ def test_ranks_fill_the_nodes(slurm, request, tmp_path, mpi, launcher):
         asked = [f"--ntasks={ranks}", f"--cpus-per-task={cpus}", f"--nodes={nodes}", f"--output={tmp_path}/said"]
         slurm.ask("sbatch", "--wait", *asked, tmp_path / "job.sh")
         assert f"nodes {wanted}\n" in (tmp_path / "said").read_text(), (tmp_path / "said").read_text()
+
+
+@pytest.mark.slow
+def test_what_a_dependent_stage_costs(slurm, finished, copied, capsys):
+    """Median of ten stages in a row, without waiting in the queue and without the command's own seconds."""
+    text = "schedule: {kind: exponential, final_learning_rate: 0.0005, epochs: null, iterations: 6}\n"
+    run = "runs:\n  chain: {parallel: {workers: 1}}\n"
+    configs = [*finished.command()[-1:], copied.config("mine.yaml", text + run)]
+    folder = "results/spoken_small/runs/chain/iterations"
+    process = copied.run(f"{folder}/init.combine.safetensors", config=configs)
+    assert process.returncode == 0, process.stdout[-3000:]
+    command = slurm.snakemake(copied, f"{folder}/5.combine.safetensors", configs=configs, quick=())
+    slurm.ask(*command, timeout=900)
+    lines = slurm.ask("squeue", "--noheader", "--states=all", "--format=%k|%V|%S").splitlines()
+    rows = [line.split("|") for line in lines if re.match(r"rule_(train_job|combine)_wildcards_chain_", line)]
+    when = dt.datetime.fromisoformat
+    moments = sorted((when(submit), when(start), name) for name, submit, start in rows)
+    costs = []
+    for (_, start, name), (following, _, _) in itertools.pairwise(moments):
+        iteration = re.findall(r"\d+", name)[0]
+        stem = f"chain.{iteration}.combine" if "combine" in name else f"chain.{iteration}.0"
+        work = float((copied.results / f"benchmarks/train/{stem}.tsv").read_text().splitlines()[1].split("\t")[0])
+        costs.append((following - start).total_seconds() - work)
+    with capsys.disabled():
+        print(
+            f"\na dependent stage: {statistics.median(costs):.1f} s, of {sorted(costs)}; load {os.getloadavg()[0]:.1f}"
+        )
+    assert len(costs) >= 10
+    assert statistics.median(costs) < 15 * max(1.0, os.getloadavg()[0] / 2)
