@@ -24,6 +24,7 @@ runs:
   here: {parallel: {engine: virtual}}
   jobs: {parallel: {engine: jobs}}
   sync: {parallel: {engine: sync}}
+resources: {train_gpu: gpu=1}
 """,
     )
     configs = [*finished.command()[-1:], mine]
@@ -39,6 +40,9 @@ runs:
     assert "Nothing to be done" not in process.stdout
     contents = {run: (copied.folder / path).read_bytes() for run, path in models.items()}
     assert contents["jobs"] == contents["here"] and contents["sync"] == contents["here"]
+    asked = slurm.ask("scontrol", "show", "job", "--oneliner")
+    gpus = dict(re.findall(r" Comment=rule_(train_\w+?)_wildcards_\w+ .*?TresPerJob=gres:gpu:(\d)", asked))
+    assert gpus == {"train_job": "1", "train_sync": "2"}, asked
     log = (copied.results / "logs/train/sync/block.0.log").read_text()
     assert {"rank 0 of 2 on n1", "rank 1 of 2 on n2"} <= set(re.findall(r"rank \d of \d on \w+", log)), log
 
