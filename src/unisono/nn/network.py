@@ -62,8 +62,9 @@ class Network(Protocol):
         ...
 
     def spec(self) -> dict[str, Any]:
-        """Return what a model file keeps about the network, plain JSON values: the section `network` without what only
-        training needs, feature_dim and num_pdfs.
+        """Return what a model file keeps about the network, plain JSON values.
+
+        That is the section `network` without what only training needs, feature_dim and num_pdfs.
         """
         ...
 
@@ -85,9 +86,7 @@ class Network(Protocol):
         """
         ...
 
-    def step_(
-        self, batch: Batch, updater: Any, rate: Number, generator: torch.Generator | None = None
-    ) -> StepStats:
+    def step_(self, batch: Batch, updater: Any, rate: Number, generator: torch.Generator | None = None) -> StepStats:
         """Train on one minibatch, in place; returns the objective before the update.
 
         updater: what `updater` made, or (for networks that hand over derivatives) a `core.gradient.Gradient`. rate: per
@@ -112,8 +111,9 @@ class Network(Protocol):
         ...
 
     def module(self) -> nn.Module:
-        """Return a differentiable module with a copy of the bound parameters: frames [N, T, feature_dim] in,
-        log-posteriors [N, T, num_pdfs] out, equal to `log_posteriors` but for rounding.
+        """Return a differentiable module with a copy of the bound parameters.
+
+        Frames [T, feature_dim] or [N, T, feature_dim] in, log-posteriors out, those of `log_posteriors` to rounding.
         """
         ...
 
