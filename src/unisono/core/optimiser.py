@@ -9,6 +9,7 @@ the estimator of its input.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+
 from torch import Tensor
 
 from unisono.config.optimiser import NormLimit, OptimiserOptions, SampleLimit
