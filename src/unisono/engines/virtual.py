@@ -7,6 +7,7 @@ from torch import Tensor
 
 from unisono.core import average, gossip
 from unisono.data.frames.loader import Loader
+from unisono.engines import served
 from unisono.engines.block import Block, train_block
 from unisono.engines.comm import Alone
 from unisono.engines.records import Record
@@ -58,4 +59,7 @@ class Virtual:
 
 def train(session: Session, block: Block) -> None:
     """Train a block of iterations. Raises `block.Stopped` after an interruption, with everything saved."""
+    if session.run.parallel.served:
+        served.train(session, block)
+        return
     train_block(session, Virtual(session), block)
