@@ -8,8 +8,6 @@ import re
 from typing import Any
 
 from unisono.config.config import Config
-from unisono.config.features import FeatureOptions
-from unisono.config.network import NetworkOptions
 from unisono.config.run import Run
 from unisono.schedule import worker_range
 
@@ -20,14 +18,6 @@ EFFICIENCY = 0.5  # of the rate of matrix products in training
 _PROCESS_MB = 1200  # with torch, windows of frames and activations; twice what was measured
 _LEAST_MINUTES, _MOST_MINUTES = 30, 1440  # training is cut at any point and goes on where it was
 _MARGIN = 4.0  # of the time
-
-
-def parameters(network: NetworkOptions, features: FeatureOptions, pdfs: int) -> int:
-    """Return the number of weights of a network."""
-    group = network.group if network.kind == "pnorm" else 1
-    sizes = [features.dim * (sum(network.context) + 1), *network.hidden]
-    hidden = sum((a + 1) * b * group for a, b in zip(sizes, network.hidden, strict=False))
-    return hidden + (sizes[-1] + 1) * pdfs
 
 
 def pdfs(shared: Config) -> int:

@@ -16,7 +16,7 @@ DECODE_GPU = needs.gpus(SHARED.resources.decode_gpu)
 @functools.cache
 def weights(run):
     """Return about how many weights the network of a run has."""
-    return needs.parameters(RUNS[run].network, SHARED.features, needs.pdfs(SHARED))
+    return RUNS[run].network.weights(SHARED.features.dim, needs.pdfs(SHARED))
 
 
 def memory(rule):

@@ -109,7 +109,7 @@ def _requests(settings: Settings | None, own: Mapping[str, Any]) -> dict[tuple[s
         shared, changed = settings.shared, own.get("set-resources") or {}
         ask_for("tune_dnn", min(needs.PROCESSES, most), **needs.gpus(shared.resources.decode_gpu))
         for run in settings.runs.values():
-            weights = needs.parameters(run.network, shared.features, needs.pdfs(shared))
+            weights = run.network.weights(shared.features.dim, needs.pdfs(shared))
             rule = {"jobs": "train_job"}.get(run.parallel.engine, f"train_{run.parallel.engine}")
             ranks = worker_range(run.parallel.workers)[1] if rule == "train_sync" else 1
             threads, block = shared.resources.threads_per_worker, run.parallel.iterations_per_job

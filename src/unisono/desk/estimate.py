@@ -66,7 +66,7 @@ def need(
     command, start = (WARM_S, WARM_S) if warm else (COMMAND_S, START_S)
     speeds = 1 + len(shared.speed_perturbation)
     counts = {name: iterations(run, seconds["train"], speeds) for name, run in runs.items()}
-    weights = {name: needs.parameters(run.network, shared.features, needs.pdfs(shared)) for name, run in runs.items()}
+    weights = {name: run.network.weights(shared.features.dim, needs.pdfs(shared)) for name, run in runs.items()}
     found = _stages(shared, runs, seconds, cores, vocabulary, command)
     frames = seconds["train"] * FRAMES_PER_S * speeds
     found["train"] = sum(
