@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,15 @@ class User:
 
     def submits(self, command, timeout=600):
         """Return the output of a job when it has ended."""
-        number = re.search(
-            r"Submitted batch job (\d+)", self.types(command.replace("sbatch ", "sbatch --wait ", 1), timeout)
-        )[1]
+        said = self.slurm.ask(
+            "bash", "-c", f"source .venv/bin/activate; {command}", cwd=self.folder,
+            env={"PYTHONPATH": f"{self.folder}/src"},
+        )  # fmt: skip
+        number = int(re.search(r"Submitted batch job (\d+)", said)[1])
+        deadline = time.monotonic() + timeout
+        while number in self.slurm.jobs():
+            assert time.monotonic() < deadline, f"job {number} has not ended"
+            time.sleep(1)
         return next(self.folder.glob(f"*-{number}.log")).read_text()
 
     def config(self, text):
