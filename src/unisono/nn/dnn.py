@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unisono.config.build import complete
-from unisono.config.network import DnnOptions, NetworkOptions, RandomStart
+from unisono.config.network import DnnOptions, Drawn, NetworkOptions
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.core.number import Number
@@ -132,7 +132,7 @@ class FrameNetwork:
         shape = {key: value for key, value in complete(self.options).items() if key != "dropout"}
         return {**shape, "feature_dim": self.feature_dim, "num_pdfs": self.num_pdfs}
 
-    def initial_parameters(self, options: RandomStart, generator: torch.Generator) -> Tensor:
+    def initial_parameters(self, options: Drawn, generator: torch.Generator) -> Tensor:
         """Return random parameters [P], float32."""
         return random_parameters(self.layout, self._kind, options, generator)
 
