@@ -157,7 +157,14 @@ def test_a_wild_rate_backs_off_without_help(tmp_path):
 
 
 def records(objectives, minibatches=20, finite=True):
-    counts = {"frames": 100, "minibatches": minibatches, "correct": 50, "finite": finite, "complete": True}
+    counts = {
+        "units": 100,
+        "frames": 100,
+        "minibatches": minibatches,
+        "correct": 50,
+        "finite": finite,
+        "complete": True,
+    }
     return [
         Record(iteration=1, slice=j, worker=j, start=0, objective_sum=o * 100, **counts)
         for j, o in enumerate(objectives)
@@ -299,7 +306,7 @@ def test_a_model_is_looked_at_on_the_same_frames_whatever_the_seed(tmp_path):
         assert task.dev.frames > 50 and task.train.frames > 50
         params = torch.linspace(-1, 1, task.network.layout.size)
         evaluator = Evaluator(task.session, Alone())
-        found.append(evaluator.evaluate(params, whole_dev=False))
+        found.append(evaluator.evaluate(params, iteration=0, whole_dev=False))
     assert found[0] == found[1]
 
 

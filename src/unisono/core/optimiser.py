@@ -46,12 +46,48 @@ class Updater(Protocol):
         ...
 
 
+class Trainer(Protocol):
+    """What a worker owns beside its parameters: what a minibatch does to them, with a state that is saved.
+
+    `version` changes whenever a step will use other storage or other constants than the one before.
+    """
+
+    @property
+    def version(self) -> int:
+        """Name what the next step uses."""
+        ...
+
+    def begin_task(self, max_change_scale: float, seen: int, workers: int) -> None:
+        """Go on in a slice. seen: frames that all workers have trained on before; `workers` train in this iteration."""
+        ...
+
+    def reset(self) -> None:
+        """Forget everything."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Return, on the CPU, what the next minibatch depends on; to be written or copied before it."""
+        ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over a state. Raises UserError for a state of another network or another kind."""
+        ...
+
+    def is_static(self) -> bool:
+        """Say whether the next minibatch is the same work as any other such, without a decision of the host."""
+        ...
+
+    def skip(self) -> None:
+        """Count a minibatch that was done by replaying a captured step."""
+        ...
+
+
 class Optimiser:
     """Momentum, L2, natural gradient and max-change for the matrices and vectors of one layout.
 
     output_limit: of the last component, in place of `max_change.per_layer` (nnet3 kinds).
-    `max_change_scale` multiplies the limits: the worker sets it to 1/sqrt(2) in iteration 0. It is not state.
-    `version` changes whenever a step will use other storage than the one before.
+    `max_change_scale` multiplies the limits: it is 1/sqrt(2) in iteration 0. It is not state.
+    `version` changes whenever a step will use other storage or limits than the one before.
     """
 
     def __init__(self, options: OptimiserOptions, layout: Layout, output_limit: float | None = None) -> None:
@@ -79,6 +115,12 @@ class Optimiser:
         self._sides = sides_of(self.options, self.layout)
         self._estimators: list[Estimator] = [side for sides in self._sides if sides for side in sides.named().values()]
         self.version += 1
+
+    def begin_task(self, max_change_scale: float, seen: int, workers: int) -> None:
+        """Go on in a slice; nothing here depends on how many frames were seen."""
+        if max_change_scale != self.max_change_scale:
+            self.max_change_scale = max_change_scale
+            self.version += 1
 
     def is_static(self) -> bool:
         """Say whether the next minibatch is the same work as any other such, without a decision of the host."""

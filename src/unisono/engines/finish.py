@@ -41,7 +41,7 @@ def finish(session: Session, *, combined: PathLike, iterations_dir: Path, engine
     evaluator, objectives = Evaluator(session, Alone()), {}
     for name, key in _candidates(session, states[-1]).items():
         vector = vectors.take(known(vectors, key))
-        found = evaluator.evaluate(vector, whole_dev=True)
+        found = evaluator.evaluate(vector, iteration=states[-1].iteration, whole_dev=True)
         objectives[name] = {
             "objective_dev": found["objective_dev_full"],
             "frame_accuracy": found["frame_accuracy_full"],
@@ -49,7 +49,7 @@ def finish(session: Session, *, combined: PathLike, iterations_dir: Path, engine
         prior = log_prior(run.prior, network, session.train)  # the evaluator has bound the network
         paths = [out.models_dir / f"{name}.safetensors", *([out.model] if name == run.final_model else [])]
         for path in paths:
-            save_model(path, network.spec(), network.layout, vector, prior)
+            save_model(path, network.spec(), network.layout, vector, prior, network.constants)
     write_json(out.ledger, ledger(session.plan, [state.workers for state in states]))
     write_json(out.info, _provenance(session, states, objectives) | {"engine": engine})
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from unisono.config.network import Drawn
 from unisono.engines import seeds
 from unisono.engines.session import Session
 from unisono.errors import UserError
@@ -13,9 +14,11 @@ def initial_parameters(session: Session, model_path: str | None = None) -> Tenso
 
     model_path: a model file, for `initialisation.kind: model`. Raises UserError where it is of another network.
     """
-    run, network = session.run, session.network
-    if run.initialisation.kind == "random":
-        return network.initial_parameters(run.initialisation, seeds.generator_for(run.seed, seeds.INITIAL))
+    run, network = session.run, session.network_at(-1)
+    if isinstance(run.initialisation, Drawn):
+        return network.initial_parameters(
+            run.initialisation, seeds.generator_for(run.seed, seeds.INITIAL), session.utterances
+        )
     path = model_path or run.initialisation.path
     if not path:
         raise UserError("initialisation.path: kind model needs the path of a model")

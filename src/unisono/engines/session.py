@@ -1,17 +1,20 @@
 """One run as a process works on it: settings, plan, data, place, and the objects that every engine builds from them."""
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from unisono.config.network import NetworkOptions
 from unisono.config.run import Run
 from unisono.core.flat import Layout
-from unisono.core.optimiser import Optimiser
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.store import FramesStore
 from unisono.engines.place import CPU, Device, Place, place_for
@@ -21,8 +24,7 @@ from unisono.engines.state import State
 from unisono.engines.worker import Task, Worker
 from unisono.errors import UserError
 from unisono.files import read_json
-from unisono.nn.dnn import FrameNetwork
-from unisono.nn.network import make
+from unisono.nn.network import Network, make
 from unisono.schedule import Plan, deal, read_plan, worker_range
 
 
@@ -36,21 +38,41 @@ class Session:
     train: FramesStore
     dev: FramesStore | None = None
     place: Place = field(default=CPU)
+    _networks: dict[NetworkOptions, Network] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        if self.plan.units != self.train.frames:
-            found = f"{self.train.frames} frames, the plan says {self.plan.units}"
+        if self.plan.frames != self.train.frames:
+            found = f"{self.train.frames} frames, the plan says {self.plan.frames}"
             raise UserError(f"{self.train.path}: {found}: run the plan stage anew")
 
-    @cached_property
-    def network(self) -> FrameNetwork:
-        """The network for the features and pdfs of the data; it serves all workers of the process."""
-        return make(self.run.network, self.train.dim, self.train.num_pdfs, self.run.precision)
+    @property
+    def network(self) -> Network:
+        """The network that the run ends with."""
+        return self.network_at(len(self.plan.iterations) - 1)
+
+    def network_at(self, iteration: int) -> Network:
+        """Return the network that an iteration trains, -1 for the initial one: where it grows, another than before.
+
+        It is for the features and pdfs of the data, and serves all workers of the process.
+        """
+        options = self.run.network_at(iteration)
+        if options not in self._networks:
+            self._networks[options] = make(options, self.train.dim, self.train.num_pdfs, self.run.precision)
+        return self._networks[options]
+
+    def utterances(self) -> Iterable[Tensor]:
+        """Yield the frames [T, D] of each training utterance, float32."""
+        for begin, end in zip(self.train.offsets.tolist(), self.train.offsets[1:].tolist(), strict=True):
+            yield torch.from_numpy(self.train.read(begin, end)).float()
 
     @property
     def layout(self) -> Layout:
-        """How a vector of parameters is cut."""
+        """How the parameters that the run ends with are cut."""
         return self.network.layout
+
+    def layout_at(self, iteration: int) -> Layout:
+        """Return how the parameters that an iteration trains are cut, -1 for the initial ones."""
+        return self.network_at(iteration).layout
 
     @property
     def most_workers(self) -> int:
@@ -72,9 +94,10 @@ class Session:
         """Return the combine rule for so many workers."""
         return rule_for(self.run.parallel.combine, workers)
 
-    def worker(self, number: int) -> Worker:
-        """Return a worker as new."""
-        return Worker(number, self.network, Optimiser(self.run.optimiser, self.layout), self.run.seed, self.place)
+    def worker(self, number: int, iteration: int = 0) -> Worker:
+        """Return a worker as new, for the network of an iteration."""
+        network = self.network_at(iteration)
+        return Worker(number, network, network.updater(self.run.optimiser), self.run.seed, self.place)
 
     def task(self, state: State, slice_: int) -> Task:
         """Return the task that is one slice of the iteration after `state`."""
@@ -83,8 +106,15 @@ class Session:
         iteration = self.plan.iterations[state.iteration + 1]
         return Task(
             iteration.iteration, slice_, state.iteration, self.part(iteration.iteration, slice_), iteration.minibatch,
-            state.learning_rate, iteration.max_change_scale,
+            state.learning_rate, iteration.max_change_scale, self._seen[iteration.iteration], iteration.workers,
         )  # fmt: skip
+
+    @cached_property
+    def _seen(self) -> list[int]:
+        """Frames that all workers train on before each iteration; where units have several, of the mean unit."""
+        units = [sum(end - begin for begin, end in iteration.slices) for iteration in self.plan.iterations]
+        before = itertools.accumulate(units, initial=0)
+        return [count * self.plan.frames // self.plan.units for count in before]
 
     def part(self, iteration: int, slice_: int) -> Slice:
         """Return where a slice of the plan lies. With `dealing: fixed` slice k is of the frames that k owns."""
@@ -97,11 +127,12 @@ class Session:
         owners = None
         if self.plan.dealing == "fixed":
             owners = np.array(deal(self.train.lengths.tolist(), worker_range(self.run.parallel.workers)[0]))
-        context, data = self.run.network.context, self.run.data
-        resident = self.place.resident(self.train, context) if keep else None
+        unit = self.network.unit
+        window = max(1, self.run.data.shuffle_window // unit.width)
+        resident = self.place.resident(self.train, unit) if keep else None
         return Loader(
-            self.train, context, seed=self.run.seed, window=data.shuffle_window, owners=owners, ahead=ahead,
-            resident=resident, pin=self.place.is_gpu,
+            self.train, unit, seed=self.run.seed, window=window, owners=owners, ahead=ahead, resident=resident,
+            pin=self.place.is_gpu,
         )  # fmt: skip
 
 

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.order import Order, Piece
-from unisono.data.frames.store import FramesStore, spliced
+from unisono.data.frames.store import FramesStore
 from unisono.data.frames.store_write import write_frames
+from unisono.data.frames.window import load_units
 from unisono.errors import UserError
+from unisono.nn.batch import Batch
 from unisono.schedule import cut, deal
+from unisono.units import FRAME, TrainingUnit
 
 DIM = 3
 
@@ -44,13 +47,26 @@ def literal_splice(frames, utterance, t, left, right):
     return np.concatenate(rows)
 
 
+def empty(n, width, labels=1):
+    """A batch to fill, of what must not stay."""
+    mask, before = torch.full((n, labels), np.nan), torch.full((n,), -1)
+    return Batch(torch.full((n, width), np.nan), torch.full((n, labels), -1), mask, before)
+
+
+def spliced(store, pieces, context):
+    """Frames with their context and their ids, in the order of the pieces."""
+    window = load_units(store, pieces, TrainingUnit(1, *context))
+    batch = empty(len(window), DIM * (sum(context) + 1))
+    assert window.gather(0, len(window), batch) == len(window)
+    return batch.x, batch.ids[:, 0]
+
+
 def read_all(loader, part, size, width):
     xs, ys = [], []
-    for x, ids in loader.minibatches(
-        part, size, lambda n: (torch.full((n, width), np.nan), torch.empty(n, dtype=torch.int64))
-    ):
-        xs.append(x.numpy().copy())
-        ys.append(ids.numpy().copy())
+    for batch, frames in loader.minibatches(part, size, lambda n: empty(n, width)):
+        assert frames == len(batch.ids)
+        xs.append(batch.x.numpy().copy())
+        ys.append(batch.ids[:, 0].numpy().copy())
     return np.concatenate(xs), np.concatenate(ys), [len(y) for y in ys]
 
 
@@ -97,7 +113,10 @@ def test_slices_are_independent_and_splice_as_the_literal_twin(
     frames = [x.astype(dtype).astype(np.float32) for x in frames]
     width = DIM * (context[0] + 1 + context[1])
     parts = cut(sum(lengths), 1, workers * 3)
-    with FramesStore(path) as store, Loader(store, context, seed=9, window=window, ahead=ahead) as loader:
+    with (
+        FramesStore(path) as store,
+        Loader(store, TrainingUnit(1, *context), seed=9, window=window, ahead=ahead) as loader,
+    ):
         listed = literal_order(lengths, loader.order(2, -1))
         for begin, end in reversed(parts):  # backwards: no slice may need the one before
             x, y, sizes = read_all(loader, Slice(2, -1, begin, end), minibatch, width)
@@ -111,7 +130,7 @@ def test_fixed_dealing_reads_only_the_owners_utterances(tmp_path):
     lengths = [30, 10, 20, 40, 5, 25]
     frames, _ = make_store(tmp_path / "train.h5", lengths)
     owners = np.array(deal(lengths, 2))
-    with FramesStore(tmp_path / "train.h5") as store, Loader(store, (0, 0), seed=1, window=16, owners=owners) as loader:
+    with FramesStore(tmp_path / "train.h5") as store, Loader(store, FRAME, seed=1, window=16, owners=owners) as loader:
         for owner in (0, 1):
             mine = [u for u in range(6) if owners[u] == owner]
             x, _, _ = read_all(loader, Slice(0, owner, 0, sum(lengths[u] for u in mine)), 8, DIM)
@@ -199,19 +218,22 @@ def test_an_empty_store_is_refused(tmp_path):
 
 CHILD = """
 import resource, sys, torch, numpy as np
+from unisono.nn.batch import Batch
+from unisono.units import TrainingUnit
 from unisono.data.frames.store import FramesStore
 from unisono.data.frames.loader import Loader, Slice
 torch.set_num_threads(1)
 limit = int(sys.argv[2])
-x, ids = torch.empty(256, 440), torch.empty(256, dtype=torch.int64)
+x, ids = torch.empty(256, 440), torch.empty(256, 1, dtype=torch.int64)
 store = FramesStore(sys.argv[1])
 usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 data = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_DATA, (data + limit, data + limit))
 if sys.argv[3] == "all":
     held = store.read(0, store.frames)
-with Loader(store, (5, 5), seed=1, window=16384) as loader:
-    count = sum(len(y) for _, y in loader.minibatches(Slice(0, -1, 0, store.frames), 256, lambda n: (x[:n], ids[:n])))
+with Loader(store, TrainingUnit(1, 5, 5), seed=1, window=16384) as loader:
+    whole = Slice(0, -1, 0, store.frames)
+    count = sum(n for _, n in loader.minibatches(whole, 256, lambda n: Batch(x[:n], ids[:n], None)))
 assert count == store.frames
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - usage)
 """

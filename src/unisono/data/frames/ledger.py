@@ -14,6 +14,7 @@ class Done(Protocol):
 
     slice: int
     worker: int
+    units: int
     frames: int
     discarded: int
 
@@ -25,16 +26,17 @@ def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
     worker: seen (trained on, and in the model or its history), discarded (trained on by a worker that was left out),
     dropped (never read), repeated (read again). seen + discarded + dropped over all workers is what the plan dealt in
     the iterations that ran: corpus frames x epochs in a whole run.
-    Raises UserError unless each slice was read once and as a whole.
+    Raises UserError unless each slice was read once and as a whole, and each whole epoch has all frames of the corpus.
     """
     counts: dict[int, dict[str, int]] = {}
-    ran = dealt = 0
+    epochs: dict[int, int] = {}  # frames of each
+    ran = 0
     for number, outcomes in enumerate(iterations):
         done = sorted(outcomes, key=lambda outcome: outcome.slice)
         if not done:
             continue
         ran += 1
-        slices = plan.iterations[number].slices
+        slices, epoch = plan.iterations[number].slices, plan.iterations[number].epoch
         if [outcome.slice for outcome in done] != list(range(len(slices))):
             raise UserError(
                 f"ledger: iteration {number}: slices {[outcome.slice for outcome in done]} were read, the plan has"
@@ -42,17 +44,22 @@ def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
             )
         for outcome, (begin, end) in zip(done, slices, strict=True):
             own = counts.setdefault(outcome.worker, dict.fromkeys(KEYS, 0))
-            if outcome.frames != end - begin:
+            if outcome.units != end - begin:
                 raise UserError(
-                    f"ledger: iteration {number}: worker {outcome.worker} read {outcome.frames} frames, the plan"
+                    f"ledger: iteration {number}: worker {outcome.worker} read {outcome.units} units, the plan"
                     f" dealt {end - begin}: delete the run's folder and start anew"
                 )
             own["discarded"] += outcome.discarded
             own["seen"] += outcome.frames - outcome.discarded
-            dealt += end - begin
+            epochs[epoch] = epochs.get(epoch, 0) + outcome.frames
+        if plan.iterations[number].end_of_epoch and epochs[epoch] != plan.frames:
+            raise UserError(
+                f"ledger: epoch {epoch} has {epochs[epoch]} frames, the corpus {plan.frames}: delete the run's folder"
+                " and start anew"
+            )
     return {
         "workers": {str(worker): counts[worker] for worker in sorted(counts)},
-        "corpus_frames": plan.units,
-        "epochs": dealt / plan.units,
+        "corpus_frames": plan.frames,
+        "epochs": sum(epochs.values()) / plan.frames,
         "iterations": ran,
     }
