@@ -115,7 +115,7 @@ class Task:
     def initialise(self):
         session = self.session
         vectors, state = first(session, initial_parameters(session))
-        save(self.combined(-1), vectors.to_write(), COMBINE, session.layout, -1)
+        save(self.combined(-1), vectors.to_write(), COMBINE, session.layout_at(-1), -1)
         write_state(self.state(-1), state)
         return vectors, state
 
