@@ -8,18 +8,14 @@ import json
 import pytest
 import torch
 
-from tests.support.miniature import Task, config
+from tests.support.miniature import TENANTS, Task, config
 from unisono.core import average
 from unisono.engines.worker import Worker
 
 torch.set_num_threads(1)
 
-PNORM = {"network": {"kind": "pnorm", "hidden": [8, 8], "group": 2, "context": [2, 1]}}
+PNORM, GROWING_PNORM = TENANTS["pnorm"], TENANTS["growing"]
 GROWING = {"network": {"hidden": [12, 12, 12], "context": [2, 1]}, "initialisation": {"kind": "layerwise", "period": 1}}
-GROWING_PNORM = {
-    "network": {"kind": "pnorm", "hidden": [8, 8, 8], "group": 2, "context": [2, 1]},
-    "initialisation": {"kind": "layerwise", "period": 1, "bias_stddev": 0.5},
-}
 # A covering set: every pair of values of two axes occurs.
 COVERING = [
     ("mean", "sgd", 1, {}),

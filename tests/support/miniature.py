@@ -188,6 +188,15 @@ class Task:
 NAMES = ("final.safetensors", "final.json", "ledger.json")
 
 
+# Networks other than layers of one width under a random start; the second grows from one hidden layer to three.
+TENANTS = {
+    "pnorm": {"network": {"kind": "pnorm", "hidden": [8, 6], "group": 2, "context": [2, 1]}},
+    "growing": {
+        "network": {"kind": "pnorm", "hidden": [8, 8, 8], "group": 2, "context": [2, 1]},
+        "initialisation": {"kind": "layerwise", "period": 1, "bias_stddev": 0.5},
+    },
+}
+
 # Max-change that some steps of the first iterations are within, and others not.
 LIMIT = {"kind": "nnet3", "per_layer": 0.1, "total": 0.12, "per_sample": 0.075}
 
