@@ -32,8 +32,8 @@ def posterior_sums(network: Network, train: FramesStore, frames: int = FRAMES) -
     enough = int(np.searchsorted(np.cumsum(train.lengths[drawn]), frames)) + 1
     sums = torch.zeros(network.num_pdfs, dtype=torch.float64)
     for utterance in np.sort(drawn[:enough]).tolist():
-        frames = torch.from_numpy(train.read(*train.offsets[utterance : utterance + 2].tolist()))
+        spoken = torch.from_numpy(train.read(*train.offsets[utterance : utterance + 2].tolist()))
         with torch.no_grad():
-            for piece in network.log_posteriors(frames).split(PIECE):
+            for piece in network.log_posteriors(spoken).split(PIECE):
                 sums += piece.exp().sum(0, dtype=torch.float64).cpu()
     return sums.numpy()
