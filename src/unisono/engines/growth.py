@@ -8,7 +8,7 @@ same. Equation and source: docs/mathematics.md 4.3.4.
 from collections.abc import MutableMapping
 from dataclasses import replace
 
-from unisono.config.network import Drawn, RandomStart
+from unisono.config.network import Drawn
 from unisono.config.run import Run
 from unisono.core import flat
 from unisono.engines import seeds
@@ -37,8 +37,8 @@ def grown(session: Session, before: Vectors, state: State) -> tuple[Vectors, Sta
     if number == len(plan.iterations) or not grows(session, number):
         return before, state
     network, old = session.network_at(number), session.layout_at(number - 1)
-    given = session.run.initialisation
-    start = given if isinstance(given, Drawn) else RandomStart(kind="random")
+    start = session.run.initialisation
+    assert isinstance(start, Drawn)  # from a model's or another start nothing grows
     generator = seeds.generator_for(session.run.seed, seeds.GROWTH, state.iteration)
     fresh = network.initial_parameters(start, generator, session.utterances)
     model = flat.carried_over(old, network.layout, before.view("model"), fresh)
