@@ -125,7 +125,7 @@ def build_plan(
         workers = worker_range(parallel.workers)[0]
         owner = deal(lengths, workers)
         worker_units = tuple(sum(n for n, w in zip(counted, owner, strict=True) if w == k) for k in range(workers))
-    kept = (0, *insertions) if parallel.first_iteration == "best" else ()
+    kept = (0, *insertions) if parallel.keeps_best_worker else ()
     iterations = list(done)
     wanted = schedule.iterations
     begin = done[-1].slices[-1][1] if done and not done[-1].end_of_epoch else 0
