@@ -208,3 +208,10 @@ def test_a_plan_that_is_too_short_is_refused(tmp_path):
     fits = Task(tmp_path / "fits", growing(observers__tail={"combinations": 2}))
     growth.check(fits.run, fits.plan)
     growth.check(Task(tmp_path / "plain").run, fits.plan)
+
+
+def test_utterances_are_read_in_the_order_of_the_store(tmp_path):
+    session = Task(tmp_path).session
+    read = list(session.utterances())
+    assert [len(frames) for frames in read] == session.train.lengths.tolist()
+    assert torch.equal(torch.cat(read), torch.from_numpy(session.train.read(0, session.train.frames)).float())
