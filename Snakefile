@@ -73,6 +73,7 @@ localrules:
     configure,
     choose,
     cmvn,
+    hold_out,
     lang,
     lm,
     perturb,

@@ -11,8 +11,6 @@ from tests.support import recogniser
 from unisono import load
 from unisono.__main__ import main
 from unisono.bootstrap.kaldi import hmm_model
-from unisono.config.build import build
-from unisono.config.features import FeatureOptions
 from unisono.data.kaldi import model_write
 from unisono.data.kaldi.archive import Script
 from unisono.data.kaldi.gmm import read_model
@@ -29,7 +27,7 @@ from unisono.hmm.model import load_model
 from unisono.nn.model_file import load_model as load_network
 from unisono.nn.model_file import save_model as save_network
 from unisono.recognise.decode import Beam, Searcher, Setting
-from unisono.recognise.kaldi_export import feature_conf, layers_of, transitions_of
+from unisono.recognise.kaldi_export import layers_of, transitions_of
 
 NON_HMM = b"""<TransitionModel> <Topology> <TopologyEntry> <ForPhones> 1 3 </ForPhones>
 <State> 0 <ForwardPdfClass> 0 <SelfLoopPdfClass> 1 <Transition> 0 0.5 <Transition> 1 0.5 </State>
@@ -207,11 +205,3 @@ def test_nnet1(tones, tmp_path):
     assert main(["import-model", str(out / "final.nnet"), *flags]) == 0
     assert torch.equal(load_network(again).flat, model.flat) and load_network(again).network == spec
     assert "nnet-forward" in (out / "README.md").read_text()
-
-
-@pytest.mark.parametrize("kind", ["fbank", "mfcc"])
-def test_feature_conf(kind):
-    options = build(FeatureOptions, {"kind": kind, "high_freq": -400.0, "use_energy": True, "dither": 0.5}, "features")
-    name, lines = feature_conf(options, 16000)
-    assert name == f"{kind}.conf" and lines["high-freq"] == "-400" and lines["use-energy"] == "true"
-    assert lines["dither"] == "0.5" and ("num-ceps" in lines) == (kind == "mfcc")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.kaldi.golden import IO, cases, first_system
 from unisono.data.features.extract import add_deltas
-from unisono.data.features.kaldi import KaldiFeatures
+from unisono.data.features.kaldi import KaldiFeatures, read_statistics
 from unisono.data.kaldi.archive import Script, parts, read_all, read_archive
 from unisono.data.kaldi.networks import read_priors
 from unisono.data.kaldi.tokens import read_tokens
@@ -122,6 +122,7 @@ def test_our_deltas_are_kaldis(scp):
 
 @pytest.mark.parametrize("scp", cases("feats/cmvned.scp"))
 def test_our_normalisation_is_kaldis(scp):
-    given = KaldiFeatures(scp.with_name("raw.scp"), scp.with_name("cmvn.ark"), scp.with_name("utt2spk"))
+    given = KaldiFeatures(scp.with_name("raw.scp"), scp.with_name("utt2spk"))
+    given.normalise(read_statistics(scp.with_name("cmvn.ark"), given.base_dim), False, "cmvn.ark")
     for utt, expected in Script(scp, "matrix").items():
         np.testing.assert_allclose(given.get(utt), expected, atol=1e-4)

@@ -39,7 +39,17 @@ def given_features(name, flag):
 
 def given_alignments(wildcards):
     """Return the files of a split's alignments by Kaldi that the config names."""
-    return files.kaldi_alignments(SHARED, wildcards.split)
+    return files.kaldi_alignments(SHARED, source(wildcards.split))
+
+
+def source(split):
+    """Return the split of the corpus that a split of training is made of: where a part of train stands for dev, train."""
+    return "train" if KALDI_DEV == "train" else split
+
+
+def table_of(split):
+    """Return the utterances of a split of training."""
+    return results(f"{'hmm/kaldi' if KALDI_DEV == 'train' else 'data'}/{split}.tsv")
 
 
 def finished_run(wildcards):

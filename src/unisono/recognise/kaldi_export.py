@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from unisono.config.build import build
-from unisono.config.features import Fbank, FeatureOptions, KaldiFeatures, Mfcc
+from unisono.config.features import FeatureOptions, KaldiFeatures
 from unisono.core import flat
 from unisono.data.features import cmvn
+from unisono.data.features.kaldi_conf import write_conf
 from unisono.data.kaldi import model_write
 from unisono.data.kaldi.fst import read_fst
 from unisono.data.kaldi.nnet3 import array_bytes
@@ -132,7 +133,7 @@ def _write_features(folder: Path, system: System) -> None:
     folder.mkdir()
     options = build(FeatureOptions, system.facts["settings"]["features"], "recogniser.json: settings.features")
     if not isinstance(options, KaldiFeatures):  # those were Kaldi's to begin with
-        name, lines = feature_conf(options, int(system.facts["sampling_rate"]))
+        name, lines = write_conf(options, int(system.facts["sampling_rate"]))
         write_text(folder / name, "".join(f"--{key}={value}\n" for key, value in lines.items()))
     if options.cmvn != "none":
         write_text(folder / "cmvn_opts", f"--norm-means=true --norm-vars={_word(options.cmvn_variance)}\n")
@@ -141,23 +142,6 @@ def _write_features(folder: Path, system: System) -> None:
     if system.cmvn is not None:
         (total,) = cmvn.read_statistics(system.cmvn, options.base_dim).values()
         (folder / "global_cmvn.stats").write_bytes(model_write.BINARY + array_bytes(total))
-
-
-def feature_conf(options: Fbank | Mfcc, rate: int) -> tuple[str, dict[str, Any]]:
-    """Return the name of Kaldi's config file for features, and its options; `rate` in Hz."""
-    lines: dict[str, Any] = {
-        "sample-frequency": rate,
-        "frame-length": f"{options.frame_length_ms:g}",
-        "frame-shift": f"{options.frame_shift_ms:g}",
-        "num-mel-bins": options.num_mel_bins,
-        "low-freq": f"{options.low_freq:g}",
-        "high-freq": f"{options.high_freq:g}",
-        "use-energy": _word(options.use_energy),
-        "dither": f"{options.dither:g}",
-    }
-    if options.kind == "mfcc":
-        lines["num-ceps"] = options.num_ceps
-    return f"{options.kind}.conf", lines
 
 
 def _word(value: bool) -> str:
