@@ -67,6 +67,11 @@ def transitions_of(hmm: HmmModel) -> Transitions:
     return Transitions(topology, np.array(rows, np.int32), hmm.transition_log_probs)
 
 
+def nonlinearity_of(spec: Mapping[str, Any]) -> str:
+    """Return the nonlinearity of a feed-forward network as `model_write` names it."""
+    return spec.get("nonlinearity", spec["kind"])
+
+
 def layers_of(model: Model) -> model_write.Layers:
     """Return weight [outputs, inputs] and bias [outputs] of each layer, float32."""
     matrices = flat.views(model.layout, model.flat).values()
@@ -75,10 +80,10 @@ def layers_of(model: Model) -> model_write.Layers:
 
 def _check(system: System, network: Model, program: Program) -> None:
     spec = network.network
-    if spec["kind"] != "dnn":
-        _refuse(system, f"a network of kind {spec['kind']}", "only feed-forward networks (dnn) are exported")
-    if program == "nnet1" and spec["nonlinearity"] not in model_write.nnet1_nonlinearities():
-        _refuse(system, f"nonlinearity {spec['nonlinearity']} in nnet1", "export it with --format kaldi")
+    if spec["kind"] not in ("dnn", "pnorm"):
+        _refuse(system, f"a network of kind {spec['kind']}", "only feed-forward networks (dnn, pnorm) are exported")
+    if program == "nnet1" and nonlinearity_of(spec) not in model_write.nnet1_nonlinearities():
+        _refuse(system, f"nonlinearity {nonlinearity_of(spec)} in nnet1", "export it with --format kaldi")
     if network.log_prior is None:
         _refuse(system, "a network without priors", "give a final model")
 
@@ -86,7 +91,7 @@ def _check(system: System, network: Model, program: Program) -> None:
 def _write_models(folder: Path, network: Model, hmm: HmmModel, program: Program) -> None:
     spec, layers, transitions = network.network, layers_of(network), transitions_of(hmm)
     context = (spec["context"][0], spec["context"][1])
-    shape = (layers, spec["nonlinearity"], spec["feature_dim"], context)
+    shape = (layers, nonlinearity_of(spec), spec["feature_dim"], context)
     assert network.log_prior is not None  # checked before
     priors = torch.softmax(network.log_prior.double(), 0).numpy()
     if program == "kaldi":

@@ -81,30 +81,44 @@ _NNET1 = {"sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
 def nnet3_bytes(layers: Layers, nonlinearity: str, dim: int, context: tuple[int, int]) -> bytes:
-    """Return a feed-forward nnet3 network on frames of `dim` features, with a log-softmax at the end."""
+    """Return a feed-forward nnet3 network on frames of `dim` features, with a log-softmax at the end.
+
+    `nonlinearity`: of the dnn's, or `pnorm`, whose layers have more outputs than the next ones have inputs.
+    """
     offsets = range(-context[0], context[1] + 1)
     frames = ["input" if offset == 0 else f"Offset(input, {offset})" for offset in offsets]
     nodes = [f"input-node name=input dim={dim}"]
     components: list[Component] = []
     below = f"Append({', '.join(frames)})" if len(frames) > 1 else "input"
-    kind, component = _NNET3[nonlinearity]
     for number, (weight, bias) in enumerate(layers, 1):
-        name = "output" if number == len(layers) else f"l{number}"
+        last = number == len(layers)
+        name = "output" if last else f"l{number}"
         own = [_affine(f"{name}.affine", weight, bias)]
-        if number == len(layers):
+        if last:
             own.append(Component("output.log-softmax", "LogSoftmaxComponent", _statistics(len(bias))))
         else:
-            repair = Field("SelfRepairScale", 1e-5)
-            own.append(Component(f"{name}.{kind}", component, (*_statistics(len(bias)), repair)))
-        if number < len(layers) and nonlinearity == "relu_renorm":
-            fields = (Field("InputDim", len(bias)), Field("TargetRms", 1.0), Field("AddLogStddev", False))
-            own.append(Component(f"{name}.renorm", "NormalizeComponent", fields))
+            own += _units(name, nonlinearity, len(bias), layers[number][0].shape[1])
         for part in own:
             nodes.append(f"component-node name={part.name} component={part.name} input={below}")
             below = part.name
         components += own
     nodes.append(f"output-node name=output input={below} objective=linear")
     return network_bytes(Nnet3(tuple(nodes), tuple(components)))
+
+
+def _units(name: str, nonlinearity: str, inputs: int, outputs: int) -> list[Component]:
+    """Return what stands after an affine component of `inputs` outputs and hands on `outputs` numbers."""
+    if nonlinearity == "pnorm":
+        sizes = (Field("InputDim", inputs), Field("OutputDim", outputs))
+        return [Component(f"{name}.pnorm", "PnormComponent", sizes), _renorm(name, outputs)]
+    kind, component = _NNET3[nonlinearity]
+    own = [Component(f"{name}.{kind}", component, (*_statistics(outputs), Field("SelfRepairScale", 1e-5)))]
+    return [*own, _renorm(name, outputs)] if nonlinearity == "relu_renorm" else own
+
+
+def _renorm(name: str, dim: int) -> Component:
+    fields = (Field("InputDim", dim), Field("TargetRms", 1.0), Field("AddLogStddev", False))
+    return Component(f"{name}.renorm", "NormalizeComponent", fields)
 
 
 def nnet3_model_bytes(transitions: Transitions, network: bytes, context: tuple[int, int], priors: NDArray) -> bytes:

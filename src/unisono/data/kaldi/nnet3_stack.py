@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisono.data.kaldi.nnet3 import Component, Nnet3, Nnet3File
-from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Nonlinearity, Renorm, Stack, Step
+from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Nonlinearity, Pnorm, Renorm, Stack, Step
 from unisono.errors import UserError
 
 MOST_CONTEXT = 1000  # frames on either side
@@ -143,6 +143,8 @@ class _Chain:
             return [self._renorm(component)]
         if kind == "BatchNormComponent":
             return [self._batch_norm(component)]
+        if kind == "PnormComponent":
+            return [self._pnorm(component)]
         scale = self._number(component, "Scale", 1.0)
         if kind in _SAME and scale == 1.0:
             return []
@@ -154,6 +156,12 @@ class _Chain:
         if component.get("AddLogStddev", False) or component.get("BlockDim", dim) != dim:
             self._fail(f"component {component.name!r}: normalisation in blocks or with its deviation is not read")
         return Renorm(self._number(component, "TargetRms", 1.0))
+
+    def _pnorm(self, component: Component) -> Pnorm:
+        inputs, outputs = (int(self._number(component, field, 0)) for field in ("InputDim", "OutputDim"))
+        if not 0 < outputs <= inputs or inputs % outputs:
+            self._fail(f"component {component.name!r}: p-norm from {inputs} to {outputs} numbers")
+        return Pnorm(inputs, outputs)
 
     def _batch_norm(self, component: Component) -> Diagonal:
         mean = self._array(component, "StatsMean", 1).astype(np.float64)

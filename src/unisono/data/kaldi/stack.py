@@ -33,7 +33,14 @@ class Renorm(NamedTuple):
     target_rms: float
 
 
-Step = Affine | Diagonal | Activation | Renorm
+class Pnorm(NamedTuple):
+    """y_j = sqrt(sum x²) over group j of `inputs` / `outputs` neighbouring elements."""
+
+    inputs: int
+    outputs: int
+
+
+Step = Affine | Diagonal | Activation | Renorm | Pnorm
 
 
 class Stack(NamedTuple):
