@@ -99,7 +99,10 @@ def test_what_needs_no_folding_keeps_its_bits():
         ([affine(5, 9), RELU, RELU, affine(6, 5)], "a relu without an affine layer"),
         ([affine(5, 9), SIGMOID, Renorm(1.0), affine(6, 5)], "renormalisation that follows no ReLU and no p-norm"),
         ([affine(5, 9), RELU, affine(5, 5), SIGMOID, affine(6, 5)], "hidden layers of relu, sigmoid"),
-        ([affine(5, 9), RELU, Renorm(1.0), affine(5, 5), RELU, affine(6, 5)], "hidden layers of relu with renormalisation, relu:"),
+        (
+            [affine(5, 9), RELU, Renorm(1.0), affine(5, 5), RELU, affine(6, 5)],
+            "hidden layers of relu with renormalisation, relu:",
+        ),
         ([affine(6, 9), Pnorm(6, 2), affine(6, 2)], "p-norm without renormalisation"),
         ([affine(6, 9), Pnorm(6, 2), Renorm(1.0), Renorm(1.0), affine(6, 2)], "renormalisation that follows no ReLU"),
         (
