@@ -4,7 +4,7 @@ Every function returns bytes without the leading zero byte and B, which stands o
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,17 +85,15 @@ def nnet3_bytes(layers: Layers, nonlinearity: str, dim: int, context: tuple[int,
 
     `nonlinearity`: of the dnn's, or `pnorm`, whose layers have more outputs than the next ones have inputs.
     """
-    offsets = range(-context[0], context[1] + 1)
-    frames = ["input" if offset == 0 else f"Offset(input, {offset})" for offset in offsets]
     nodes = [f"input-node name=input dim={dim}"]
     components: list[Component] = []
-    below = f"Append({', '.join(frames)})" if len(frames) > 1 else "input"
+    below = appended(frames_of(range(-context[0], context[1] + 1)))
     for number, (weight, bias) in enumerate(layers, 1):
         last = number == len(layers)
         name = "output" if last else f"l{number}"
-        own = [_affine(f"{name}.affine", weight, bias)]
+        own = [affine_component(f"{name}.affine", weight, bias)]
         if last:
-            own.append(Component("output.log-softmax", "LogSoftmaxComponent", _statistics(len(bias))))
+            own.append(log_softmax(len(bias)))
         else:
             own += _units(name, nonlinearity, len(bias), layers[number][0].shape[1])
         for part in own:
@@ -112,13 +110,23 @@ def _units(name: str, nonlinearity: str, inputs: int, outputs: int) -> list[Comp
         sizes = (Field("InputDim", inputs), Field("OutputDim", outputs))
         return [Component(f"{name}.pnorm", "PnormComponent", sizes), _renorm(name, outputs)]
     kind, component = _NNET3[nonlinearity]
-    own = [Component(f"{name}.{kind}", component, (*_statistics(outputs), Field("SelfRepairScale", 1e-5)))]
+    own = [Component(f"{name}.{kind}", component, (*statistics(outputs), Field("SelfRepairScale", 1e-5)))]
     return [*own, _renorm(name, outputs)] if nonlinearity == "relu_renorm" else own
 
 
 def _renorm(name: str, dim: int) -> Component:
     fields = (Field("InputDim", dim), Field("TargetRms", 1.0), Field("AddLogStddev", False))
     return Component(f"{name}.renorm", "NormalizeComponent", fields)
+
+
+def frames_of(offsets: Iterable[int]) -> list[str]:
+    """Return frames of the input as Kaldi's descriptors."""
+    return ["input" if offset == 0 else f"Offset(input, {offset})" for offset in offsets]
+
+
+def appended(parts: Sequence[str]) -> str:
+    """Return what a node takes that takes all of these."""
+    return f"Append({', '.join(parts)})" if len(parts) > 1 else parts[0]
 
 
 def nnet3_model_bytes(transitions: Transitions, network: bytes, context: tuple[int, int], priors: NDArray) -> bytes:
@@ -154,7 +162,8 @@ def nnet1_nonlinearities() -> tuple[str, ...]:
     return tuple(_NNET1)
 
 
-def _affine(name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Component:
+def affine_component(name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Component:
+    """Return a natural-gradient affine component with Kaldi's own settings."""
     outputs, inputs = weight.shape
     fields = (
         Field("MaxChange", _MAX_CHANGE),
@@ -170,7 +179,12 @@ def _affine(name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -
     return Component(name, "NaturalGradientAffineComponent", fields)
 
 
-def _statistics(dim: int) -> tuple[Field, ...]:
+def log_softmax(dim: int) -> Component:
+    """Return the component that ends a network."""
+    return Component("output.log-softmax", "LogSoftmaxComponent", statistics(dim))
+
+
+def statistics(dim: int) -> tuple[Field, ...]:
     """Return the fields of an elementwise component that has seen nothing yet."""
     empty = np.zeros(0, np.float32)
     return (
