@@ -93,8 +93,9 @@ def test_nnet3_in_and_out_again(path, tmp_path):
     for number, (mine, other) in enumerate(pairs):
         assert mine.kind == other.kind
         assert [field.name for field in mine.fields] == [f.name for f in other.fields if mine.get(f.name) is not None]
+        assert [type(field.value) for field in mine.fields] == [type(other.get(field.name)) for field in mine.fields]
         folded = fixed and number == len(pairs) - 1
-        for name in ("LinearParams", "BiasParams", "RankIn", "RankOut", "Dim", "TargetRms"):
+        for name in ("LinearParams", "BiasParams", "MaxChange", "RankIn", "RankOut", "Dim", "TargetRms"):
             if mine.get(name) is not None and not folded:
                 np.testing.assert_allclose(mine.get(name), other.get(name), rtol=1e-6)
     assert main(["import-model", str(tmp_path / "again.mdl"), "--out", str(tmp_path / "n.safetensors")]) == 0

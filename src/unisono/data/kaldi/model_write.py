@@ -14,7 +14,7 @@ from unisono.data.kaldi.transitions import Topology, Transitions
 
 BINARY = b"\0B"
 # Of a natural-gradient component of nnet3: what steps/nnet3 sets; only further training by Kaldi reads it.
-_RATE, _MAX_CHANGE = 0.001, 0.75
+_RATE, _MAX_CHANGE, LARGE_CHANGE = 0.001, 0.75, 1.5
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -91,7 +91,7 @@ def nnet3_bytes(layers: Layers, nonlinearity: str, dim: int, context: tuple[int,
     for number, (weight, bias) in enumerate(layers, 1):
         last = number == len(layers)
         name = "output" if last else f"l{number}"
-        own = [affine_component(f"{name}.affine", weight, bias)]
+        own = [affine_component(f"{name}.affine", weight, bias, LARGE_CHANGE if last else _MAX_CHANGE)]
         if last:
             own.append(log_softmax(len(bias)))
         else:
@@ -162,11 +162,13 @@ def nnet1_nonlinearities() -> tuple[str, ...]:
     return tuple(_NNET1)
 
 
-def affine_component(name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Component:
+def affine_component(
+    name: str, weight: NDArray[np.float32], bias: NDArray[np.float32], max_change: float = LARGE_CHANGE
+) -> Component:
     """Return a natural-gradient affine component with Kaldi's own settings."""
     outputs, inputs = weight.shape
     fields = (
-        Field("MaxChange", _MAX_CHANGE),
+        Field("MaxChange", max_change),
         Field("LearningRate", _RATE),
         Field("LinearParams", weight),
         Field("BiasParams", bias),
