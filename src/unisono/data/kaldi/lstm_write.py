@@ -8,7 +8,7 @@ from unisono.data.kaldi.nnet3_lstm import GATES, NONLINEARITY
 from unisono.data.kaldi.stack import Affine, Cell, RecurrentStack
 
 # Kaldi's own settings, which only further training by Kaldi reads: self-repair of the gates, truncation.
-_REPAIR = np.float32([0.05, 0.05, 0.2, 0.05, 0.2, *(5 * [1e-5])])
+_REPAIR = np.array([0.05, 0.05, 0.2, 0.05, 0.2, *(5 * [1e-5])], np.float32)
 _CLIP, _ZERO, _INTERVAL = 30.0, 15.0, 20
 _RATE, _MAX_CHANGE = 0.001, 0.75
 
