@@ -1,6 +1,7 @@
 """Kaldi's archives and scripts against their text forms and Kaldi's own decompression."""
 
 import builtins
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -82,7 +83,10 @@ def test_hostile_files_are_refused_in_one_line_and_nothing_runs(path, tmp_path, 
         return dict(read_archive(path, kind))
 
     if path.name.startswith(LEGAL + OTHERS):
+        tracemalloc.start()
         assert all(np.isfinite(value).all() for value in read().values())
+        assert tracemalloc.get_traced_memory()[1] < 200e6
+        tracemalloc.stop()
     else:
         with pytest.raises(UserError) as caught:
             read()
