@@ -224,8 +224,8 @@ def test_mistakes_are_one_line(tones, exported, capsys, tmp_path):
     (tmp_path / "twice.tsv").write_text("utterance_id\tspeaker_id\tpath\nu\ts\tx.wav\nu\ts\ty.wav\n")
     (tmp_path / "none.tsv").write_text("utterance_id\tspeaker_id\tpath\n")
     cases = [
-        ([], "give either recordings or a table"),
-        ([good, "--table", tmp_path / "bad.tsv"], "give either recordings or a table"),
+        ([], "give one of these: recordings, a table"),
+        ([good, "--table", tmp_path / "bad.tsv"], "give one of these: recordings, a table"),
         ([good, good], "given twice"),
         ([tmp_path / "nowhere.wav"], "no such file"),
         ([good, tmp_path], "not a plain file"),

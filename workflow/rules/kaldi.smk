@@ -56,7 +56,7 @@ rule adopt_kaldi:
 rule adopt_kaldi_alignments:
     """Take Kaldi's alignments of a split."""
     input:
-        alignments=given_alignments,
+        alignments=lambda wildcards: files.kaldi_alignments(SHARED, source(wildcards.split)),
         model=results("hmm/kaldi/model.h5"),
         table=lambda wildcards: table_of(wildcards.split),
         features=lambda wildcards: feature_shards("net", source(wildcards.split)),
@@ -105,6 +105,7 @@ if KALDI_DEV == "train":
             results("benchmarks/hmm/hold_out.tsv")
         conda:
             "../../envs/corpus.yaml"
+        localrule: True  # less than a job's way through a cluster's queue
         params:
             recipe=RECIPE["hmm"],
             seed=SHARED.hmm.seed,
