@@ -103,9 +103,9 @@ if KALDI_DEV == "train":
             results("logs/hmm/hold_out.log"),
         benchmark:
             results("benchmarks/hmm/hold_out.tsv")
+        localrule: True  # less than a job's way through a cluster's queue
         conda:
             "../../envs/corpus.yaml"
-        localrule: True  # less than a job's way through a cluster's queue
         params:
             recipe=RECIPE["hmm"],
             seed=SHARED.hmm.seed,
