@@ -84,8 +84,8 @@ def _check(system: System, network: Model, program: Program) -> None:
         _refuse(system, f"a network of kind {spec['kind']}", "only feed-forward networks (dnn, pnorm) are exported")
     if program == "nnet1" and nonlinearity_of(spec) not in model_write.nnet1_nonlinearities():
         _refuse(system, f"nonlinearity {nonlinearity_of(spec)} in nnet1", "export it with --format kaldi")
-    if network.log_prior is None:
-        _refuse(system, "a network without priors", "give a final model")
+    if network.log_prior is None or network.constants:
+        _refuse(system, "a network without priors or with constants", "give a final model, which has these folded in")
 
 
 def _write_models(folder: Path, network: Model, hmm: HmmModel, program: Program) -> None:
