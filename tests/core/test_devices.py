@@ -13,12 +13,12 @@ from torch.utils import backend_registration
 
 from tests.support.settings import section
 from tests.support.training import NG, training
-from unisono.config.network import PnormOptions
+from unisono.config.network import LstmOptions, PnormOptions
 from unisono.core import fisher, flat, natural_gradient, products
 from unisono.core.natural_gradient import OnlineEstimator, estimator_for
 from unisono.core.optimiser import Optimiser
 from unisono.nn.batch import Batch
-from unisono.nn.lstm import Lstm, LstmOptions
+from unisono.nn.lstm import Lstm
 from unisono.nn.pnorm import Pnorm
 
 DEVICE = torch.device("privateuseone", 0)
@@ -94,9 +94,11 @@ def test_other_networks_stay_on_their_device(fake, network, kind, limit):
         net = Pnorm(section(PnormOptions, kind="pnorm", hidden=(7, 16), group=3, context=(1, 1), dropout=0.0), 5, 7)
         shape = (30, 1, net.input_dim)
     else:
-        options = LstmOptions(cells=(6, 5), projection=(3, 2), left=3, width=4, delay=1, margin=2)
+        options = LstmOptions(
+            kind="lstm", cells=(6, 5), projection=(3, 2), left_context=3, chunk=4, label_delay=1, backprop_margin=2
+        )
         net = Lstm(options, 5, 7)
-        shape = (8, options.times(), 5)
+        shape = (8, options.times, 5)
     optimiser = Optimiser(optimiser.options, net.layout)
     params = torch.zeros(net.layout.size, device=DEVICE)
     net.bind(params)

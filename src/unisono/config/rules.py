@@ -4,6 +4,7 @@ from typing import Any
 
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
+from unisono.config.network import LstmOptions, NetworkOptions
 from unisono.config.observers import RESERVED
 from unisono.config.parallel import Gossip, ParallelOptions, Ramp
 from unisono.config.run import Run
@@ -27,6 +28,7 @@ def check_run(run: Run) -> None:
     _check_schedule(run)
     _check_workers(run.parallel)
     _check_combine(run.parallel)
+    _check_network(run.network)
     unit = run.network.unit
     if run.parallel.period_frames < run.minibatch * unit.width:
         raise UserError(
@@ -108,6 +110,14 @@ def warnings(run: Run) -> list[str]:
         f"parallel.scale_rate_with_workers: {str(scale).lower()} contradicts the custom for {rule}"
         f" (auto: {str(custom).lower()})"
     ]
+
+
+def _check_network(network: NetworkOptions) -> None:
+    if isinstance(network, LstmOptions) and network.label_delay >= network.chunk:
+        raise UserError(
+            f"network.label_delay: {network.label_delay} is not below network.chunk, {network.chunk}: lower it, or take"
+            " longer chunks"
+        )
 
 
 def _check_schedule(run: Run) -> None:

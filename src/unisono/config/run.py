@@ -67,7 +67,7 @@ class Run(Section):
     @property
     def minibatch(self) -> int:
         """The training units of a minibatch."""
-        return self.optimiser.minibatch
+        return self.optimiser.minibatch or self.network.unit.minibatch
 
     @property
     def keeps_best(self) -> bool:

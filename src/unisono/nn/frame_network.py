@@ -208,7 +208,8 @@ class FrameNetwork:
         assert self._params is not None
         found = self._params.new_empty(len(frames), self.num_pdfs)
         for begin in range(0, len(frames), PIECE):
-            x = spliced(frames, self.context, begin, begin + PIECE).to(found)
+            places = torch.arange(begin, min(begin + PIECE, len(frames)), device=frames.device)
+            x = spliced(frames, self.context, places).to(found)
             logits = self._forward(x, self._room(len(x)), self._plain)
             found[begin : begin + PIECE] = torch.log_softmax(logits, dim=1)
         return found

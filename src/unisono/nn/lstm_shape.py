@@ -1,0 +1,69 @@
+"""The matrices of a stack of LSTM layers, and what they start from."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unisono.config.network import LstmOptions, RandomStart
+from unisono.core import flat
+from unisono.core.flat import Entry, Layout
+from unisono.errors import UserError
+from unisono.nn.lstm_layer import Shape, Truncation
+
+
+def shapes_of(options: LstmOptions, inputs: int) -> list[Shape]:
+    """Return the widths of each layer. Raises UserError for what a damaged model file may say."""
+    recurrent, rest = options.projection or (0, 0)
+    smallest = min([*options.cells, options.chunk, recurrent if options.projection else 1], default=0)
+    if not options.cells or smallest < 1 or min(rest, *options.splice, *options.unit) < 0:
+        raise UserError(
+            f"network: cells {list(options.cells)}, projection {options.projection}, {options.unit.name}: give cells,"
+            " recurrent width and chunk of 1 or more, and contexts of 0 or more frames"
+        )
+    shapes = []
+    for cells in options.cells:
+        shapes.append(Shape(inputs, cells, recurrent, rest))
+        inputs = shapes[-1].outputs()
+    return shapes
+
+
+def truncation_of(options: LstmOptions) -> Truncation:
+    """Return what is done to derivatives on their way back, and the decay."""
+    scale = 1.0 if options.decay_time is None else 1.0 - 1.0 / options.decay_time
+    return Truncation(options.clip, options.zeroing, options.zeroing_interval, scale)
+
+
+def entries_of(options: LstmOptions, shapes: Sequence[Shape], num_pdfs: int) -> list[Entry]:
+    """Return the matrices of the layers, and of the output on top; what they are stands in `nn.lstm.Lstm`."""
+    entries = list[Entry]()
+    for number, shape in enumerate(shapes, start=1):
+        name, columns = f"lstm{number}", shape.inputs + shape.fed_back() + 1
+        entries.append(Entry(f"{name}.gates", (4 * shape.cells, columns), blocks=4))
+        if options.peepholes:
+            entries.append(Entry(f"{name}.peepholes", (3, shape.cells), bias=False, blocks=3))
+        if shape.recurrent:
+            entries.append(Entry(f"{name}.projection", (shape.outputs(), shape.cells + 1)))
+    return [*entries, Entry("output", (num_pdfs, shapes[-1].outputs() + 1))]
+
+
+def random_parameters(layout: Layout, network: LstmOptions, start: RandomStart, generator: torch.Generator) -> Tensor:
+    """Return parameters [P], float32: weights N(0, gain² / inputs), gain 1 unless `start` says another.
+
+    Biases and peepholes are 0, or N(0, 1) with `initial: kaldi`; the output layer's weights have their own gain, and
+    its biases are 0.
+    """
+    params, kaldi = flat.zeros(layout.size), network.initial == "kaldi"
+    hidden = 1.0 if start.hidden_gain is None else start.hidden_gain
+    for name, matrix in flat.views(layout, params).items():
+        if name.endswith("peepholes"):
+            if kaldi:
+                matrix.copy_(torch.randn(matrix.shape, generator=generator))
+            continue
+        inputs, gain = matrix.shape[1] - 1, start.output_gain if name == "output" else hidden
+        matrix[:, :-1] = torch.randn(len(matrix), inputs, generator=generator) * (gain * inputs**-0.5)
+        if kaldi and name != "output":
+            matrix[:, -1] = torch.randn(len(matrix), generator=generator)
+        if name.endswith("gates"):
+            matrix[len(matrix) // 4 : len(matrix) // 2, -1].add_(network.forget_bias)
+    return params
