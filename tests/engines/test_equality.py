@@ -14,6 +14,10 @@ from unisono.engines.worker import Worker
 
 torch.set_num_threads(1)
 
+LSTM = {
+    "network": {"kind": "lstm", "cells": [8, 6], "chunk": 6, "left_context": 5, "label_delay": 2, "backprop_margin": 2},
+    "optimiser__minibatch": 8,
+}
 # A covering set: every pair of values of two axes occurs.
 COVERING = [
     ("mean", "sgd", 1, {}),
@@ -33,6 +37,10 @@ COVERING = [
                         "observers__end": {"kind": "tail", "combinations": 2}}),
     ("ring", "ng_online", 4, {"parallel__carry_state": "reset"}),
     ("mean", "ng_online", 3, {"network": {"kind": "pnorm", "hidden": [8, 6], "group": 2, "context": [2, 1]}}),
+    ("mean", "sgd", 3, LSTM | {"network__dropout": 0.2, "prior": "posteriors"}),
+    ("bmuf", "ng_online", 3, LSTM | {"parallel__dealing": "fixed", "parallel__carry_state": "average",
+                                     "optimiser__max_change__kind": "nnet3"}),
+    ("ring", "ng_online", 1, LSTM | {"precision": "bf16"}),
     ("hopping_ring", "sgd", 4, {"observers__ema": {"decay": 0.7, "start": 0.25}, "final_model": "ema"}),
 ]  # fmt: skip
 FULL = [
@@ -41,6 +49,11 @@ FULL = [
     for optimiser in ("sgd", "ng_online", "ng_simple")
     for workers in (1, 2, 3, 4)
     if rule != "butterfly" or workers != 3
+] + [
+    (rule, optimiser, workers, LSTM)
+    for rule in ("mean", "bmuf", "ring")
+    for optimiser in ("sgd", "ng_online")
+    for workers in (1, 3)
 ]
 
 
