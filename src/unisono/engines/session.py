@@ -56,7 +56,7 @@ class Session:
 
     def utterances(self) -> Iterable[Tensor]:
         """Yield the frames [T, D] of each training utterance, float32."""
-        for begin, end in zip(self.train.offsets.tolist(), self.train.offsets[1:].tolist(), strict=True):
+        for begin, end in itertools.pairwise(self.train.offsets.tolist()):
             yield torch.from_numpy(self.train.read(begin, end)).float()
 
     @property
