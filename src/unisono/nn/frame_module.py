@@ -19,8 +19,8 @@ _KINDS: dict[str, Callable[[Tensor], Tensor]] = {
 def spliced(frames: Tensor, context: tuple[int, int], at: Tensor | None = None) -> Tensor:
     """Return the frames of utterances [..., T, D], each with its neighbours: [..., n, D (left + 1 + right)].
 
-    at: int64 [n], which frames; None = all. Beyond the ends of an utterance its first and its last frame are repeated,
-    as in training.
+    at: int64 [n], which frames, also beyond the end; None = all. Beyond the ends of an utterance its first and its last
+    frame are repeated, as in training.
     """
     left, right = context
     count = frames.shape[-2]

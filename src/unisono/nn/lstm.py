@@ -165,7 +165,7 @@ class Lstm:
         below = room.layers[0].x[:PIECE, : self.input_dim]
         for begin in range(0, len(found) if len(frames) else 0, PIECE):
             end = min(begin + PIECE, len(found))
-            places = torch.arange(begin, end, device=frames.device).clamp(max=len(frames) - 1)
+            places = torch.arange(begin, end, device=frames.device)
             below[: end - begin].copy_(spliced(frames, self.options.splice, at=places))
             below[end - begin :].zero_()  # of the last piece alone: nothing comes after it
             self._through(room, self._plain, None, None, carry=begin > 0)

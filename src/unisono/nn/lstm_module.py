@@ -26,7 +26,7 @@ class LstmModule(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Return log p(pdf | frame); the last frame is repeated for the label delay."""
         count, delay = frames.shape[-2], self.options.label_delay
-        places = torch.arange(count + delay, device=frames.device).clamp(max=max(count - 1, 0))
+        places = torch.arange(count + delay, device=frames.device)
         values = spliced(frames, self.options.splice, at=places)
         for number in range(1, len(self.options.cells) + 1):
             values = self._layer(f"lstm{number}", values)

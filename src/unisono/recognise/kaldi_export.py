@@ -33,6 +33,7 @@ from unisono.errors import UserError
 from unisono.files import atomic_folder, write_text
 from unisono.hmm.lexicon import Lang, load_lang
 from unisono.hmm.model import HmmModel, load_model
+from unisono.nn import dnn
 from unisono.nn.model_file import Model
 from unisono.nn.model_file import load_model as load_network
 from unisono.recognise.system import System
@@ -74,7 +75,7 @@ def layers_of(model: Model) -> model_write.Layers:
 
 def _check(system: System, network: Model, program: Program) -> None:
     spec = network.network
-    if spec["kind"] != "dnn":
+    if spec["kind"] != dnn.KIND:
         _refuse(system, f"a network of kind {spec['kind']}", "only feed-forward networks (dnn) are exported")
     if program == "nnet1" and spec["nonlinearity"] not in model_write.nnet1_nonlinearities():
         _refuse(system, f"nonlinearity {spec['nonlinearity']} in nnet1", "export it with --format kaldi")

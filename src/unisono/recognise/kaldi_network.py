@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from unisono.core import flat
 from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Renorm, Stack, Step
 from unisono.errors import UserError
+from unisono.nn import dnn
 from unisono.nn.model_file import Model, network_of
 
 
@@ -32,7 +33,7 @@ def model_of(stack: Stack, priors: NDArray | None = None) -> Model:
     left, right = max(0, -min(stack.offsets)), max(0, max(stack.offsets))
     layers[0] = _spread(stack, layers[0], left, right)
     spec = {
-        "kind": "dnn",
+        "kind": dnn.KIND,
         "feature_dim": stack.input_dim,
         "num_pdfs": len(layers[-1].bias),
         "hidden": [len(layer.bias) for layer in layers[:-1]],
