@@ -143,6 +143,7 @@ def test_the_loaded_module_agrees_and_has_gradients(whole):
             "47 is less than one optimiser.minibatch of 8 chunks of 6 frames",
         ),
         ({"shape": {"chunk": 200}, "parallel__period_frames": 9000}, "network.chunk: 200 frames are more than every"),
+        ({"initialisation": "layerwise"}, "initialisation.kind: layerwise inserts hidden layers of frames"),
         ({"parallel__workers": 60}, "parallel.workers: 60 workers, but an epoch has only"),
     ],
 )

@@ -322,6 +322,14 @@ def test_initial_parameters():
     assert gates[:, -1].tolist() == [0.0] * 128 + [1.0] * 128 + [0.0] * 256
     assert not views["output"].any() and not views["lstm1.peepholes"].any()
     assert float(views["lstm1.projection"][:, :-1].std()) == pytest.approx(128**-0.5, rel=0.03)
+    start = section(InitialisationOptions, kind="random", bias_stddev=1.0, hidden_gain=2.0, output_gain=0.5)
+    views = flat.views(net.layout, net.initial_parameters(start, torch.Generator().manual_seed(1)))
+    assert float(views["lstm1.peepholes"].std()) == pytest.approx(1.0, rel=0.1)
+    gates = views["lstm2.gates"].chunk(4)
+    assert [float(gate[:, -1].mean()) for gate in gates] == pytest.approx([0.0, 1.0, 0.0, 0.0], abs=0.25)
+    assert float(gates[0][:, :-1].std()) == pytest.approx(2.0 * (64 + 32) ** -0.5, rel=0.03)
+    assert float(views["output"][:, :-1].std()) == pytest.approx(0.5 * 64**-0.5, rel=0.05)
+    assert not views["output"][:, -1].any()
 
 
 @pytest.mark.parametrize("kind", ["sgd", "ng_online"])

@@ -63,9 +63,7 @@ def names_of(tree):
             words = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
             if set(map(str, words)) & set(SECTIONS) and "kind" in ast.unparse(node):
                 yield node.lineno
-        if isinstance(node, ast.Constant) and node.value in set(SECTIONS) - {
-            "dnn"
-        }:  # also a hybrid system
+        if isinstance(node, ast.Constant) and node.value in set(SECTIONS) - {"dnn"}:  # also a hybrid system
             yield node.lineno
 
 

@@ -98,8 +98,6 @@ class LstmOptions(Section):
     """Frames in which cells and recurrent outputs decay, 1 - 1/decay_time each (Kaldi's decay-time); null: they do not."""  # noqa: E501
     forget_bias: float = 0.0
     """Added to the initial biases of the forget gates."""
-    initial: Literal["zero", "kaldi"] = "zero"
-    """Biases and peepholes to start with: 0, or drawn from N(0, 1) as by Kaldi."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Fraction of outputs switched off between layers in each step of training."""
 
@@ -130,15 +128,33 @@ NetworkOptions = Annotated[DnnOptions | PnormOptions | LstmOptions, Kinds("dnn")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomStart(Section):
+class Drawn(Section):
+    """What starts from seeded random numbers have."""
+
+    hidden_gain: Annotated[float, Gt(0)] | None = None
+    """Standard deviation of hidden weights times the square root of their inputs; null: sqrt(2) for relu, 1 for relu_renorm, tanh and an LSTM, 3.5 for sigmoid."""  # noqa: E501
+    output_gain: Annotated[float, Ge(0)] = 0.0
+    """The same for the output layer; 0 starts from equal posteriors."""
+    bias_stddev: Annotated[float, Ge(0)] = 0.0
+    """Standard deviation of hidden biases (Povey et al. 2014: 0.5), and of an LSTM's peepholes (Kaldi: 1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomStart(Drawn):
     """Seeded random weights."""
 
     kind: Literal["random"]
     """Seeded random weights."""
-    hidden_gain: Annotated[float, Gt(0)] | None = None
-    """Standard deviation of hidden weights times the square root of their inputs; null: sqrt(2) for relu, 1 for relu_renorm and tanh, 3.5 for sigmoid."""  # noqa: E501
-    output_gain: Annotated[float, Ge(0)] = 0.0
-    """The same for the output layer; 0 starts from equal posteriors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerwiseStart(Drawn):
+    """One hidden layer of seeded random weights; the others follow one by one while the network learns."""
+
+    kind: Literal["layerwise"]
+    """One hidden layer of seeded random weights; the others follow one by one while the network learns."""
+    period: Annotated[int, Ge(1), Unit("iterations")] = 2
+    """A hidden layer is inserted before the output layer before iterations 1, 1 + period, 1 + 2 period and so on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,4 +167,4 @@ class ModelStart(Section):
     """Model file to start from, relative to the working directory."""
 
 
-InitialisationOptions = Annotated[RandomStart | ModelStart, Kinds("random")]
+InitialisationOptions = Annotated[RandomStart | LayerwiseStart | ModelStart, Kinds("random")]

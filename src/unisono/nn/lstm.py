@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unisono.config.build import complete
-from unisono.config.network import LstmOptions, RandomStart
+from unisono.config.network import Drawn, LstmOptions
 from unisono.config.optimiser import OptimiserOptions
 from unisono.core import flat
 from unisono.core.flat import Layout
@@ -31,7 +31,7 @@ from unisono.nn.network import Utterances, no_utterances
 
 PIECE = 512  # frames of a whole utterance that are computed at a time
 _KEPT_ROOMS = 4  # work spaces: of whole minibatches, of half ones, of evaluation, and of the last of a slice
-_TRAINING_ONLY = ("dropout", "forget_bias", "initial", "clip", "zeroing", "zeroing_interval", "backprop_margin")
+_TRAINING_ONLY = ("dropout", "forget_bias", "clip", "zeroing", "zeroing_interval", "backprop_margin")
 
 
 class _Rooms:
@@ -83,7 +83,7 @@ class Lstm:
         return {**shape, "feature_dim": self.feature_dim, "num_pdfs": self.num_pdfs}
 
     def initial_parameters(
-        self, options: RandomStart, generator: torch.Generator, utterances: Utterances = no_utterances
+        self, options: Drawn, generator: torch.Generator, utterances: Utterances = no_utterances
     ) -> Tensor:
         """Return random parameters [P], float32 (`lstm_shape.random_parameters`)."""
         return random_parameters(self.layout, self.options, options, generator)

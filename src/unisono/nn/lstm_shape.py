@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unisono.config.network import LstmOptions, RandomStart
+from unisono.config.network import Drawn, LstmOptions
 from unisono.core import flat
 from unisono.core.flat import Entry, Layout
 from unisono.errors import UserError
@@ -47,23 +47,23 @@ def entries_of(options: LstmOptions, shapes: Sequence[Shape], num_pdfs: int) -> 
     return [*entries, Entry("output", (num_pdfs, shapes[-1].outputs() + 1))]
 
 
-def random_parameters(layout: Layout, network: LstmOptions, start: RandomStart, generator: torch.Generator) -> Tensor:
+def random_parameters(layout: Layout, network: LstmOptions, start: Drawn, generator: torch.Generator) -> Tensor:
     """Return parameters [P], float32: weights N(0, gain² / inputs), gain 1 unless `start` says another.
 
-    Biases and peepholes are 0, or N(0, 1) with `initial: kaldi`; the output layer's weights have their own gain, and
-    its biases are 0.
+    Biases and peepholes are 0 or drawn with `bias_stddev`; those of the output layer are 0.
     """
-    params, kaldi = flat.zeros(layout.size), network.initial == "kaldi"
+    params = flat.zeros(layout.size)
     hidden = 1.0 if start.hidden_gain is None else start.hidden_gain
     for name, matrix in flat.views(layout, params).items():
+        rows, inputs, is_output = len(matrix), matrix.shape[1] - 1, name == layout.names[-1]
         if name.endswith("peepholes"):
-            if kaldi:
-                matrix.copy_(torch.randn(matrix.shape, generator=generator))
+            if start.bias_stddev > 0.0:
+                matrix.copy_(torch.randn(matrix.shape, generator=generator) * start.bias_stddev)
             continue
-        inputs, gain = matrix.shape[1] - 1, start.output_gain if name == "output" else hidden
-        matrix[:, :-1] = torch.randn(len(matrix), inputs, generator=generator) * (gain * inputs**-0.5)
-        if kaldi and name != "output":
-            matrix[:, -1] = torch.randn(len(matrix), generator=generator)
+        gain = start.output_gain if is_output else hidden
+        matrix[:, :-1] = torch.randn(rows, inputs, generator=generator) * (gain * inputs**-0.5)
+        if start.bias_stddev > 0.0 and not is_output:
+            matrix[:, -1] = torch.randn(rows, generator=generator) * start.bias_stddev
         if name.endswith("gates"):
-            matrix[len(matrix) // 4 : len(matrix) // 2, -1].add_(network.forget_bias)
+            matrix[rows // 4 : rows // 2, -1].add_(network.forget_bias)
     return params
