@@ -179,8 +179,8 @@ def _check_observers(run: Run) -> None:
 def _check_growth(run: Run) -> None:
     if isinstance(run.network, LstmOptions):
         raise UserError(
-            f"initialisation.kind: layerwise inserts hidden layers, which network.kind: {run.network.kind} does not have:"
-            " choose another kind of either"
+            f"initialisation.kind: layerwise inserts hidden layers, which network.kind: {run.network.kind} does not"
+            " have: choose another kind of either"
         )
     hidden = list(run.network.hidden)
     if len(set(hidden)) > 1:

@@ -22,36 +22,7 @@ from torch import Tensor
 from unisono.core import flat
 from unisono.core.products import Products
 from unisono.nn import packed
-
-
-class Truncation(NamedTuple):
-    """clip and zero: norms above which a derivative is shortened or, at intervals, zeroed; 0 = off. scale: s."""
-
-    clip: float = 30.0
-    zero: float = 15.0
-    interval: int = 20
-    scale: float = 1.0
-
-    def acts(self) -> bool:
-        """Say whether derivatives are touched at all."""
-        return self.clip > 0.0 or self.zero > 0.0
-
-
-class Shape(NamedTuple):
-    """Widths of a layer. recurrent and nonrecurrent: parts of the projection; both 0 where there is none."""
-
-    inputs: int
-    cells: int
-    recurrent: int = 0
-    nonrecurrent: int = 0
-
-    def fed_back(self) -> int:
-        """Return the width of r."""
-        return self.recurrent or self.cells
-
-    def outputs(self) -> int:
-        """Return the width of what the layer hands up."""
-        return self.recurrent + self.nonrecurrent if self.recurrent else self.cells
+from unisono.nn.lstm_shape import Shape, Truncation
 
 
 class _Time(NamedTuple):
