@@ -3,15 +3,18 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.events import events_of
 from unisono.command import main
 from unisono.desk import snakemake
 from unisono.desk.course import RULES, STAGE, Course
+from unisono.desk.training import read_training_state
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ROOT / "config/spoken_small.yaml"
@@ -160,6 +163,20 @@ def test_a_mistake_that_a_command_finds(tmp_path):
     assert shown[1] == "unisono run: log: results/x/logs/corpus/corpus.log"
 
 
+def test_interrupted_it_says_how_to_resume(tmp_path):
+    """Ctrl-C reaches the whole group, as `timeout -s INT` does."""
+    command = [sys.executable, "-m", "unisono", "run", str(SMALL)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes) as process:
+        for line in process.stderr:
+            if "Corpus" in line:
+                os.killpg(process.pid, signal.SIGINT)
+                break
+        said = process.stderr.read().splitlines()
+        assert process.wait(60) == 130
+    assert said[-1] == "interrupted: to resume, run the same command again"
+
+
 def test_dry_run_shows_the_jobs(tmp_path):
     done = run(tmp_path, SMALL, "--dry-run", "name=other")
     assert done.returncode == 0 and "This was a dry-run" in done.stdout + done.stderr
@@ -170,7 +187,7 @@ def test_a_whole_run(tmp_path):
     """A small run: the bar only rises and ends at 100 %, and the last lines hold the answer."""
     words = ["corpus.spoken.train_sentences=24", "corpus.spoken.train_voices=3", "corpus.spoken.test_sentences=6",
              "corpus.spoken.dev_sentences=6", "parallel.engine=virtual", "schedule.epochs=3",
-             "parallel.period_frames=1500",
+             "parallel.period_frames=1500", "logging.tensorboard=true",
              "hmm.mono.iterations=4", "hmm.tri.iterations=2", "hmm.tri.leaves=40", "hmm.tri.gaussians=80"]  # fmt: skip
     done = run(tmp_path, SMALL, *words)
     assert done.returncode == 0, done.stderr
@@ -183,6 +200,9 @@ def test_a_whole_run(tmp_path):
     wer = json.loads((root / "runs/main/wer.json").read_text())
     assert f"{100 * wer['wer']:.2f} %" in done.stdout and "report/index.html" in done.stdout
     assert main(["status", str(root)]) == 0
+    objectives = [step.objective_dev for step in read_training_state(root / "runs/main").steps]
+    written = events_of(root / "runs/main/tensorboard")
+    assert [written["objective_dev", i] for i in range(len(objectives))] == pytest.approx(objectives)
     assert main(["clean", str(root), "--all", "--yes"]) == 0 and not list((root / "features").rglob("*.h5"))
     again = run(tmp_path, SMALL, *words)
     assert again.returncode == 0 and "all is there already" in again.stdout
