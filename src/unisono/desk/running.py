@@ -21,6 +21,8 @@ from unisono.desk.words import duration
 from unisono.errors import UserError
 from unisono.files import read_json, write_json
 
+# The workflow's own lock ends with its process (`unisono.lock`); Snakemake's would stay after kill -9.
+NO_LOCK = ["--nolock"]
 EVERY_S = 1.0  # between two looks at the files of training
 GUESSED_S = {"train": 3600.0, "dev": 360.0, "test": 360.0}  # of speech, where nothing is known yet
 
@@ -49,7 +51,7 @@ def run(
             configs.append(os.path.join(folder, "changes.json"))
             write_json(configs[-1], changed(changes))
         targets = ["study"] if settings.shared.study else []
-        line = snakemake.command(configs, cores, targets, ["--dry-run"] if dry_run else [])
+        line = snakemake.command(configs, cores, targets, ["--dry-run"] if dry_run else NO_LOCK)
         if verbose or dry_run:
             return snakemake.show(line)
         for note in settings.notes:
