@@ -24,14 +24,14 @@ def grown(session: Session, before: Vectors, state: State) -> tuple[Vectors, Sta
     start anew from the grown model, the best model so far is given up, and all workers
     begin with fresh optimiser state.
     """
-    number, network = state.iteration, session.network
-    old, new = network.layout_at(number), network.layout_at(number + 1)
+    number, network = state.iteration, session.network_at(state.iteration + 1)
+    old, new = session.network_at(number).layout, network.layout
     if old == new or session.plan.is_last(number):
         return before, state
     generator = seeds.generator_for(session.run.seed, seeds.GROWTH, number)
     given = session.run.initialisation
     start = given if isinstance(given, RandomStart) else RandomStart(kind="random")
-    fresh = network.initial_parameters(start, generator)
+    fresh = network.initial_parameters(start, generator, session.utterances)
     model = flat.carried_over(old, new, before.view("model"), fresh)
     workers = session.plan.iterations[number + 1].workers
     return anew(session, model, workers), replace(
@@ -64,3 +64,15 @@ def begin_(run: Run, state: State, before: Vectors, worker: Worker, own: Vectors
         optimiser.load_state(take_group(own, "optimiser."))
     if passed_on:
         optimiser.load_state(optimiser.state() | passed_on)
+
+
+def fetch_(run: Run, state: State, before: Vectors, worker: Worker) -> None:
+    """Set a worker's parameters and optimiser for a slice that a server deals it, in place.
+
+    Under `elastic` it goes on from its own model, unless it is in `state.fresh`.
+    """
+    fresh = worker.number in state.fresh
+    if fresh or run.parallel.combine.kind != "elastic":
+        worker.params.copy_(before.view("model"))
+    if fresh or run.parallel.carry_state == "reset":
+        worker.optimiser.reset()

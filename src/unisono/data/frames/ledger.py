@@ -1,6 +1,7 @@
 """The frame ledger: what became of every frame that the plan dealt out (docs/file-formats.md)."""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Protocol
 
 from unisono.errors import UserError
@@ -12,8 +13,10 @@ KEYS = ("seen", "discarded", "dropped", "repeated")
 class Done(Protocol):
     """What became of one slice: `engines.records.Outcome`."""
 
+    iteration: int
     slice: int
     worker: int
+    units: int
     frames: int
     discarded: int
 
@@ -25,15 +28,17 @@ def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
     worker: seen (trained on, and in the model or its history), discarded (trained on by a worker that was left out),
     dropped (never read), repeated (read again). seen + discarded + dropped over all workers is what the plan dealt in
     the iterations that ran: corpus frames x epochs in a whole run.
-    Raises UserError unless each slice was read once and as a whole.
+    With a server an iteration's outcomes may be of slices of its neighbours; they are counted where they belong.
+    Raises UserError unless each slice was read once and as a whole, and each whole epoch has all frames of the corpus.
     """
+    ran = [found for outcomes in iterations if (found := list(outcomes))]
+    dealt: dict[int, list[Done]] = {number: [] for number in range(len(ran))}
+    for outcome in chain.from_iterable(ran):
+        dealt.setdefault(outcome.iteration, []).append(outcome)
     counts: dict[int, dict[str, int]] = {}
-    ran = dealt = 0
-    for number, outcomes in enumerate(iterations):
-        done = sorted(outcomes, key=lambda outcome: outcome.slice)
-        if not done:
-            continue
-        ran += 1
+    epochs: dict[int, int] = {}  # frames of each
+    for number, outcomes in dealt.items():
+        done, epoch = sorted(outcomes, key=lambda outcome: outcome.slice), plan.iterations[number].epoch
         slices = plan.iterations[number].slices
         if [outcome.slice for outcome in done] != list(range(len(slices))):
             raise UserError(
@@ -42,17 +47,22 @@ def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
             )
         for outcome, (begin, end) in zip(done, slices, strict=True):
             own = counts.setdefault(outcome.worker, dict.fromkeys(KEYS, 0))
-            if outcome.frames != end - begin:
+            if outcome.units != end - begin:
                 raise UserError(
-                    f"ledger: iteration {number}: worker {outcome.worker} read {outcome.frames} frames, the plan"
+                    f"ledger: iteration {number}: worker {outcome.worker} read {outcome.units} units, the plan"
                     f" dealt {end - begin}: delete the run's folder and start anew"
                 )
             own["discarded"] += outcome.discarded
             own["seen"] += outcome.frames - outcome.discarded
-            dealt += end - begin
+            epochs[epoch] = epochs.get(epoch, 0) + outcome.frames
+        if plan.iterations[number].end_of_epoch and epochs[epoch] != plan.frames:
+            raise UserError(
+                f"ledger: epoch {epoch} has {epochs[epoch]} frames, the corpus {plan.frames}: delete the run's folder"
+                " and start anew"
+            )
     return {
         "workers": {str(worker): counts[worker] for worker in sorted(counts)},
-        "corpus_frames": plan.units,
-        "epochs": dealt / plan.units,
-        "iterations": ran,
+        "corpus_frames": plan.frames,
+        "epochs": sum(epochs.values()) / plan.frames,
+        "iterations": len(ran),
     }
