@@ -44,7 +44,9 @@ def test_tensorboard_gets_each_number_once(task):
     written = events_of(task.folder / "tensorboard")
     objectives = expected(task)
     assert [written["objective_dev", i] for i in range(task.last + 1)] == pytest.approx(objectives)
-    assert written["rejected", 0] == 0 and written["learning_rate", 0] == pytest.approx(found.steps[0].learning_rate)
+    assert written["rejected", 0] == 0 and {
+        i: value for (tag, i), value in written.items() if tag == "learning_rate"
+    } == pytest.approx({row["iteration"]: row["learning_rate"] for row in task.metrics() if row["worker"] is None})
 
 
 @pytest.mark.parametrize(("name", "package"), LIBRARIES.items())
