@@ -8,8 +8,6 @@ from unisono.config.network import DnnOptions
 from unisono.core.products import Precision
 from unisono.nn.frame_network import FrameNetwork
 
-KIND = "dnn"
-
 
 class Dnn(FrameNetwork):
     """The network of `kind: dnn`."""
