@@ -111,7 +111,6 @@ def _stages(
     }
 
 
-<<<<<<< HEAD
 def _systems(shared: Config, runs: Mapping[str, Run]) -> tuple[int, int]:
     """Return how many systems are tuned on dev, and how many are decoded on test; a study tunes one for all cells."""
     gmms = len(shared.decode.systems)
@@ -122,14 +121,6 @@ def _systems(shared: Config, runs: Mapping[str, Run]) -> tuple[int, int]:
     return gmms + bool(cells), gmms + len(cells)
 
 
-def _pdfs(shared: Config) -> int:
-    # Of a tree that another config or Kaldi made nothing is known here.
-    tree = shared.hmm.lda_mllt if shared.aligner == "lda_mllt" else shared.hmm.tri
-    return MONO_PDFS if shared.aligner == "mono" else tree.leaves
-
-
-=======
->>>>>>> main
 def _gmms(shared: Config) -> list[MonoOptions | TriOptions | LdaMlltOptions]:
     """Return the systems that are trained: each needs those before it."""
     order, wanted = ("mono", "tri", "lda_mllt"), {shared.aligner, *shared.decode.systems}
