@@ -84,9 +84,10 @@ def strike(slurm, fault, number):
     elif fault == "drain":
         slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
     elif fault == "controller":
-        os.kill(int((slurm.folder / "slurmctld.pid").read_text()), signal.SIGKILL)
+        # At a kill -9 SLURM itself would forget the jobs of its last seconds.
+        os.kill(int((slurm.folder / "slurmctld.pid").read_text()), signal.SIGTERM)
         time.sleep(8)
-        (slurm.folder / "slurmctld.pid").unlink()
+        (slurm.folder / "slurmctld.pid").unlink(missing_ok=True)
         slurm.start()
 
 
@@ -117,7 +118,7 @@ def test_a_time_limit_is_one_more_start(slurm, finished, copied, engine):
     """The job gets USR1 before its limit, saves, and is submitted again; so often as it takes."""
     text = RUNS.format(iterations=60) + (
         f"  cut: {{parallel: {{engine: {engine}}}}}\n"
-        "network: {kind: dnn, hidden: [768, 768, 768], nonlinearity: relu, context: [5, 5]}\n"
+        "network: {kind: dnn, hidden: [512, 512, 512], nonlinearity: relu, context: [5, 5]}\n"
     )
     configs = prepared(copied, finished, text, ["cut"])
     rule = f"train_{engine}"
@@ -134,7 +135,7 @@ def test_a_time_limit_is_one_more_start(slurm, finished, copied, engine):
 def test_one_allocation_goes_back_into_the_queue_before_its_limit(slurm, root, finished, copied):
     text = RUNS.format(iterations=60) + (
         "  cut: {parallel: {engine: virtual}, seed: 0}\n"
-        "network: {kind: dnn, hidden: [768, 768, 768], nonlinearity: relu, context: [5, 5]}\n"
+        "network: {kind: dnn, hidden: [512, 512, 512], nonlinearity: relu, context: [5, 5]}\n"
     )
     configs = prepared(copied, finished, text, ["cut"])
     words = ["sbatch", "--parsable", "--cpus-per-task=2", "--mem=4G", "--time=1", "--signal=B:USR1@30"]
