@@ -42,7 +42,7 @@ class Slurm:
     def __init__(self, folder, accounting=False, venv=None, **variables):
         """Bring it up. venv: an environment that is there already; variables: those of slurm_box.sh."""
         self.folder, self.venv = Path(folder), Path(venv or folder / "venv")
-        box = {"BOX_ACCOUNTING": str(int(accounting)), **variables}
+        box = {"BOX_ACCOUNTING": str(int(accounting)), "BOX_OWNER": str(os.getpid()), **variables}
         self._box = {**os.environ, **box, "PATH": f"/usr/sbin:{os.environ['PATH']}"}
         made = subprocess.run(
             ["bash", ROOT / "envs/slurm.sh", self.venv, sys.executable], capture_output=True, text=True, timeout=300

@@ -5,6 +5,7 @@
 #   slurm_box.sh stop FOLDER
 #
 # BOX_ACCOUNTING=1: slurmdbd on a database of its own, else no accounting. BOX_CPUS=4, BOX_GPUS=2: of each node; neither is there.
+# BOX_OWNER=PID: it is taken down when that process ends, however it ends.
 # BOX_UNLIKE=1: node n2 has another type of CPU. FOLDER/apart is another folder on each node.
 # Debian: slurm-wlm munge libpmix2, with accounting also slurmdbd mariadb-server.
 set -euo pipefail
@@ -201,6 +202,13 @@ JobAcctGatherFrequency=task=1"
         sacctmgr -n -P list assoc user=root format=account | grep -qx box ||
             { sacctmgr -i add account box Cluster=box && sacctmgr -i add user root Account=box DefaultAccount=box; } >/dev/null
     fi
+    [ -z "${BOX_OWNER:-}" ] || [ -e "$box/watched" ] || watch_owner
+}
+
+watch_owner() {
+    touch "$box/watched"
+    setsid bash -c 'while kill -0 "$1" 2>/dev/null; do sleep 2; done; exec bash "$2" stop "$3"' - \
+        "$BOX_OWNER" "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/slurm_box.sh" "$box" >/dev/null 2>&1 </dev/null &
 }
 
 case $action in start | stop) $action ;; *) echo "slurm_box.sh start|stop FOLDER" >&2; exit 2 ;; esac
