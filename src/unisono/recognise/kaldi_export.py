@@ -86,7 +86,7 @@ def _shape(network: Model) -> tuple[model_write.Layers, str, int, tuple[int, int
 
 def nonlinearity_of(spec: Mapping[str, Any]) -> str:
     """Return the nonlinearity of a feed-forward network as `model_write` names it."""
-    return spec.get("nonlinearity", spec["kind"])
+    return "p-norm" if spec["kind"] == "pnorm" else spec["nonlinearity"]
 
 
 def layers_of(model: Model) -> model_write.Layers:
