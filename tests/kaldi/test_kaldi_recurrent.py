@@ -136,17 +136,17 @@ def test_components_are_written_as_kaldi_does(path, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("lstm1.r_trunc, -1", "lstm1.r_trunc, -3"), "recurrence over 3 frames: ours is over one"),
-        (("lstm1.r_trunc, -1", "lstm1.r_trunc, 1"), "no recurrence"),
-        (("IfDefined(Offset(lstm1.r_trunc, -1))", "Offset(lstm1.r_trunc, -1)"), "no recurrence"),
-        (("IfDefined(Offset(lstm1.c_trunc, -1))", "IfDefined(Offset(lstm2.c_trunc, -1))"), "its own cell before"),
-        (("IfDefined(Offset(lstm2.r_trunc, -1))", "IfDefined(Offset(lstm1.r_trunc, -1))"), "the layer's output before"),
-        (("input=Append(lstm1.W_rp, IfD", "input=Append(Offset(lstm1.W_rp, -1), lstm1.W_rp, IfD"), "splicing between"),
-        (("input=lstm2.W_rp", "input=output.affine"), "feeds itself|no other frame|an LSTM here has not|takes"),
-        (("name=lstm1.c_trunc input-node=lstm1.trunc", "name=lstm1.c_trunc input-node=lstm1.c_trunc"), "without end"),
+        (("l1.r_trunc, -1", "l1.r_trunc, -3"), "recurrence over 3 frames: ours is over one"),
+        (("l1.r_trunc, -1", "l1.r_trunc, 1"), "no recurrence"),
+        (("IfDefined(Offset(l1.r_trunc, -1))", "Offset(l1.r_trunc, -1)"), "no recurrence"),
+        (("IfDefined(Offset(l1.c_trunc, -1))", "IfDefined(Offset(l2.c_trunc, -1))"), "its own cell before"),
+        (("IfDefined(Offset(l2.r_trunc, -1))", "IfDefined(Offset(l1.r_trunc, -1))"), "the layer's output before"),
+        (("input=Append(l1.W_rp, IfD", "input=Append(Offset(l1.W_rp, -1), l1.W_rp, IfD"), "splicing between"),
+        (("input=l2.W_rp", "input=output.affine"), "feeds itself|no other frame|an LSTM here has not|takes"),
+        (("name=l1.c_trunc input-node=l1.trunc", "name=l1.c_trunc input-node=l1.c_trunc"), "without end"),
         (("dim-offset=0 dim=5", "dim-offset=x dim=5"), "a range of"),
         (("name=input dim=6", "name=ivector dim=6"), "only networks of the one input"),
-        (("input=lstm2.m", "input=Sum(lstm2.m, lstm2.m)"), "only Append and Offset are read"),
+        (("input=l2.m", "input=Sum(l2.m, l2.m)"), "only Append and Offset are read"),
     ],
 )
 def test_what_is_no_layer_of_ours_is_named(tmp_path, change, said):
