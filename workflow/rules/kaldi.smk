@@ -139,7 +139,7 @@ if KALDI_DEV == "gmm":
             results("benchmarks/hmm/kaldi.ali.dev.tsv")
         conda:
             "../../envs/bootstrap.yaml"
-        threads: 8
+        threads: PROCESSES
         params:
             recipe=RECIPE["hmm"],
             options=told("align"),
