@@ -58,6 +58,11 @@ class Plan:
         """Say whether nothing follows this iteration."""
         return iteration == len(self.iterations) - 1
 
+    def span(self, iteration: int) -> tuple[int, int]:
+        """Return which frames of the run an iteration reads, those of all workers together: [begin, end)."""
+        sizes = [sum(end - begin for begin, end in it.slices) for it in self.iterations[: iteration + 1]]
+        return sum(sizes[:-1]), sum(sizes)
+
 
 def worker_range(workers: int | Ramp) -> tuple[int, int]:
     """Return the first and the last number of workers."""

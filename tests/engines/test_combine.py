@@ -231,6 +231,21 @@ def test_newbob_goes_back_halves_and_stops(tmp_path, monkeypatch):
     assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/best.safetensors").read_bytes()
 
 
+def test_a_warm_up_is_in_the_rates_of_its_iterations(tmp_path):
+    plain, warm = (
+        Task(tmp_path / str(frames), config(schedule__warm_up_frames=frames, parallel__period_frames=150))
+        for frames in (0, 1000)
+    )
+    for task in (plain, warm):
+        task.virtual()
+    rates = [[task.read_state(i).workers[0].learning_rate for i in range(task.last + 1)] for task in (plain, warm)]
+    ends = [warm.plan.span(i) for i in range(warm.last + 1)]
+    assert ends[1][1] < 1000 < ends[-2][0]
+    for without, with_it, (begin, end) in zip(*rates, ends, strict=True):
+        literal = sum(min(1.0, (frame + 0.5) / 1000) for frame in range(begin, end)) / (end - begin)
+        assert with_it == pytest.approx(literal * without)
+
+
 def test_the_best_model_on_dev_can_be_the_final_one(tmp_path, monkeypatch):
     scripted(monkeypatch, [-1.0, -2.0, -1.5])
     task = Task(tmp_path, config(final_model="best", schedule__epochs=3))

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CONFIGS = sorted((ROOT / "config").rglob("*.yaml"))
+CONFIGS = sorted(path for path in (ROOT / "config").rglob("*.yaml") if ".claims" not in path.suffixes)
 
 
 def jobs_of(output):
@@ -78,6 +78,23 @@ def test_study_makes_what_it_needs(workspace, name, cells, decoded):
     }  # fmt: skip
     assert not {"tune_gmm", "report", "choose", "recogniser"} & set(jobs_of(process.stdout))
     assert f"docs/results/{name}/results.json" in process.stdout
+
+
+def test_a_paper_needs_its_claims(workspace):
+    text = "name: mine\nstudy: {name: s, cells: {a: {}}}\n"
+    mine = workspace.config("mine.yaml", text)
+    process = workspace.run("paper", "--dry-run", config=mine)
+    line = "config: mine.claims.yaml: no such file: a paper's config has its claims beside it"
+    assert process.returncode == 1 and line in process.stdout
+    claim = "claim: A., stands: abstract, certainty: A"
+    workspace.config("mine.claims.yaml", f"paper: p\nclaims: {{one: {{{claim}, shown: [b]}}}}\n")
+    process = workspace.run("paper", "--dry-run", config=mine)
+    assert process.returncode == 1
+    assert "mine.claims.yaml: claims.one.shown: b: no such cell: known are a" in process.stdout
+    workspace.config("mine.claims.yaml", f"paper: p\nclaims: {{one: {{{claim}, shown: [a]}}}}\n")
+    process = workspace.run("paper", "--dry-run", config=mine)
+    assert process.returncode == 0 and jobs_of(process.stdout)["paper_claims"] == 1
+    assert "docs/results/papers/s/claims.md" in process.stdout
 
 
 def test_studies_share_what_lies_before_training():

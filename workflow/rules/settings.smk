@@ -33,7 +33,9 @@ def one_line():
 
 
 with one_line():
-    SHARED, RUNS, NOTES = check.settings(config, workflow.configfiles)
+    SETTINGS = check.settings(config, workflow.configfiles)
+    CLAIMS = check.claims(workflow.configfiles, SETTINGS)
+SHARED, RUNS, NOTES = SETTINGS
 for note in NOTES:
     logger.warning(f"config: {note}")
 # Values that must not run a stage again, such as these, reach the shell as `resources`, and as text: Snakemake cuts a
@@ -120,6 +122,11 @@ def run_told(wildcards):
 def study_told():
     """Return the section `study` as JSON; not sorted: the order of the axes names the cells."""
     return json.dumps(complete(STUDY), ensure_ascii=False) if STUDY else ""
+
+
+def claims_told():
+    """Return a paper's claims as JSON."""
+    return json.dumps(complete(CLAIMS), ensure_ascii=False) if CLAIMS else ""
 
 
 def optional_flag(flag, name):
