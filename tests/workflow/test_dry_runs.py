@@ -94,7 +94,7 @@ def test_a_paper_needs_its_claims(workspace):
     workspace.config("mine.claims.yaml", f"paper: p\nclaims: {{one: {{{claim}, shown: [a]}}}}\n")
     process = workspace.run("paper", "--dry-run", config=mine)
     assert process.returncode == 0 and jobs_of(process.stdout)["paper_claims"] == 1
-    assert "docs/results/papers/s/claims.md" in process.stdout
+    assert "docs/results/papers/s/claims.json" in process.stdout
 
 
 def test_studies_share_what_lies_before_training():

@@ -4,6 +4,7 @@ from typing import Any
 
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
+from unisono.config.observers import RESERVED
 from unisono.config.parallel import Gossip, ParallelOptions, Ramp
 from unisono.config.run import Run
 from unisono.config.schedule import Falling, Polynomial
@@ -31,10 +32,7 @@ def check_run(run: Run) -> None:
             f"parallel.period_frames: {run.parallel.period_frames} is less than one optimiser.minibatch of"
             f" {run.optimiser.minibatch} frames: raise the one or lower the other"
         )
-    if run.final_model not in ("last", "best") and getattr(run.observers, run.final_model) is None:
-        raise UserError(
-            f"final_model: {run.final_model} needs observers.{run.final_model}: give it (bare: {{}}) or choose last"
-        )
+    _check_observers(run)
     if run.initialisation.kind == "model" and not run.initialisation.path:
         raise UserError("initialisation.path: missing: kind model needs the path of a final.safetensors")
 
@@ -127,6 +125,25 @@ def _check_schedule(run: Run) -> None:
         )
     if schedule.constant_epochs and schedule.constant_epochs >= (schedule.epochs or 0):
         raise UserError("schedule.constant_epochs: must be below schedule.epochs (and 0 with schedule.iterations)")
+
+
+def _check_observers(run: Run) -> None:
+    for name, options in run.observers.items():
+        where = f"observers.{name}"
+        if name in RESERVED:
+            raise UserError(f"{where}: {', '.join(RESERVED)} are models of their own: choose another name")
+        if options.kind == "ema" and options.decay is not None and options.window is not None:
+            raise UserError(f"{where}.window: stands in place of decay, which is given too: keep one")
+        if options.kind == "tail" and run.schedule.kind == "newbob":
+            raise UserError(
+                f"{where}.kind: tail counts from the end of the plan, and newbob may end a run before: choose ema,"
+                " polyak or another schedule.kind"
+            )
+    if run.final_model not in run.candidates:
+        raise UserError(
+            f"final_model: {run.final_model} needs observers.{run.final_model}: give it (bare: {{}}) or choose one of"
+            f" {', '.join(dict.fromkeys([*run.candidates, 'best']))}"
+        )
 
 
 def _check_workers(parallel: ParallelOptions) -> None:

@@ -66,8 +66,9 @@ def _row(name: str, claim: Claim, results: Numbers, timing: Mapping[str, Any]) -
     weights = claim.measured or {}
     found = _sum(weights, claim.metric, results, timing)
     row |= {"systems": weights, "expected": claim.expected, "value": claim.value, "margin": claim.margin}
-    known = claim.published_value is not None and found["mean"] is not None
-    row |= {"measured": found, "difference": found["mean"] - claim.published_value if known else None}
+    published = claim.published_value
+    distance = None if published is None or found["mean"] is None else found["mean"] - published
+    row |= {"measured": found, "difference": distance}
     if claim.metric != "wer" and all(_is_decoded(system, results) for system in weights):
         row["wer"] = _sum(weights, "wer", results, timing)
     return row | {"verdict": verdict(claim, found)}

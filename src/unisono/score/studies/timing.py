@@ -12,7 +12,7 @@ def averaging(combined: Sequence[Numbers], workers: Sequence[Numbers], number: i
 
     averaging_share: combining over training, waiting and combining. modelled_speedup: of `number` workers over one,
     T(1) / T(N) with T(N) = F / (N v) + F / (N K) c, v the frames per second of a worker, K the frames that it reads
-    between two combinations, c the seconds of one (docs/mathematics.md 7.1).
+    between two combinations, c the seconds of one (docs/papers.md).
     """
     combining = mean([row.get("seconds_average") for row in combined])
     busy = [[row.get(key) for row in workers] for key in ("seconds_load", "seconds_compute")]
