@@ -18,7 +18,7 @@ from unisono.config.config import Config
 from unisono.config.files import check_named_files
 from unisono.config.markers import is_name
 from unisono.config.mistakes import explain
-from unisono.config.rules import check_given, check_run, check_shared, warnings
+from unisono.config.rules import check_engine, check_given, check_run, check_shared, warnings
 from unisono.config.run import Run
 from unisono.config.study import Study, check_study, experiments
 from unisono.errors import UserError
@@ -48,6 +48,7 @@ def read_config(config: Mapping[str, Any]) -> Settings:
         run = validate(Run, resolve.run_of(base, overrides, where, notes), where)
         try:
             check_run(run)
+            check_engine(run.parallel)
         except UserError as error:
             raise UserError(resolve.join(where, error)) from None
         runs[name] = run

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unisono.config.run import Run
+from unisono.config.schedule import Decaying
 from unisono.core.flat import Layout
 from unisono.core.optimiser import Optimiser
 from unisono.data.frames.loader import Loader, Slice
@@ -23,6 +24,7 @@ from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.nn.dnn import FrameNetwork
 from unisono.nn.network import make
+from unisono.rates import Decay
 from unisono.schedule import Plan, deal, read_plan, worker_range
 
 
@@ -80,11 +82,28 @@ class Session:
         """Return the task that is one slice of the iteration after `state`."""
         if state.learning_rate is None:
             raise ValueError("the run is at its end")
-        iteration = self.plan.iterations[state.iteration + 1]
+        return self.task_of(state.iteration + 1, slice_, state.iteration, state.learning_rate)
+
+    def task_of(self, number: int, slice_: int, start: int, rate: float) -> Task:
+        """Return the task that is one slice of iteration `number`; start: see `Record`."""
+        iteration, schedule, decay = self.plan.iterations[number], self.run.schedule, None
+        if isinstance(schedule, Decaying):
+            decay = Decay(self._minibatches_before[number][slice_], schedule.decay, schedule.power)
         return Task(
-            iteration.iteration, slice_, state.iteration, self.part(iteration.iteration, slice_), iteration.minibatch,
-            state.learning_rate, iteration.max_change_scale,
+            number, slice_, start, self.part(number, slice_), iteration.minibatch, rate, iteration.max_change_scale,
+            decay,
         )  # fmt: skip
+
+    @cached_property
+    def _minibatches_before(self) -> list[list[int]]:
+        """Minibatches of the plan before each slice of each iteration."""
+        found, total = [], 0
+        for iteration in self.plan.iterations:
+            found.append([])
+            for begin, end in iteration.slices:
+                found[-1].append(total)
+                total += -(-(end - begin) // iteration.minibatch)
+        return found
 
     def part(self, iteration: int, slice_: int) -> Slice:
         """Return where a slice of the plan lies. With `dealing: fixed` slice k is of the frames that k owns."""

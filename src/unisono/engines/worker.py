@@ -18,10 +18,14 @@ from unisono.engines.records import Record
 from unisono.engines.replay import CudaGraph, Replay
 from unisono.nn.batch import Batch, StepStats
 from unisono.nn.dnn import FrameNetwork
+from unisono.rates import Decay
 
 
 class Task(NamedTuple):
-    """One slice of one iteration. start: see `Record`. rate: per summed gradient, scaled for this iteration already."""
+    """One slice of one iteration. start: see `Record`. rate: per summed gradient, scaled for this iteration already.
+
+    decay: how the rate falls within the slice.
+    """
 
     iteration: int
     slice: int
@@ -30,6 +34,11 @@ class Task(NamedTuple):
     minibatch: int
     rate: float
     max_change_scale: float
+    decay: Decay | None = None
+
+    def rate_after(self, minibatches: int) -> float:
+        """Return the rate of the step after so many minibatches of the slice."""
+        return self.rate if self.decay is None else self.rate * self.decay.share(minibatches)
 
 
 class Sums(NamedTuple):
@@ -78,14 +87,14 @@ class Worker:
         self._network.bind(self._fetched())
         self.optimiser.max_change_scale = task.max_change_scale
         rest = task.part._replace(begin=task.part.begin + record.frames)
-        rate = self._rate.fill_(task.rate) if self._place.deferred else task.rate
         sums = Sums(record.objective_sum, record.correct, record.limited)
         begun = time.perf_counter()
         ended = interrupted()
         if not ended:
             for x, labels in loader.minibatches(rest, task.minibatch, self._network.buffers):
                 loaded = time.perf_counter()
-                done = self._step(x, labels, rate)
+                rate = task.rate_after(record.minibatches)
+                done = self._step(x, labels, self._rate.fill_(rate) if self._place.deferred else rate)
                 record.frames += done.frames
                 record.minibatches += 1
                 sums = sums.plus(done)
@@ -109,7 +118,7 @@ class Worker:
         if record is None or (record.iteration, record.slice) != (task.iteration, task.slice):
             record = self.record = Record(
                 iteration=task.iteration, slice=task.slice, worker=self.number, start=task.start,
-                device=self._place.name,
+                learning_rate=task.rate_after(0), device=self._place.name,
             )  # fmt: skip
             self._generator.manual_seed(seeds.seed_for(self._seed, seeds.DROPOUT, task.iteration, task.slice))
         return record
