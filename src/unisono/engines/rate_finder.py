@@ -68,7 +68,8 @@ def _trained(session: Session, start: Tensor, rate: float, frames: int) -> Tenso
     for number in range(iteration.workers):
         worker, task = session.worker(number), session.task(state, number)
         worker.params.copy_(start)
-        part = task.part._replace(end=min(task.part.end, task.part.begin + frames))
+        units = max(1, frames // session.network.unit.width)
+        part = task.part._replace(end=min(task.part.end, task.part.begin + units))
         task = task._replace(
             part=part, minibatch=session.plan.minibatch, max_change_scale=1.0,
             rate=rate * (iteration.workers if scaled else 1),
