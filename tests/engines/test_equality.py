@@ -33,6 +33,8 @@ COVERING = [
                         "observers__end": {"kind": "tail", "combinations": 2}}),
     ("ring", "ng_online", 4, {"parallel__carry_state": "reset"}),
     ("mean", "ng_online", 3, {"network": {"kind": "pnorm", "hidden": [8, 6], "group": 2, "context": [2, 1]}}),
+    ("mean", "ng_online", 2, {"parallel__carry_state": "epoch", "final_model": "combined", "network__dropout": 0.2,
+                              "combined": {"models": 3, "frames": 300, "evaluations": 4}}),
     ("hopping_ring", "sgd", 4, {"observers__ema": {"decay": 0.7, "start": 0.25}, "final_model": "ema"}),
 ]  # fmt: skip
 FULL = [

@@ -157,9 +157,15 @@ def _check_observers(run: Run) -> None:
                 f"{where}.kind: tail counts from the end of the plan, and newbob may end a run before: choose ema,"
                 " polyak or another schedule.kind"
             )
-    if run.final_model not in run.candidates:
+    if run.combined and run.schedule.kind == "newbob":
         raise UserError(
-            f"final_model: {run.final_model} needs observers.{run.final_model}: give it (bare: {{}}) or choose one of"
+            "combined: newbob may go back to an earlier model and end at any epoch: take away combined, or choose"
+            " another schedule.kind"
+        )
+    if run.final_model not in run.candidates:
+        key = "combined" if run.final_model == "combined" else f"observers.{run.final_model}"
+        raise UserError(
+            f"final_model: {run.final_model} needs {key}: give it (bare: {{}}) or choose one of"
             f" {', '.join(dict.fromkeys([*run.candidates, 'best']))}"
         )
 
@@ -207,6 +213,7 @@ def _check_server(parallel: ParallelOptions) -> None:
     for key, value, remedy in (
         ("dealing", "fixed", "a server deals slices to whoever asks: rotating"),
         ("carry_state", "average", "workers never stand together: carry or reset"),
+        ("carry_state", "epoch", "workers of a server end an epoch one by one: carry or reset"),
         ("first_iteration", "best", "the server takes in every worker: auto or combine"),
     ):
         if getattr(parallel, key) == value:

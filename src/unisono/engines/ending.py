@@ -49,6 +49,8 @@ def end(
         if found is None:
             raise ValueError("the end of an epoch is to be judged, and nobody evaluates the model")
         after, state = _end_epoch(session, after, state, found["objective_dev_full"])
+    if ends and run.parallel.carry_state == "epoch" and not plan.is_last(number):
+        state = replace(state, fresh=tuple(range(plan.iterations[number + 1].workers)), shared=False)
     if not served:
         state = observe(session, before, after, state, combined(plan, number), moves=not iteration.best, stays=failed)
     rate = None if state.stop else next_rate(run, plan, number, state.rate_scale, state.newbob)
