@@ -9,7 +9,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CONFIGS = sorted(path for path in (ROOT / "config").rglob("*.yaml") if ".claims" not in path.suffixes)
+# Neither claims nor what is laid on top of another config.
+CONFIGS = sorted(
+    path for path in (ROOT / "config").rglob("*.yaml") if not path.stem.endswith((".claims", "-full-size"))
+)
+PAPERS = {"povey-2014": 11, "tian-2017": 9}  # cells
 
 
 def jobs_of(output):
@@ -80,6 +84,33 @@ def test_study_makes_what_it_needs(workspace, name, cells, decoded):
     assert f"docs/results/{name}/results.json" in process.stdout
 
 
+@pytest.mark.parametrize("full_size", [False, True], ids=["here", "full-size"])
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_makes_its_table(workspace, name, full_size):
+    """With the original's sizes and form of corpus, too, laid on top."""
+    config = [ROOT / "config" / "papers" / f"{name}.yaml"]
+    pretend_corpus(workspace, config[0])
+    if full_size:
+        config.append(ROOT / "config" / "papers" / f"{name}-full-size.yaml")
+        folder = workspace.folder / "elsewhere" / yaml.safe_load(config[1].read_text())["corpus"]["dir"]
+        for part in (
+            "lexicon.txt",
+            *(f"{s}/{f}" for s in ("train", "dev", "test") for f in ("wav.scp", "text", "utt2spk")),
+        ):
+            (folder / part).parent.mkdir(parents=True, exist_ok=True)
+            (folder / part).touch()
+    process = workspace.run("paper", "--dry-run", "--config", "corpora_dir=elsewhere", config=config)
+    assert process.returncode == 0, process.stdout[-3000:]
+    jobs = jobs_of(process.stdout)
+    assert (jobs["finish"], jobs["paper_claims"], jobs["tune_dnn"]) == (3 * PAPERS[name], 1, 1)
+    assert f"docs/results/papers/{name}/claims.json" in process.stdout
+    assert not [line for line in process.stdout.splitlines() if line.startswith("config: ")]
+
+
+def test_every_paper_is_made():
+    assert {path.stem for path in CONFIGS if path.parent.name == "papers"} == set(PAPERS)
+
+
 def test_a_paper_needs_its_claims(workspace):
     text = "name: mine\nstudy: {name: s, cells: {a: {}}}\n"
     mine = workspace.config("mine.yaml", text)
@@ -98,7 +129,7 @@ def test_a_paper_needs_its_claims(workspace):
 
 
 def test_studies_share_what_lies_before_training():
-    paths = [path for path in CONFIGS if path.parent.name == "studies"]
+    paths = [path for path in CONFIGS if path.parent.name in ("studies", "papers")]
     before = ("name", "corpus", "features", "hmm", "lm")
     configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
     assert paths
