@@ -12,9 +12,11 @@ from unisono.engines import combined
 from unisono.engines.block import Stopped
 from unisono.engines.evaluate import Split
 from unisono.engines.initial import initial_parameters
+from unisono.engines.run import make_run
 from unisono.engines.store import COMBINE, Stored
 from unisono.errors import UserError
 from unisono.nn.model_file import load_model
+from unisono.schedule import build_plan
 
 torch.set_num_threads(1)
 
@@ -124,25 +126,27 @@ def test_a_model_that_is_missing_or_of_another_network_is_one_line(tmp_path):
         task.finish()
 
 
-def test_a_run_that_still_grows_is_refused(tmp_path, monkeypatch):
-    session = Task(tmp_path, settings()).session
-    combined.check(session)
-    last, small, large = len(session.plan.iterations) - 1, Task(tmp_path / "s").network, session.network
+def test_a_run_that_still_grows_is_refused(tmp_path):
+    growing = {
+        "network": {"kind": "pnorm", "hidden": [8, 8, 8], "group": 2, "context": [2, 1]},
+        "initialisation": {"kind": "layerwise", "period": 2}, "schedule__epochs": None, "final_model": "combined",
+    }  # fmt: skip
 
-    def grows_at(iteration):
-        other = type("Other", (), {"layout": flat.make_layout([("output", (2, 4))])})
-        monkeypatch.setattr(session, "network_at", lambda i: large if i >= iteration else other)
+    def refused(iterations, models):
+        made = make_run(config(**growing, combined={"models": models}, schedule__iterations=iterations))
+        assert made.insertions == (1, 3)
+        lengths = [100] * 20
+        plan = build_plan(lengths, made.schedule, made.parallel, made.minibatch, insertions=made.insertions)
+        try:
+            combined.check(made, plan)
+        except UserError as error:
+            return str(error)
+        return None
 
-    assert small is not large
-    grows_at(last - 5)
-    combined.check(session)
-    for iteration in (last - 4, last):
-        grows_at(iteration)
-        with pytest.raises(
-            UserError, match=rf"^combined: the network grows in iteration {iteration}, and only"
-        ) as error:
-            combined.check(session)
-        assert "\n" not in str(error.value)
+    assert refused(6, 6) is None and refused(5, 2) is None  # of six the last three
+    line = "combined: a layer is inserted before iteration 3, and models of one layout are combined: the last 2 of 4"
+    assert refused(4, 2).startswith(line) and "\n" not in refused(4, 2)
+    assert refused(5, 20) is None and refused(4, 1) is None
 
 
 @pytest.mark.parametrize(

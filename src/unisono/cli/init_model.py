@@ -17,7 +17,6 @@ def run(args: argparse.Namespace) -> None:
     """Make the parameters and the state before the first iteration."""
     import torch
 
-    from unisono.engines.combined import check
     from unisono.engines.initial import initial_parameters
     from unisono.engines.session import open_session
     from unisono.engines.state import write_state
@@ -26,7 +25,6 @@ def run(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.threads)
     with open_session(args.config, args.plan, args.frames) as session:
-        check(session)
         vectors, state = first(session, initial_parameters(session, args.model))
-        save(args.out, vectors.to_write(), COMBINE, session.layout, -1)
+        save(args.out, vectors.to_write(), COMBINE, session.layout_at(-1), -1)
     write_state(args.out_state, state)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     with open_session(folder / "config.json", folder / "plan.json", *stores, device=args.device) as session:
         config = session.run.optimiser.learning_rate
         grid = rate_finder.grid(args.lowest or config / 64, args.highest or config * 64, args.steps)
-        model = Stored(Folder(start.parent).combined(-1), COMBINE, session.layout, -1).take("model")
+        model = Stored(Folder(start.parent).combined(-1), COMBINE, session.layout_at(-1), -1).take("model")
         begun = rate_finder.objective_of(session, model)
         tried = []
         print(f"{'rate':>10}  dev objective (start: {_number(begun)})")

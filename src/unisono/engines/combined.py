@@ -42,15 +42,14 @@ def keep(session: Session, folder: Folder, iteration: int, model: Tensor) -> Non
         save(folder.kept(iteration), {"model": model}, MODEL, session.layout, iteration)
 
 
-def check(session: Session) -> None:
-    """Refuse a run that still grows while its models are kept. Raises UserError."""
-    iterations = kept(session.run, session.plan)
-    for before, after in zip(iterations, iterations[1:], strict=False):
-        if session.network_at(before).layout != session.network_at(after).layout:
+def check(run: Run, plan: Plan) -> None:
+    """Refuse a plan whose network still grows while its models are kept. Raises UserError."""
+    iterations = kept(run, plan)
+    for number in run.insertions:
+        if number in iterations[1:]:
             raise UserError(
-                f"combined: the network grows in iteration {after}, and only models of one layout are combined: of"
-                f" {len(session.plan.iterations)} iterations the last {len(iterations)} are: train longer, or lower"
-                " combined.models"
+                f"combined: a layer is inserted before iteration {number}, and models of one layout are combined: the"
+                f" last {len(iterations)} of {len(plan.iterations)} iterations: train longer, or lower combined.models"
             )
 
 

@@ -45,7 +45,7 @@ def finish(session: Session, *, combined: PathLike, iterations_dir: Path, engine
             vector, told["combined"] = combine(session, Folder(iterations_dir))
         else:
             vector = vectors.take(known(vectors, key))
-        found = evaluator.evaluate(vector, whole_dev=True)
+        found = evaluator.evaluate(vector, iteration=states[-1].iteration, whole_dev=True)
         objectives[name] = {
             "objective_dev": found["objective_dev_full"],
             "frame_accuracy": found["frame_accuracy_full"],

@@ -64,7 +64,7 @@ def _trained(session: Session, start: Tensor, rate: float, frames: int) -> Tenso
     _, state = first(session, start)
     parallel, iteration = session.run.parallel, session.plan.iterations[0]
     scaled = scales_with_workers(parallel.scale_rate_with_workers, parallel.combine.kind)
-    total = average.RunningMean(session.layout.size)
+    total = average.RunningMean(session.layout_at(0).size)
     for number in range(iteration.workers):
         worker, task = session.worker(number), session.task(state, number)
         worker.params.copy_(start)
@@ -85,5 +85,5 @@ def _objective(session: Session, evaluator: Evaluator, params: Tensor | None) ->
     if params is None:
         return None
     whole = not session.run.diagnostics.frames
-    found = evaluator.evaluate(params, whole_dev=whole)
+    found = evaluator.evaluate(params, iteration=0, whole_dev=whole)
     return found["objective_dev_full" if whole else "objective_dev"]
