@@ -155,6 +155,7 @@ def test_the_demo_is_the_default_and_leaks_into_no_other(workspace):
         ("runs: {one: {}, two: {parallel: virtual_three}}".replace("virtual_three", "{engine: virtual}"),
          {"train_job": 6, "train_virtual": 1, "finish": 2, "train_mono": 1}),
         ("observers: {ema: {decay: 0.5}, polyak: {}}", {"tune_dnn": 3, "choose": 1}),
+        ("combined: {}\nfinal_model: combined", {"tune_dnn": 2, "choose": 1}),
         ("hmm: {align: mono}\ndecode: {systems: []}", {"train_mono": 1, "align": 2}),
         ("hmm: {align: lda_mllt}\ndecode: {systems: []}", {"train_lda_mllt": 1, "align": 4, "graph": 1}),
         # Perturbed: 4 shards of the network's and of the GMMs' features, aligned once more than train and dev.

@@ -12,7 +12,11 @@ study:
   name: small
   axes:
     workers: {n4: {parallel: {workers: 4, period_frames: 2000}}, n2: {}}
-    combine: {bmuf: {parallel: {combine: bmuf}, observers: {ema: {decay: 0.5}}}}
+    combine:
+      bmuf:
+        parallel: {combine: bmuf}
+        observers: {ema: {decay: 0.5}}
+        combined: {models: 3, frames: 500, evaluations: 3}
   seeds: [3, 1]
   tune_on: n4-bmuf
   decode: {cells: [n2-bmuf], candidates: [ema]}
@@ -27,6 +31,12 @@ claims:
     measured: {n2-bmuf: 1, n4-bmuf/ema: -1}
     expected: above
   words: {claim: It recognises words., stands: abstract, certainty: A, metric: wer, shown: [n2-bmuf/ema]}
+  mean:
+    claim: It is as good as the last model.
+    stands: code
+    certainty: C
+    measured: {n4-bmuf/combined: 1, n4-bmuf: -1}
+    expected: equal
   time: {claim: Little time is lost., stands: abstract, certainty: A, metric: averaging_share, shown: [n4-bmuf]}
   size: {claim: So it is at full size., stands: abstract, certainty: A, cannot: no such machine}
 """
@@ -63,9 +73,10 @@ def test_study(copied):
     assert "snakemake paper --configfile config/spoken_small.yaml study.yaml" in (page.parent / "claims.md").read_text()
     rows = list(csv.DictReader((page.parent / "cells.csv").read_text().splitlines()))
     assert [(row["cell"], row["candidate"]) for row in rows] == [
-        (cell, candidate) for cell in ("n4-bmuf", "n2-bmuf") for candidate in ("last", "ema")
+        (cell, candidate) for cell in ("n4-bmuf", "n2-bmuf") for candidate in ("last", "ema", "combined")
     ]  # fmt: skip
-    assert [bool(row["wer"]) for row in rows] == [False, False, False, True]
+    assert [bool(row["wer"]) for row in rows] == [False, False, False, False, True, False]
+    assert not list(runs.glob("*/iterations/*.kept.*")), "what was combined is not needed any more"
     assert all(
         float(row["train_cpu_s"]) > 0 for row in csv.DictReader((page.parent / "cost.csv").read_text().splitlines())
     )
@@ -102,7 +113,8 @@ def check(found, runs):
 
 def check_claims(rows, cells):
     """Each claim is judged by the study's own numbers."""
-    more, words, time, size = rows
+    more, words, mean, time, size = rows
+    assert mean["measured"]["mean"] is not None
     ends = [cells["n2-bmuf"]["candidates"]["last"], cells["n4-bmuf"]["candidates"]["ema"]]
     a, b = (one["objective_dev"]["values"] for one in ends)
     assert more["measured"]["values"] == [one - other for one, other in zip(a, b, strict=True)]
