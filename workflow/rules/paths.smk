@@ -4,7 +4,7 @@ Requires: settings.smk. The files between two iterations of training have a plac
 """
 
 # Where a study writes, those of papers apart, and what; the pictures last.
-STUDY_ROOT = f"docs/results{'/papers' if CLAIMS else ''}"
+STUDY_ROOT = "docs/results/papers" if CLAIMS else "docs/results"
 STUDY_FILES = ["results.json", "cells.csv", "pairs.csv", "curves.csv", "cost.csv", "curves.svg", "final.svg"]
 CLAIM_FILES = ["claims.json", "claims.md"]
 
