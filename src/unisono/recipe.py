@@ -17,5 +17,6 @@ RECIPE = {
     "decode": 1,
     "score": 2,
     "report": 4,
-    "study": 3,
+    "study": 4,
+    "claims": 1,
 }
