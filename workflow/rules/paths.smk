@@ -52,6 +52,12 @@ def start_model(wildcards):
     return files.start_model(RUNS[wildcards.run])
 
 
+def constants_of_run(wildcards):
+    """Return the constants of a run's network; nothing where it has none."""
+    own = CONSTANTS[wildcards.run]
+    return [results(f"constants/{own.digest}.safetensors")] if own else []
+
+
 def decoded():
     """Return the folder of every decoded system: GMMs and each candidate of each run, or what the study names."""
     if STUDY:

@@ -1,7 +1,7 @@
 """Plan: what each run computes, how its iterations fall, where it starts.
 
 Requires: frames/train.h5.
-Provides: runs/{run}/config.json, runs/{run}/plan.json, runs/{run}/iterations/init.*.
+Provides: runs/{run}/config.json, runs/{run}/plan.json, runs/{run}/iterations/init.*, constants/.
 """
 
 
@@ -51,12 +51,42 @@ rule plan:
         " --log {log:q}"
 
 
+rule constants:
+    """Estimate what a network holds fixed: the transform of its input, scales of its softmax's input."""
+    input:
+        frames=results("frames/train.h5"),
+    output:
+        results("constants/{constants}.safetensors"),
+    log:
+        results("logs/plan/constants.{constants}.log"),
+    benchmark:
+        results("benchmarks/plan/constants.{constants}.tsv")
+    conda:
+        "../../envs/base.yaml"
+    threads: THREADS
+    resources:
+        worker_threads=THREADS,
+    params:
+        recipe=RECIPE["plan"],
+        options=constants_told,
+    message:
+        "Constants {wildcards.constants}: input transform, scales by priors"
+    shell:
+        "python -m unisono constants"
+        " --options {params.options:q}"
+        " --frames {input.frames:q}"
+        " --out {output:q}"
+        " --threads {resources.worker_threads}"
+        " --log {log:q}"
+
+
 rule init_model:
     """Make the model that training starts from: seeded random weights, or a given model."""
     input:
         config=results("runs/{run}/config.json"),
         plan=results("runs/{run}/plan.json"),
         frames=results("frames/train.h5"),
+        constants=constants_of_run,
         model=start_model,
     output:
         combined=results("runs/{run}/iterations/init.combine.safetensors"),
@@ -77,6 +107,7 @@ rule init_model:
         " --config {input.config:q}"
         " --plan {input.plan:q}"
         " --frames {input.frames:q}"
+        " --constants {input.constants:q}"
         " {params.model:q}"
         " --out {output.combined:q}"
         " --out-state {output.state:q}"

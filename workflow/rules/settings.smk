@@ -15,7 +15,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from unisono import lock
-from unisono.config import check, files, reads, study
+from unisono.config import check, files, reads, study, transform
 from unisono.config.build import complete
 from unisono.errors import UserError
 from unisono.recipe import RECIPE
@@ -42,6 +42,7 @@ THREADS = SHARED.resources.threads_per_worker
 DEVICE = SHARED.resources.device
 CHECKPOINT_S = str(SHARED.resources.checkpoint_s)
 HANG_TIMEOUT_S = str(SHARED.resources.hang_timeout_s)
+CONSTANTS = {name: transform.constants_of(run.network) for name, run in RUNS.items()}
 ENGINES = {name: files.engine_of(SHARED, name, run) for name, run in RUNS.items()}
 SHARDS = range(SHARED.corpus.shards)
 STUDY = SHARED.study
@@ -70,6 +71,7 @@ wildcard_constraints:
     shard=r"\d+",
     iter=r"\d+",
     job=r"\d+",
+    constants=r"[0-9a-f]+",
 
 
 def results(path):
@@ -115,6 +117,11 @@ def gmm_features_told(wildcards):
 def run_told(wildcards):
     """Return what decides a run's result, as JSON."""
     return reads.run_told(RUNS[wildcards.run])
+
+
+def constants_told(wildcards):
+    """Return what constants depend on, as JSON."""
+    return next(own.told for own in CONSTANTS.values() if own and own.digest == wildcards.constants)
 
 
 def study_told():

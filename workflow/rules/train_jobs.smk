@@ -13,6 +13,7 @@ rule train_job:
         config=results("runs/{run}/config.json"),
         plan=results("runs/{run}/plan.json"),
         frames=results("frames/train.h5"),
+        constants=constants_of_run,
         combined=before("combine.safetensors"),
         state=before("state.json"),
         worker_state=worker_state_before,
@@ -44,6 +45,7 @@ rule train_job:
         " --config {input.config:q}"
         " --plan {input.plan:q}"
         " --frames {input.frames:q}"
+        " --constants {input.constants:q}"
         " --iteration {wildcards.iter:q}"
         " --job {wildcards.job:q}"
         " --combined {input.combined:q}"
@@ -64,6 +66,7 @@ rule combine:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
+        constants=constants_of_run,
         combined=before("combine.safetensors"),
         state=before("state.json"),
         models=jobs_of("model.safetensors"),
@@ -95,6 +98,7 @@ rule combine:
         " --plan {input.plan:q}"
         " --frames-train {input.train:q}"
         " --frames-dev {input.dev:q}"
+        " --constants {input.constants:q}"
         " --iteration {wildcards.iter:q}"
         " --combined {input.combined:q}"
         " --state {input.state:q}"
@@ -115,6 +119,7 @@ rule diagnose:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
+        constants=constants_of_run,
         combined=results("runs/{run}/iterations/{iter}.combine.safetensors"),
         state=results("runs/{run}/iterations/{iter}.state.json"),
     output:
@@ -141,6 +146,7 @@ rule diagnose:
         " --plan {input.plan:q}"
         " --frames-train {input.train:q}"
         " --frames-dev {input.dev:q}"
+        " --constants {input.constants:q}"
         " --combined {input.combined:q}"
         " --state {input.state:q}"
         " --out {output:q}"
@@ -156,6 +162,7 @@ rule finish:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
+        constants=constants_of_run,
         combined=last("combine.safetensors"),
     output:
         model=results("runs/{run}/final.safetensors"),
@@ -183,6 +190,7 @@ rule finish:
         " --plan {input.plan:q}"
         " --frames-train {input.train:q}"
         " --frames-dev {input.dev:q}"
+        " --constants {input.constants:q}"
         " --combined {input.combined:q}"
         " --iterations-dir {params.iterations:q}"
         " --models-dir {output.models:q}"

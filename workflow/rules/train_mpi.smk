@@ -14,6 +14,7 @@ rule train_virtual:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
+        constants=constants_of_run,
         combined=before_block("combine.safetensors"),
         state=before_block("state.json"),
     output:
@@ -53,6 +54,7 @@ rule train_virtual:
         " --plan {input.plan:q}"
         " --frames-train {input.train:q}"
         " --frames-dev {input.dev:q}"
+        " --constants {input.constants:q}"
         " --first {resources.first}"
         " --last {wildcards.iter:q}"
         " --iterations-dir {params.iterations:q}"

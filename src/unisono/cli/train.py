@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    from unisono.cli.run_files import add_arguments, add_device
+    from unisono.cli.run_files import add_arguments, add_constants, add_device
     from unisono.config.parallel import ResourceOptions
 
     given = ResourceOptions()
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
+    add_constants(parser)
     add_device(parser)
     parser.add_argument("--engine", required=True, choices=("virtual", "sync"), help="config key parallel.engine")
     parser.add_argument("--first", required=True, type=int, metavar="I", help="first iteration of the block")
@@ -60,7 +61,8 @@ def run(args: argparse.Namespace) -> None:
             advance = stack.enter_context(console.progress("train", args.last - args.first + 1))
             files = (args.config, args.plan, args.frames_train, args.frames_dev)
             index = local_rank(os.environ, rank)
-            session = stack.enter_context(open_session(*files, device=args.device, index=index))
+            own = {"constants": args.constants, "device": args.device, "index": index}
+            session = stack.enter_context(open_session(*files, **own))
             block = Block(
                 first=args.first,
                 last=args.last,

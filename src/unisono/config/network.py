@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Lt, MinLen
 
 from unisono.config.markers import Kinds, Section, Unit
-from unisono.units import TrainingUnit
+from unisono.config.transform import Spliced
 
 Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
-Side = Annotated[int, Ge(0), Le(100)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DnnOptions(Section):
+class DnnOptions(Spliced):
     """Feed-forward layers on spliced frames."""
 
     kind: Literal["dnn"]
@@ -22,15 +21,8 @@ class DnnOptions(Section):
     """Width of each hidden layer."""
     nonlinearity: Nonlinearity = "relu"
     """Of the hidden layers; relu_renorm (Kaldi's relu-renorm-layer) also scales the outputs of each frame to a root mean square of 1."""  # noqa: E501
-    context: Annotated[tuple[Side, Side], Unit("frames")] = (5, 5)
-    """Frames of context to the left and to the right."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Fraction of hidden units switched off in each step of training."""
-
-    @property
-    def unit(self) -> TrainingUnit:
-        """What is trained on at a time: a frame with its context."""
-        return TrainingUnit(1, *self.context)
 
     def weights(self, feature_dim: int, num_pdfs: int) -> int:
         """Return the number of weights."""
@@ -40,7 +32,7 @@ class DnnOptions(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PnormOptions(Section):
+class PnormOptions(Spliced):
     """Feed-forward layers on spliced frames, of p-norm units with normalisation (Povey et al. 2014)."""
 
     kind: Literal["pnorm"]
@@ -49,15 +41,8 @@ class PnormOptions(Section):
     """Width of each hidden layer."""
     group: Annotated[int, Ge(1)] = 5
     """Affine outputs that each unit is the 2-norm of."""
-    context: Annotated[tuple[Side, Side], Unit("frames")] = (5, 5)
-    """Frames of context to the left and to the right."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Fraction of hidden units switched off in each step of training."""
-
-    @property
-    def unit(self) -> TrainingUnit:
-        """What is trained on at a time: a frame with its context."""
-        return TrainingUnit(1, *self.context)
 
     def weights(self, feature_dim: int, num_pdfs: int) -> int:
         """Return the number of weights."""

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +16,7 @@ from unisono.config.run import Run
 from unisono.core.flat import Layout
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.store import FramesStore
+from unisono.engines.constants import load
 from unisono.engines.place import CPU, Device, Place, place_for
 from unisono.engines.rules import CombineRule, rule_for
 from unisono.engines.run import make_run
@@ -29,7 +30,10 @@ from unisono.schedule import Plan, deal, read_plan, worker_range
 
 @dataclass
 class Session:
-    """One run. config: its settings as plain values. dev: None where a command does not read it."""
+    """One run. config: its settings as plain values. dev: None where a command does not read it.
+
+    constants: what its network holds fixed, by name.
+    """
 
     run: Run
     config: dict[str, Any]
@@ -37,6 +41,7 @@ class Session:
     train: FramesStore
     dev: FramesStore | None = None
     place: Place = field(default=CPU)
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.plan.frames != self.train.frames:
@@ -130,6 +135,7 @@ def open_session(
     train: str | os.PathLike[str],
     dev: str | os.PathLike[str] | None = None,
     *,
+    constants: Sequence[str | os.PathLike[str]] = (),
     device: Device = "cpu",
     index: int = 0,
 ) -> Iterator[Session]:
@@ -139,4 +145,5 @@ def open_session(
     with ExitStack() as stack:
         stores = [stack.enter_context(FramesStore(path)) for path in (train, dev) if path is not None]
         place = place_for(device, index, run.precision)
-        yield Session(run, settings, read_plan(str(plan)), stores[0], stores[1] if len(stores) > 1 else None, place)
+        dev_store = stores[1] if len(stores) > 1 else None
+        yield Session(run, settings, read_plan(str(plan)), stores[0], dev_store, place, load(constants))

@@ -1,0 +1,133 @@
+"""The runs that are derived from `initialisation: {kind: rbm}`: one for each layer, named `rbm.<layer>.<digest>`.
+
+The digest names all settings of the layer's run, the name of the run below among them; neither the widths above nor the
+engine. So runs, and cells of a study, that start from the same stack share its runs.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from unisono.config.build import compact, identity
+from unisono.config.network import DnnOptions
+from unisono.config.parallel import ParallelOptions
+from unisono.config.rbm import ContrastiveDivergence, RbmNetwork, RbmParallel, RbmStart
+from unisono.config.run import Run
+from unisono.config.schedule import Fixed
+
+PREFIX = "rbm."
+_SEEDS_APART = 1_000_000  # the seed of layer l is the run's and l times this: layers share no chance
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerParallel(ParallelOptions):
+    """How the workers pretrain a layer. dealt_to: of so many shares only the first `workers` are trained on; 0: all."""
+
+    dealt_to: int = 0
+    """Shares that the utterances are dealt into."""
+
+    @property
+    def shares(self) -> int:
+        """Into how many shares `dealing: fixed` deals the utterances."""
+        return self.dealt_to or super().shares
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRun(Run):
+    """The pretraining of one layer."""
+
+    network: RbmNetwork  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
+    """The RBM."""
+    optimiser: ContrastiveDivergence  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
+    """How it is moved."""
+    parallel: LayerParallel
+    """How the workers train it."""
+
+    @property
+    def recognises(self) -> bool:
+        """Whether the run makes a recogniser."""
+        return False
+
+    @property
+    def keeps_close_workers(self) -> bool:
+        """Whether a worker may be left out because its objective is far below the best one's."""
+        return False
+
+
+def class_of_run(config: Mapping[str, Any]) -> type[Run]:
+    """Return the section that a run's config.json is of."""
+    network = config.get("network")
+    return LayerRun if isinstance(network, Mapping) and network.get("kind") == "rbm" else Run
+
+
+def stack_of(run: Run) -> dict[str, LayerRun]:
+    """Return the runs that pretrain the layers of a run, by name, the lowest first; none without RBMs."""
+    found: dict[str, LayerRun] = {}
+    start, network = run.initialisation, run.network
+    if not isinstance(start, RbmStart) or not isinstance(network, DnnOptions):
+        return found
+    below = ""
+    for layer in range(1, len(network.hidden) + 1):
+        own = _layer_run(run, start, network, network.hidden[:layer], below)
+        below = f"{PREFIX}{layer}.{hashlib.sha256(compact(identity(own)).encode()).hexdigest()[:10]}"
+        found[below] = own
+    return found
+
+
+def with_stacks(runs: Mapping[str, Run]) -> dict[str, Run]:
+    """Return all runs: those of the config and those derived from them; the first that asks gives the engine."""
+    derived: dict[str, Run] = {}
+    for run in runs.values():
+        derived = stack_of(run) | derived
+    return {**runs, **dict(sorted(derived.items()))}
+
+
+def titles(runs: Mapping[str, Run]) -> dict[str, str]:
+    """Return what messages call each run, with the height of the highest stack that a layer belongs to."""
+    heights: dict[str, int] = {}
+    for run in runs.values():
+        stack = list(stack_of(run))
+        heights |= {name: max(len(stack), heights.get(name, 0)) for name in stack}
+    named = {name: f"Run {name}:" for name in runs}
+    return named | {
+        name: f"RBM layer {run.network.layer} of {heights.get(name, run.network.layer)},"
+        for name, run in runs.items()
+        if isinstance(run, LayerRun)
+    }
+
+
+def _layer_run(run: Run, start: RbmStart, network: DnnOptions, widths: tuple[int, ...], below: str) -> LayerRun:
+    own = start.gaussian if len(widths) == 1 else start.bernoulli
+    return LayerRun(
+        network=RbmNetwork(
+            kind="rbm", widths=widths, below=below, cd_steps=start.cd_steps, visible=start.visible,
+            context=network.context, transform=network.transform,
+        ),
+        optimiser=ContrastiveDivergence(
+            kind="cd", learning_rate=own.learning_rate, minibatch=start.minibatch, weight_decay=start.weight_decay,
+            ramp=start.momentum,
+        ),
+        schedule=Fixed(kind="fixed", epochs=own.epochs),
+        parallel=_parallel(run, start.parallel),
+        seed=run.seed + _SEEDS_APART * len(widths),
+        diagnostics=run.diagnostics,
+        data=run.data,
+    )  # fmt: skip
+
+
+def _parallel(run: Run, own: RbmParallel) -> LayerParallel:
+    alone = not own.average
+    return LayerParallel(
+        engine=run.parallel.engine,
+        iterations_per_job=run.parallel.iterations_per_job,
+        max_backoffs=run.parallel.max_backoffs,
+        workers=1 if alone else own.workers,
+        dealt_to=own.workers if alone and isinstance(own.workers, int) else 0,
+        dealing="fixed" if alone else own.dealing,
+        combine=own.combine,
+        period_frames=own.period_frames,
+        carry_state=own.carry_state,
+        first_iteration="combine",
+        scale_rate_with_workers=False,
+    )
