@@ -48,21 +48,41 @@ def finished_run(wildcards):
 
 
 def start_model(wildcards):
-    """Return the model that a run starts from; nothing for a random start."""
+    """Return the model that a run starts from, given or pretrained; nothing for a random start."""
+    if STACKS.get(wildcards.run):
+        return results(f"runs/{wildcards.run}/pretrained.safetensors")
     return files.start_model(RUNS[wildcards.run])
 
 
 def constants_of_run(wildcards):
-    """Return the constants of a run's network; nothing where it has none."""
+    """Return what a run's network holds fixed: its constants, where it has any, and the layers below an RBM."""
     own = CONSTANTS[wildcards.run]
-    return [results(f"constants/{own.digest}.safetensors")] if own else []
+    estimated = [results(f"constants/{own.digest}.safetensors")] if own else []
+    return estimated + finals(stack.below(RUNS, wildcards.run))
+
+
+def finals(runs):
+    """Return the final models of runs."""
+    return [results(f"runs/{run}/final.safetensors") for run in runs]
+
+
+def layers_of_run(wildcards):
+    """Return the pretrained layers of a run, the lowest first."""
+    return finals(STACKS[wildcards.run])
+
+
+def pretrained_models(wildcards):
+    """Return the models that pretrained runs start from. Raises WorkflowError where no run of the config is one."""
+    if not any(STACKS.values()):
+        raise WorkflowError("config: initialisation.kind: no run has rbm: nothing is pretrained")
+    return [results(f"runs/{run}/pretrained.safetensors") for run, layers in STACKS.items() if layers]
 
 
 def decoded():
     """Return the folder of every decoded system: GMMs and each candidate of each run, or what the study names."""
     if STUDY:
         return SYSTEMS + list(study.decoded(STUDY))
-    return SYSTEMS + [f"runs/{run}/decode/{candidate}" for run in RUNS for candidate in RUNS[run].candidates]
+    return SYSTEMS + [f"runs/{run}/decode/{candidate}" for run in RECOGNISERS for candidate in RUNS[run].candidates]
 
 
 def tuning(wildcards):
@@ -103,6 +123,6 @@ def study_files(wildcards):
     return [*(f"docs/results/{STUDY.name}/{name}" for name in STUDY_FILES), results(f"study/{STUDY.name}.done")]
 
 
-def run_files(*names):
-    """Return these files of every run."""
-    return [results(f"runs/{run}/{name}") for run in RUNS for name in names]
+def run_files(*names, runs=RECOGNISERS):
+    """Return these files of every run that makes a recogniser, or of `runs`."""
+    return [results(f"runs/{run}/{name}") for run in runs for name in names]

@@ -15,10 +15,12 @@ rule configure:
         results("benchmarks/plan/{run}.configure.tsv")
     conda:
         "../../envs/base.yaml"
+    resources:
+        title=title_of_run,
     params:
         options=run_told,
     message:
-        "Run {wildcards.run}: settings"
+        "{resources.title} settings"
     shell:
         "python -m unisono configure" " --options {params.options:q}" " --out {output:q}" " --log {log:q}"
 
@@ -37,11 +39,13 @@ rule plan:
         results("benchmarks/plan/{run}.plan.tsv")
     conda:
         "../../envs/base.yaml"
+    resources:
+        title=title_of_run,
     params:
         recipe=RECIPE["plan"],
         redealt=optional_flag("--redealt", "redealt"),
     message:
-        "Run {wildcards.run}: plan"
+        "{resources.title} plan"
     shell:
         "python -m unisono plan"
         " --config {input.config:q}"
@@ -97,11 +101,13 @@ rule init_model:
         results("benchmarks/plan/{run}.init.tsv")
     conda:
         "../../envs/base.yaml"
+    resources:
+        title=title_of_run,
     params:
         recipe=RECIPE["train"],
         model=optional_flag("--model", "model"),
     message:
-        "Run {wildcards.run}: first model"
+        "{resources.title} first model"
     shell:
         "python -m unisono init-model"
         " --config {input.config:q}"

@@ -1,6 +1,7 @@
 """The settings of this call, checked: what the config says, and what follows from it for every rule.
 
-Provides: SHARED (what all runs share), RUNS (each run by its name), `results(path)`, `told(command)` and the like (what
+Provides: SHARED (what all runs share), RUNS (each run by its name, with those that pretrain layers), RECOGNISERS (the
+names of those that make a recogniser), `results(path)`, `told(command)` and the like (what
 the commands are told, as JSON), the constraints of wildcards. Of our own code only floor 0 is imported, and no file is
 read but the config and those that it names: Snakemake reads this for every job on a cluster.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from unisono import lock
-from unisono.config import check, files, reads, study, transform
+from unisono.config import check, files, reads, stack, study, transform
 from unisono.config.build import complete
 from unisono.errors import UserError
 from unisono.recipe import RECIPE
@@ -34,6 +35,11 @@ def one_line():
 
 with one_line():
     SHARED, RUNS, NOTES = check.settings(config, workflow.configfiles)
+# The runs that pretrain layers, derived from those of the config, are runs like any other but for what is made of them.
+RUNS = stack.with_stacks(RUNS)
+RECOGNISERS = [name for name, run in RUNS.items() if run.recognises]
+STACKS = {name: list(stack.stack_of(RUNS[name])) for name in RECOGNISERS}
+TITLES = stack.titles(RUNS)
 for note in NOTES:
     logger.warning(f"config: {note}")
 # Values that must not run a stage again, such as these, reach the shell as `resources`, and as text: Snakemake cuts a
@@ -122,6 +128,11 @@ def run_told(wildcards):
 def constants_told(wildcards):
     """Return what constants depend on, as JSON."""
     return next(own.told for own in CONSTANTS.values() if own and own.digest == wildcards.constants)
+
+
+def title_of_run(wildcards):
+    """Return what messages call a run."""
+    return TITLES[wildcards.run]
 
 
 def study_told():

@@ -33,13 +33,14 @@ rule train_job:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
+        title=title_of_run,
         worker_threads=THREADS,
         device=DEVICE,
     params:
         recipe=RECIPE["train"],
         worker_state=optional_flag("--worker-state", "worker_state"),
     message:
-        "Run {wildcards.run}: iteration {wildcards.iter}, worker {wildcards.job}"
+        "{resources.title} iteration {wildcards.iter}, worker {wildcards.job}"
     shell:
         "python -m unisono train-job"
         " --config {input.config:q}"
@@ -86,12 +87,13 @@ rule combine:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
+        title=title_of_run,
         worker_threads=THREADS,
         device=DEVICE,
     params:
         recipe=RECIPE["train"],
     message:
-        "Run {wildcards.run}: combine iteration {wildcards.iter}"
+        "{resources.title} combine iteration {wildcards.iter}"
     shell:
         "python -m unisono combine"
         " --config {input.config:q}"
@@ -134,12 +136,13 @@ rule diagnose:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
+        title=title_of_run,
         worker_threads=THREADS,
         device=DEVICE,
     params:
         recipe=RECIPE["train"],
     message:
-        "Run {wildcards.run}: evaluate iteration {wildcards.iter}"
+        "{resources.title} evaluate iteration {wildcards.iter}"
     shell:
         "python -m unisono diagnose"
         " --config {input.config:q}"
@@ -177,13 +180,14 @@ rule finish:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
+        title=title_of_run,
         worker_threads=THREADS,
         engine=engine_of_run,
     params:
         recipe=RECIPE["train"],
         iterations=subpath(input.combined, parent=True),
     message:
-        "Run {wildcards.run}: final model"
+        "{resources.title} final model"
     shell:
         "python -m unisono finish"
         " --config {input.config:q}"
@@ -218,11 +222,13 @@ rule metrics:
         results("benchmarks/train/{run}.metrics.tsv")
     conda:
         "../../envs/base.yaml"
+    resources:
+        title=title_of_run,
     params:
         recipe=RECIPE["train"],
         iterations=subpath(input.state, parent=True),
     message:
-        "Run {wildcards.run}: metrics"
+        "{resources.title} metrics"
     shell:
         "python -m unisono metrics"
         " --plan {input.plan:q}"

@@ -30,6 +30,7 @@ rule train_virtual:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
+        title=title_of_run,
         first=first_of_block,
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
@@ -43,7 +44,7 @@ rule train_virtual:
         iterations=subpath(output.combined, parent=True),
         state_dir=state_dir,
     message:
-        "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, virtual workers"
+        "{resources.title} iterations {resources.first} to {wildcards.iter}, virtual workers"
     shell:
         # For Open MPI in a container or on a laptop: allow root, and more ranks than cores. Others do not read these.
         "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"
@@ -73,6 +74,7 @@ use rule train_virtual as train_sync with:
         "../../envs/mpi.yaml"
     threads: cores_of_ranks
     resources:
+        title=title_of_run,
         first=first_of_block,
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
@@ -85,4 +87,4 @@ use rule train_virtual as train_sync with:
         launcher=mpi_launcher,
         engine="sync",
     message:
-        "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"
+        "{resources.title} iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"

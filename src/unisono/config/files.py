@@ -163,5 +163,5 @@ def kaldi_alignments(shared: Shared, split: str) -> list[str]:
 
 
 def start_model(run: Run) -> list[str]:
-    """Return the model that a run starts from; nothing for a random start."""
+    """Return the given model that a run starts from; nothing for another start."""
     return [run.initialisation.path or ""] if run.initialisation.kind == "model" else []

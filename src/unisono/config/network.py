@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Lt, MinLen
 
 from unisono.config.markers import Kinds, Section, Unit
+from unisono.config.rbm import RbmStart
 from unisono.config.transform import Spliced
 
 Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
@@ -55,6 +56,16 @@ NetworkOptions = Annotated[DnnOptions | PnormOptions, Kinds("dnn")]
 
 
 @dataclass(frozen=True, kw_only=True)
+class HiddenBias(Section):
+    """Uniform random biases."""
+
+    mean: float
+    """Their mean."""
+    range: Annotated[float, Ge(0)]
+    """Largest minus smallest."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RandomStart(Section):
     """Seeded random weights."""
 
@@ -64,6 +75,8 @@ class RandomStart(Section):
     """Standard deviation of hidden weights times the square root of their inputs; null: sqrt(2) for relu, 1 for relu_renorm and tanh, 3.5 for sigmoid."""  # noqa: E501
     output_gain: Annotated[float, Ge(0)] = 0.0
     """The same for the output layer; 0 starts from equal posteriors."""
+    hidden_bias: HiddenBias | None = None
+    """Uniform random biases of hidden layers (Su and Chen 2015: mean -2, range 4); null: zeros."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,4 +89,4 @@ class ModelStart(Section):
     """Model file to start from, relative to the working directory."""
 
 
-InitialisationOptions = Annotated[RandomStart | ModelStart, Kinds("random")]
+InitialisationOptions = Annotated[RandomStart | ModelStart | RbmStart, Kinds("random")]

@@ -82,6 +82,11 @@ class ParallelOptions(Section):
     iterations_per_job: Annotated[int, Ge(1), Unit("iterations"), Execution()] = 50
     """Iterations of one Snakemake job of the engines virtual and sync."""
 
+    @property
+    def shares(self) -> int:
+        """Into how many shares `dealing: fixed` deals the utterances: one for each worker."""
+        return self.workers if isinstance(self.workers, int) else self.workers.initial
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceOptions(Section):

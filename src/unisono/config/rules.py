@@ -5,8 +5,10 @@ from typing import Any
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
 from unisono.config.parallel import Gossip, ParallelOptions, Ramp
+from unisono.config.rbm import RbmStart
 from unisono.config.run import Run
 from unisono.config.schedule import Falling, Polynomial
+from unisono.config.transform import constants_of
 from unisono.errors import UserError
 from unisono.rates import scales_with_workers
 
@@ -36,8 +38,42 @@ def check_run(run: Run) -> None:
         raise UserError(
             f"final_model: {run.final_model} needs observers.{run.final_model}: give it (bare: {{}}) or choose last"
         )
-    if run.initialisation.kind == "model" and not run.initialisation.path:
+    _check_initialisation(run)
+
+
+def _check_initialisation(run: Run) -> None:
+    start, network = run.initialisation, run.network
+    folded = constants_of(network)
+    if start.kind == "model" and not start.path:
         raise UserError("initialisation.path: missing: kind model needs the path of a final.safetensors")
+    if start.kind == "model" and folded:
+        key = "prior_power: 0" if folded.transform.kind == "none" else "transform: none"
+        raise UserError(f"network.{key.split(':')[0]}: a model to start from has its own folded in: set {key}")
+    if start.kind == "rbm":
+        _check_stack(start, network)
+
+
+def _check_stack(start: RbmStart, network: Any) -> None:
+    if network.kind != "dnn" or network.nonlinearity != "sigmoid":
+        found = f"nonlinearity {network.nonlinearity}" if network.kind == "dnn" else f"kind {network.kind}"
+        raise UserError(
+            f"initialisation.kind: rbm pretrains sigmoid layers, network has {found}: set network.kind: dnn and"
+            " network.nonlinearity: sigmoid, or another initialisation"
+        )
+    if network.transform.kind == "lda":
+        raise UserError("network.transform: lda: a Gaussian RBM wants variance 1 in each dimension: take normalise")
+    momentum = start.momentum
+    if momentum.initial > momentum.final:
+        raise UserError(
+            f"initialisation.momentum: from {momentum.initial:g} to {momentum.final:g}: must not fall: raise final"
+        )
+    if momentum.ramp_frames < momentum.steps:
+        raise UserError(
+            f"initialisation.momentum.ramp_frames: {momentum.ramp_frames} is less than a frame for each of"
+            f" {momentum.steps} steps: raise it"
+        )
+    if not start.parallel.average and isinstance(start.parallel.workers, Ramp):
+        raise UserError("initialisation.parallel.workers: a number that grows needs average: true: give one number")
 
 
 def check_shared(shared: Shared) -> None:

@@ -5,6 +5,7 @@ engine. So runs, and cells of a study, that start from the same stack share its 
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,9 +51,9 @@ class LayerRun(Run):
         return False
 
     @property
-    def keeps_close_workers(self) -> bool:
-        """Whether a worker may be left out because its objective is far below the best one's."""
-        return False
+    def reject_below(self) -> float:
+        """No worker is left out for its objective, a squared error."""
+        return math.inf
 
 
 def class_of_run(config: Mapping[str, Any]) -> type[Run]:
@@ -81,6 +82,15 @@ def with_stacks(runs: Mapping[str, Run]) -> dict[str, Run]:
     for run in runs.values():
         derived = stack_of(run) | derived
     return {**runs, **dict(sorted(derived.items()))}
+
+
+def below(runs: Mapping[str, Run], name: str) -> list[str]:
+    """Return the runs of the layers below an RBM, the lowest first; none for another run."""
+    found: list[str] = []
+    while isinstance(run := runs[name], LayerRun) and run.network.below:
+        name = run.network.below
+        found.insert(0, name)
+    return found
 
 
 def titles(runs: Mapping[str, Run]) -> dict[str, str]:

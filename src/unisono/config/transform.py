@@ -1,7 +1,7 @@
 """The keys `transform` and `prior_power` of a network: constants that are estimated once and folded in at the end."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -78,6 +78,11 @@ class ConstantsOptions(Spliced):
     def digest(self) -> str:
         """Twelve hexadecimal digits that name them."""
         return hashlib.sha256(self.told.encode()).hexdigest()[:12]
+
+
+def without_constants(network: Any) -> Any:
+    """Return a section `network` that takes frames as they are and scales nothing."""
+    return replace(network, transform=NoTransform(kind="none"), prior_power=0.0) if constants_of(network) else network
 
 
 def constants_of(network: Any) -> ConstantsOptions | None:

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from unisono.config.transform import ConstantsOptions
-from unisono.core import input_transform
+from unisono.core import flat, input_transform
 from unisono.core.input_transform import Statistics
 from unisono.data.frames.order import Piece
 from unisono.data.frames.store import FramesStore, spliced
 from unisono.engines import seeds
 from unisono.errors import UserError
 from unisono.files import atomic_path
+from unisono.nn import model_file
 from unisono.nn.ends import NORMALISE, PRIOR_SCALES, TRANSFORM
 
 FORMAT = "unisono.constants/1"
@@ -84,10 +85,25 @@ def load(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Tensor]:
         except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{path}: not readable ({reason}): delete it and run the stage that makes it") from None
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
+        form = header.get("format") if isinstance(header, dict) else None
+        if form not in (FORMAT, model_file.FORMAT):
             raise UserError(f"{path}: not of format {FORMAT}: delete it and run the stage that makes it")
-        found |= tensors
+        found |= tensors if form == FORMAT else _layer(path)
     return found
+
+
+def names_below(layer: int) -> list[str]:
+    """Return the names of the layers below an RBM of this layer, the lowest first."""
+    return [f"below{number}" for number in range(1, layer)]
+
+
+def _layer(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Return [W b] of an RBM's model."""
+    model = model_file.load_model(path)
+    if model.network["kind"] != "rbm":
+        raise UserError(f"{path}: no RBM: give the models of the layers below, the lowest first")
+    name = names_below(len(model.network["widths"]) + 1)[-1]
+    return {name: flat.views(model.layout, model.flat)["hidden"].contiguous()}
 
 
 def digest_of(constants: Mapping[str, Tensor]) -> str | None:

@@ -36,7 +36,7 @@ def decide(run: Run, iteration: Iteration, records: Sequence[Record], *, equal: 
     """
     objectives = [record.objective for record in records]
     accepted = average.accept(
-        objectives, [r.finite for r in records], [r.minibatches for r in records], run.parallel.reject_below
+        objectives, [r.finite for r in records], [r.minibatches for r in records], run.reject_below
     )
     best = max((o for o, good in zip(objectives, accepted, strict=True) if good), default=math.nan)
     reasons = tuple(_reason(r, best) if not good else "" for r, good in zip(records, accepted, strict=True))
