@@ -140,7 +140,7 @@ def warnings(run: Run) -> list[str]:
     """Return one line for each setting that runs but contradicts the literature."""
     rule, scale = run.parallel.combine.kind, run.parallel.scale_rate_with_workers
     custom = scales_with_workers("auto", rule)
-    if scale in ("auto", custom):
+    if scale in ("auto", custom) or not run.recognises:  # a pretrained layer's rate is per mean gradient
         return []
     return [
         f"parallel.scale_rate_with_workers: {str(scale).lower()} contradicts the custom for {rule}"

@@ -27,7 +27,7 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
     "graph": ("lm", "graph"),
     "frames": ("frames",),
-    "plan": ("configure", "plan", "init_model"),
+    "plan": ("configure", "plan", "constants", "join_stack", "init_model"),
     "train": ("train_job", "combine", "diagnose", "train_virtual", "train_sync", "finish", "metrics"),
     "decode": ("tune_gmm", "tune_dnn", "decode_gmm", "decode_dnn"),
     "score": ("score", "choose", "recogniser"),

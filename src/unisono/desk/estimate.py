@@ -11,6 +11,7 @@ from unisono.config.config import Config
 from unisono.config.corpus import Spoken
 from unisono.config.hmm import LdaMlltOptions, MonoOptions, TriOptions
 from unisono.config.run import Run
+from unisono.config.stack import with_stacks
 from unisono.schedule import worker_range
 
 FRAMES_PER_S = 100
@@ -64,7 +65,7 @@ def need(
 
     seconds: of speech in each split; flops: of one thread; vocabulary: words of the lexicon, 0 where it is not known.
     """
-    warm = shared.resources.warm_interpreter
+    runs, warm = with_stacks(runs), shared.resources.warm_interpreter
     command, start = (WARM_S, WARM_S) if warm else (COMMAND_S, START_S)
     speeds = 1 + len(shared.speed_perturbation)
     counts = {name: iterations(run, seconds["train"], speeds) for name, run in runs.items()}
@@ -91,7 +92,7 @@ def _stages(
     passes = sum(gmm.iterations * (1 + gmm.gaussians / 5000) for gmm in _gmms(shared))
     searches = len(decode.acoustic_scales) + len(decode.word_insertion_penalties) + 4
     search = DECODE * (1 + vocabulary / WORDS_OF_DECODE) * (seconds["dev"] * searches + seconds["test"])
-    systems = len(decode.systems) + sum(len(run.candidates) for run in runs.values())
+    systems = len(decode.systems) + sum(len(run.candidates) for run in runs.values() if run.recognises)
     wide = min(8, cores)
     return {
         "corpus": 2 * command + (0.3 * speech / 10 / wide if shared.corpus.kind == "spoken" else speech / 4000),
