@@ -8,10 +8,11 @@ import torch
 
 import unisono
 from tests.support.miniature import Interrupted, Task, config
-from unisono.config.transform import ConstantsOptions, constants_of
+from unisono.config.transform import ConstantsOptions, Lda, Normalise, constants_of
 from unisono.core import flat, input_transform
 from unisono.engines import constants
 from unisono.engines.block import Stopped
+from unisono.engines.run import make_run
 from unisono.engines.store import COMBINE, Stored
 from unisono.errors import UserError
 from unisono.nn.ends import NORMALISE, PRIOR_SCALES, TRANSFORM
@@ -41,7 +42,7 @@ def all_spliced(store, left, right):
 
 def test_estimates_are_those_of_all_spliced_frames(task):
     x, ids = all_spliced(task.train, 2, 1)
-    options = constants_of(task.run.network.__class__(kind="dnn", context=(2, 1), transform=normalise(), prior_power=-0.5))
+    options = ConstantsOptions(context=(2, 1), transform=Normalise(kind="normalise"), prior_power=-0.5)
     found = constants.estimate(options, task.train)
     scale, offset = found[NORMALISE].numpy()
     np.testing.assert_allclose(scale, 1.0 / x.std(0), rtol=1e-9)
@@ -51,25 +52,14 @@ def test_estimates_are_those_of_all_spliced_frames(task):
     assert counts.tolist() == task.train.pdf_counts.tolist()
 
 
-def normalise():
-    from unisono.config.transform import Normalise
-
-    return Normalise(kind="normalise")
-
-
 def test_options_name_the_file_by_what_it_depends_on():
     def named(**values):
         return ConstantsOptions(context=(2, 1), **values).digest
 
-    assert named(transform=normalise()) == named(transform=normalise())
-    assert len({named(), named(transform=normalise()), named(prior_power=-0.25)}) == 3
-    assert constants_of(task_network("none", 0.0)) is None
-
-
-def task_network(transform, power):
-    from unisono.engines.run import make_run
-
-    return make_run(settings(transform, power)).network
+    one = named(transform=Normalise(kind="normalise"))
+    assert len({named(), one, named(transform=Lda(kind="lda")), named(prior_power=-0.25)}) == 4
+    assert one == named(transform=Normalise(kind="normalise"), prior_power=0.0)
+    assert constants_of(make_run(settings("none", 0.0)).network) is None
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -99,12 +89,9 @@ def test_a_step_is_that_of_the_literal_network(tmp_path):
     """Plain SGD on softmax(s (W2 relu(W1 (M x + o) + b1) + b2)), with autograd, float64."""
     task = Task(tmp_path, settings("lda", optimiser__momentum=0.0))
     network = task.session.network
-    start = flat.zeros(network.layout.size, torch.float64)
-    start.copy_(torch.randn(start.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 0.3)
-    for matrix in flat.views(network.layout, start).values():
-        flat_padding = matrix.clone()
-        matrix.copy_(flat_padding)
-    params = flat.from_tensors(network.layout, {k: v.double() for k, v in flat.to_tensors(network.layout, start).items()})
+    params, generator = flat.zeros(network.layout.size, torch.float64), torch.Generator().manual_seed(1)
+    for matrix in flat.views(network.layout, params).values():
+        matrix.copy_(0.3 * torch.randn(matrix.shape, generator=generator))
     x, ids = all_spliced(task.train, 2, 1)
     x, ids = torch.from_numpy(x[:32]), torch.from_numpy(ids[:32])
     weights = [m.clone().requires_grad_() for m in flat.views(network.layout, params).values()]
@@ -159,6 +146,6 @@ def test_files_and_mistakes(tmp_path):
     task.constants = {}
     with pytest.raises(UserError, match=r"network.transform: lda: .*constants"):
         _ = task.session.network
-    task.constants = {TRANSFORM: torch.zeros(3, 4, dtype=torch.float64)}
+    task.constants = again | {TRANSFORM: torch.zeros(3, 4, dtype=torch.float64)}
     with pytest.raises(UserError, match=r"transform has shape \[3, 4\], expected \[24, 25\]"):
         _ = task.session.network

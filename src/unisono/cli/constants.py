@@ -7,7 +7,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
     from unisono.cli.run_files import add_arguments
 
-    parser.add_argument("--options", required=True, metavar="JSON", help="context, transform and prior_power of network")
+    parser.add_argument(
+        "--options", required=True, metavar="JSON", help="context, transform and prior_power of network"
+    )
     add_arguments(parser, "frames")
     parser.add_argument("--out", required=True, metavar="FILE", help="safetensors file to write")
 

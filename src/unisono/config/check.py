@@ -59,7 +59,10 @@ def read_config(config: Mapping[str, Any]) -> Settings:
 
 def _check(run: Run, where: str) -> None:
     """Refuse a run that makes no sense, or one that is derived from it."""
-    for place, one in [(where, run), *((resolve.join(where, "initialisation"), layer) for layer in stack_of(run).values())]:
+    for place, one in [
+        (where, run),
+        *((resolve.join(where, "initialisation"), layer) for layer in stack_of(run).values()),
+    ]:
         try:
             check_run(one)
         except UserError as error:

@@ -89,6 +89,4 @@ def constants_of(network: Any) -> ConstantsOptions | None:
     """Return what the constants of a section `network` depend on; None where it has none."""
     if not isinstance(network, Spliced) or (network.transform.kind == "none" and network.prior_power == 0.0):
         return None
-    return ConstantsOptions(
-        context=network.context, transform=network.transform, prior_power=network.prior_power
-    )
+    return ConstantsOptions(context=network.context, transform=network.transform, prior_power=network.prior_power)

@@ -17,12 +17,12 @@ from torch import Tensor
 from unisono.config.transform import ConstantsOptions
 from unisono.core import flat, input_transform
 from unisono.core.input_transform import Statistics
-from unisono.data.frames.order import Piece
-from unisono.data.frames.store import FramesStore, spliced
+from unisono.data.frames.store import FramesStore
 from unisono.engines import seeds
 from unisono.errors import UserError
 from unisono.files import atomic_path
 from unisono.nn import model_file
+from unisono.nn.frame_module import spliced
 from unisono.nn.ends import NORMALISE, PRIOR_SCALES, TRANSFORM
 
 FORMAT = "unisono.constants/1"
@@ -60,9 +60,12 @@ def spliced_frames(
     The same frames for every seed.
     """
     for utterance in seeds.drawn_utterances(seeds.CONSTANTS_UTTERANCES, store.lengths, frames):
-        length = int(store.lengths[utterance])
-        for begin in range(0, length, _PIECE):
-            yield spliced(store, [Piece(utterance, begin, min(begin + _PIECE, length))], context)
+        begin, end = store.offsets[utterance : utterance + 2].tolist()
+        whole = torch.from_numpy(store.read(begin, end))
+        ids = torch.from_numpy(store.read_ids(begin, end).astype("int64"))
+        for first in range(0, end - begin, _PIECE):
+            last = min(first + _PIECE, end - begin)
+            yield spliced(whole, context, first, last), ids[first:last]
 
 
 def save(path: str | os.PathLike[str], constants: Mapping[str, Tensor]) -> None:

@@ -51,7 +51,7 @@ class Session:
     @cached_property
     def network(self) -> Network:
         """The network for the features and pdfs of the data; it serves all workers of the process."""
-        return make(self.run.network, self.train.dim, self.train.num_pdfs, self.run.precision)
+        return make(self.run.network, self.train.dim, self.train.num_pdfs, self.run.precision, self.constants)
 
     def network_at(self, iteration: int) -> Network:
         """Return the network that an iteration trains, -1 for the initial one: where it grows, another than before."""

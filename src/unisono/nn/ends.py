@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unisono.config.transform import Spliced
 from unisono.core import flat, input_transform
 from unisono.core.flat import Layout
 from unisono.errors import UserError
@@ -70,3 +71,16 @@ class Ends:
         if PRIOR_SCALES in self.constants:
             matrices[-1].copy_(input_transform.fold_above(matrices[-1], self.constants[PRIOR_SCALES]))
         return result
+
+
+def checked(options: Spliced, constants: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the constants. Raises UserError where they lack what a section `network` asks for."""
+    kind = options.transform.kind
+    for key, wanted in (
+        ("transform", {"lda": TRANSFORM, "normalise": NORMALISE}.get(kind)),
+        ("prior_power", PRIOR_SCALES),
+    ):
+        value = kind if key == "transform" else options.prior_power
+        if wanted and value and wanted not in constants:
+            raise UserError(f"network.{key}: {value}: --constants lacks {wanted}: give the file that the stage made")
+    return constants

@@ -34,9 +34,9 @@ _OF_TRAINING = ("below", "cd_steps", "visible", *FOLDED)
 class RbmLayer:
     """An RBM with all that lies below it; see `nn.network.Network`."""
 
-    def __init__(
-        self, options: RbmNetwork, feature_dim: int, num_pdfs: int, constants: Mapping[str, Tensor]
-    ) -> None:
+    classifies = False
+
+    def __init__(self, options: RbmNetwork, feature_dim: int, num_pdfs: int, constants: Mapping[str, Tensor]) -> None:
         self.options, self.feature_dim, self.num_pdfs = options, feature_dim, num_pdfs
         self.unit, self.constants = options.unit, constants
         self.input_dim = options.unit.frames * feature_dim
@@ -51,18 +51,11 @@ class RbmLayer:
                 )
         self._given = [constants[name] for name in names if name in constants]
         self._is_whole = len(self._given) == len(names)
-        own = RbmOptions(
-            units=options.units, hidden=sizes[-1], steps=options.cd_steps, visible=options.visible
-        )
+        own = RbmOptions(units=options.units, hidden=sizes[-1], steps=options.cd_steps, visible=options.visible)
         self._machine = Rbm(own, sizes[-2])
         self.layout = self._machine.layout
         self._below: list[Tensor] = []
         self._rooms: list[Tensor] = []
-
-    @property
-    def classifies(self) -> bool:
-        """An RBM knows nothing of labels."""
-        return False
 
     def spec(self) -> dict[str, Any]:
         """Return what a model file keeps about the network, plain JSON values."""
