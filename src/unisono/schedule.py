@@ -7,6 +7,7 @@ Slices count training units (`unisono.units`), which are frames for a feed-forwa
 |---|---|
 | format | `unisono.plan/1` |
 | frames, units | training frames and units of one epoch |
+| dropped | frames of further shares of the corpus, which nobody trains on |
 | minibatch | units of a whole minibatch |
 | dealing | `rotating`: slices cut one order of the whole epoch; `fixed`: each worker's own order |
 | worker_units | `fixed`: units that each worker owns; `rotating`: null |
@@ -55,6 +56,7 @@ class Plan:
     dealing: str
     worker_units: tuple[int, ...] | None
     iterations: tuple[Iteration, ...]
+    dropped: tuple[int, ...] = ()
 
     def is_last(self, iteration: int) -> bool:
         """Say whether nothing follows this iteration."""
@@ -118,11 +120,13 @@ def build_plan(
     counted, fixed = unit.count(lengths), parallel.dealing == "fixed"
     frames, units = sum(lengths), sum(counted)
     _check(lengths, unit)
-    worker_units = None
+    worker_units, dropped = None, ()
     if fixed:
-        workers = worker_range(parallel.workers)[0]
-        owner = deal(lengths, workers)
-        worker_units = tuple(sum(n for n, w in zip(counted, owner, strict=True) if w == k) for k in range(workers))
+        workers, owner = worker_range(parallel.workers)[0], deal(lengths, parallel.shares)
+        shares = [tuple(sum(n for n, w in zip(c, owner, strict=True) if w == k) for k in range(parallel.shares))
+                  for c in (counted, lengths)]
+        worker_units, dropped = shares[0][:workers], shares[1][workers:]
+        units, frames = sum(worker_units), frames - sum(dropped)
     iterations = list(done)
     wanted = schedule.iterations
     begin = done[-1].slices[-1][1] if done and not done[-1].end_of_epoch else 0
@@ -140,7 +144,8 @@ def build_plan(
             ends = index == len(counts) - 1
             iterations.append(_iteration(number + index, epoch, count, minibatch, ends, parallel, parts))
         begin = 0
-    return Plan(frames, units, minibatch, parallel.dealing, worker_units, _with_progress(iterations[: wanted or None]))
+    ready = _with_progress(iterations[: wanted or None])
+    return Plan(frames, units, minibatch, parallel.dealing, worker_units, ready, dropped)
 
 
 def _check(lengths: Sequence[int], unit: TrainingUnit) -> None:
@@ -241,4 +246,5 @@ def read_plan(path: str) -> Plan:
         value["dealing"],
         None if owned is None else tuple(owned),
         iterations,
+        tuple(value.get("dropped", ())),
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Lt, MinLen
 
 from unisono.config.markers import Kinds, Section, Unit
-from unisono.config.rbm import RbmStart
+from unisono.config.rbm import RbmNetwork, RbmStart
 from unisono.config.transform import Spliced
 
 Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
@@ -53,6 +53,8 @@ class PnormOptions(Spliced):
 
 
 NetworkOptions = Annotated[DnnOptions | PnormOptions, Kinds("dnn")]
+# Of a model file, which may also hold the RBM of a layer.
+AnyNetworkOptions = Annotated[DnnOptions | PnormOptions | RbmNetwork, Kinds("dnn")]
 
 
 @dataclass(frozen=True, kw_only=True)

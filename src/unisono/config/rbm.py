@@ -121,6 +121,11 @@ class RbmNetwork(Spliced):
         """Which layer, from 1."""
         return len(self.widths)
 
+    def weights(self, feature_dim: int, num_pdfs: int) -> int:
+        """Return the number of weights."""
+        visible, hidden = [feature_dim * self.unit.frames, *self.widths][-2:]
+        return (visible + 1) * hidden + visible
+
     @property
     def units(self) -> Literal["gaussian", "bernoulli"]:
         """The kind of its visible units."""

@@ -44,8 +44,9 @@ class Session:
     constants: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.plan.frames != self.train.frames:
-            found = f"{self.train.frames} frames, the plan says {self.plan.frames}"
+        planned = self.plan.frames + sum(self.plan.dropped)
+        if planned != self.train.frames:
+            found = f"{self.train.frames} frames, the plan says {planned}"
             raise UserError(f"{self.train.path}: {found}: run the plan stage anew")
 
     @cached_property
@@ -59,7 +60,7 @@ class Session:
 
     def utterances(self) -> Iterable[Tensor]:
         """Yield the frames [T, D] of each training utterance, float32."""
-        for begin, end in zip(self.train.offsets.tolist(), self.train.offsets[1:].tolist(), strict=True):
+        for begin, end in itertools.pairwise(self.train.offsets.tolist()):
             yield torch.from_numpy(self.train.read(begin, end)).float()
 
     @property
@@ -118,7 +119,7 @@ class Session:
         """Return a loader for the plan's slices; with `keep` the store stays on a GPU that has room for it."""
         owners = None
         if self.plan.dealing == "fixed":
-            owners = np.array(deal(self.train.lengths.tolist(), worker_range(self.run.parallel.workers)[0]))
+            owners = np.array(deal(self.train.lengths.tolist(), self.run.parallel.shares))
         unit = self.network.unit
         window = max(1, self.run.data.shuffle_window // unit.width)
         resident = self.place.resident(self.train, unit) if keep else None
