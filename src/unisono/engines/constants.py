@@ -22,8 +22,8 @@ from unisono.engines import seeds
 from unisono.errors import UserError
 from unisono.files import atomic_path
 from unisono.nn import model_file
+from unisono.nn.ends import BELOW, NORMALISE, PRIOR_SCALES, TRANSFORM
 from unisono.nn.frame_module import spliced
-from unisono.nn.ends import NORMALISE, PRIOR_SCALES, TRANSFORM
 
 FORMAT = "unisono.constants/1"
 FRAMES = 200_000  # whole utterances until there are so many
@@ -95,18 +95,12 @@ def load(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Tensor]:
     return found
 
 
-def names_below(layer: int) -> list[str]:
-    """Return the names of the layers below an RBM of this layer, the lowest first."""
-    return [f"below{number}" for number in range(1, layer)]
-
-
 def _layer(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Return [W b] of an RBM's model."""
     model = model_file.load_model(path)
     if model.network["kind"] != "rbm":
         raise UserError(f"{path}: no RBM: give the models of the layers below, the lowest first")
-    name = names_below(len(model.network["widths"]) + 1)[-1]
-    return {name: flat.views(model.layout, model.flat)["hidden"].contiguous()}
+    return {f"{BELOW}{len(model.network['widths'])}": flat.views(model.layout, model.flat)["hidden"].contiguous()}
 
 
 def digest_of(constants: Mapping[str, Tensor]) -> str | None:

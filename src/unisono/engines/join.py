@@ -18,7 +18,6 @@ def join(run: Run, train: FramesStore, layers: Sequence[PathLike], out: PathLike
     Its first layer takes frames under the run's `network.transform`. Raises UserError where the layers do not chain.
     """
     network = make(without_constants(run.network), train.dim, train.num_pdfs)
-    found = constants.load(layers)
-    generator = seeds.generator_for(run.seed, seeds.INITIAL)
-    params = joined(network.layout, [found[name] for name in constants.names_below(len(layers) + 1)], generator)
+    found = [matrix for path in layers for matrix in constants.load([path]).values()]
+    params = joined(network.layout, found, seeds.generator_for(run.seed, seeds.INITIAL))
     save_model(out, network.spec(), network.layout, params, None)

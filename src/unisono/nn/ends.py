@@ -15,6 +15,7 @@ from unisono.core import flat, input_transform
 from unisono.core.flat import Layout
 from unisono.errors import UserError
 
+BELOW = "below"  # and a number: a layer below an RBM
 TRANSFORM, NORMALISE, PRIOR_SCALES = "transform", "normalise", "prior_scales"
 
 

@@ -109,9 +109,7 @@ class Network(Protocol):
         ...
 
     def folded(self, params: Tensor) -> Tensor:
-        """Return the parameters of a finished model: a network of the same layout, without constants, that says the
-        same.
-        """
+        """Return the parameters of the finished model, of the same layout, which says the same without constants."""
         ...
 
     def log_posteriors(self, frames: Tensor) -> Tensor:

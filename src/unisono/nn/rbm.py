@@ -21,7 +21,7 @@ from unisono.core.rbm import RbmUpdater
 from unisono.errors import UserError
 from unisono.nn.batch import Batch, StepStats
 from unisono.nn.boltzmann import Rbm, RbmOptions, up
-from unisono.nn.ends import Ends
+from unisono.nn.ends import BELOW, Ends
 from unisono.nn.frame_module import spliced
 from unisono.nn.network import Utterances, no_utterances
 
@@ -40,7 +40,7 @@ class RbmLayer:
         self.options, self.feature_dim, self.num_pdfs = options, feature_dim, num_pdfs
         self.unit, self.constants = options.unit, constants
         self.input_dim = options.unit.frames * feature_dim
-        names = [f"below{layer}" for layer in range(1, options.layer)]
+        names = [f"{BELOW}{layer}" for layer in range(1, options.layer)]
         self._ends = Ends({n: t for n, t in constants.items() if n not in names}, self.input_dim, num_pdfs)
         sizes = [self.input_dim, *options.widths]
         for name, inputs, outputs in zip(names, sizes, sizes[1:], strict=False):
