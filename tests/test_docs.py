@@ -77,3 +77,49 @@ def test_a_broken_link_is_found(tmp_path):
 def test_sections_are_numbered_once():
     sections = HEADING.findall((ROOT / "docs" / "mathematics.md").read_text(encoding="utf-8"))
     assert len(sections) == len(set(sections)) > 20
+
+
+def anchors(page):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def astray(page):
+    """Return the links of a page whose #anchor is no heading of the page that they lead to."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    pairs = [link.partition("#")[::2] for link in LINK.findall(text) if "#" in link and not re.match(r"[a-z]+:", link)]
+    return sorted(f"{to}#{part}" for to, part in pairs if part not in anchors(page.parent / to if to else page))
+
+
+@pytest.mark.parametrize("page", pages(), ids=short)
+def test_links_into_pages_lead_to_headings(page):
+    assert not astray(page), f"{short(page)}: no such heading: {astray(page)}"
+
+
+def test_a_link_to_no_heading_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("## What an `if` costs\n\n[a](#what-an-if-costs) [b](page.md#nothing)", encoding="utf-8")
+    assert astray(page) == ["page.md#nothing"]
+
+
+LONGEST = {"docs/mathematics.md": 5000, "docs/own-data.md": 2000, "docs/file-formats.md": 2000}  # words; others 900
+ALL_PAGES = 24000
+
+
+def words(page):
+    return len(page.read_text(encoding="utf-8").split())
+
+
+def by_hand():
+    """Return the pages that somebody writes; claims tables and the list of keys are generated."""
+    return [page for page in pages() if "claims" not in short(page) and short(page) != "config/README.md"]
+
+
+@pytest.mark.parametrize("page", by_hand(), ids=short)
+def test_pages_are_short(page):
+    assert words(page) <= LONGEST.get(short(page), 900), f"{short(page)}: {words(page)} words"
+
+
+def test_all_pages_together_are_short():
+    assert sum(words(page) for page in by_hand() if short(page) != "README.md") <= ALL_PAGES

@@ -48,7 +48,15 @@ configs = st.fixed_dictionaries(
         ),
         "optimiser": optimiser,
         "network": st.fixed_dictionaries({}, optional={"context": st.sampled_from([[5, 5], [4, 5]])}),
-        "observers": st.sampled_from([{"ema": {}}, {"ema": {"decay": 0.9}}, {"ema": None}]),
+        "observers": st.sampled_from(
+            [
+                {"ema": {}},
+                {"ema": {"decay": 0.9}},
+                {"ema": None},
+                {"x": "ema"},
+                {"x": {"kind": "tail", "combinations": 20}},
+            ]
+        ),
         "seed": st.sampled_from([1, 2]),
     },
 )

@@ -47,7 +47,7 @@ def test_bare_word_is_short_for_kind():
 def test_null_takes_a_key_away_or_means_none():
     run = main(optimiser={"momentum": None}, schedule={"epochs": None, "iterations": 7}, observers={"ema": None})
     assert run.optimiser == main().optimiser
-    assert (run.schedule.epochs, run.schedule.iterations, run.observers.ema) == (None, 7, None)
+    assert (run.schedule.epochs, run.schedule.iterations, run.observers) == (None, 7, {})
     assert main(parallel=None, optimiser={"max_change": None}) == main()
 
 
@@ -60,8 +60,8 @@ def test_runs_are_laid_over_the_rest_before_defaults():
     assert list(settings.runs) == ["a", "b", "c"]
     one = settings.runs["a"].optimiser
     assert (one.learning_rate, one.minibatch) == (0.1, 32)
-    assert settings.runs["b"].observers.ema is None
-    assert (settings.runs["c"].observers.ema.decay, settings.runs["c"].observers.ema.start) == (0.5, 0.25)
+    assert settings.runs["b"].observers == {}
+    assert (settings.runs["c"].observers["ema"].decay, settings.runs["c"].observers["ema"].start) == (0.5, 0.25)
 
 
 def test_a_run_may_name_the_kind_that_the_rest_gives_keys_of():

@@ -84,7 +84,11 @@ def test_shipped_configs_name_the_schema_and_pass(root):
     [
         {"parallel": {"combine": "bmuf"}},
         {"runs": {"a": None, "b": {"parallel": {"combine": {"block_momentum": 0.9}}}}},
-        {"seed": None, "parallel": {"workers": {"initial": 1, "final": 3}}, "observers": {"ema": {}}},
+        {
+            "seed": None,
+            "parallel": {"workers": {"initial": 1, "final": 3}},
+            "observers": {"ema": {}, "slow": {"kind": "tail"}, "x": "polyak"},
+        },
         {"report": {"classes": {"a": "each", "b": 16}}, "hmm": {"align_with": {"name": "y"}}},
         {"study": {"name": "s", "axes": {"a": {"b": {"network": "dnn"}, "c": None}}, "cells": {"d": {"seed": 3}}}},
     ],
@@ -108,6 +112,7 @@ def test_an_editor_passes_what_is_right(config):
         ({"parallel": {"period_frames": "many"}}, "parallel.period_frames", "'many' is not of type 'integer'"),
         ({"parallel": {"workers": {"initial": 1}}}, "parallel.workers", "'final' is a required property"),
         ({"corpus": {"kind": "kaldi", "kaldi": {"tran": "a"}}}, "corpus.kaldi", "'tran' was unexpected"),
+        ({"observers": {"x": {"kind": "tail", "start": 0}}}, "observers.x", "'start' was unexpected"),
         ({"runs": {"a": {"sed": 1}}}, "runs.a", "'sed' was unexpected"),
         ({"study": {"name": "s", "axes": {"a": {"b": {"hmm": {}}}}}}, "study.axes.a.b", "'hmm' was unexpected"),
     ],

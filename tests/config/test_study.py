@@ -33,7 +33,7 @@ def test_cells_are_the_product_in_the_order_of_the_axes():
     # merged deeply over the rest of the config, which keeps its own seed for scoring
     assert (run.optimiser.kind, run.optimiser.learning_rate, run.optimiser.minibatch) == ("ng_online", 0.1, 32)
     assert settings.shared.seed == 5 and settings.runs["s.sgd-n1-s1"].optimiser.kind == "sgd"
-    assert settings.runs["s.alone-s1"].observers.ema.decay == 0.9
+    assert settings.runs["s.alone-s1"].observers["ema"].kind == "ema"
 
 
 def test_a_command_that_is_told_of_a_study_finds_the_same_cells():

@@ -1,6 +1,6 @@
 """Our natural gradient and trainer against Kaldi's own numbers, in double and in single precision.
 
-As a program it prints the table of docs/results/kaldi-agreement.md:
+As a program it prints docs/results/kaldi-agreement.csv (docs/results/kaldi-agreement.md):
     PYTHONPATH=src python tests/core/test_kaldi_agreement.py FOLDER-OF-THE-NPZ-FILES
 """
 
@@ -157,11 +157,8 @@ def measure(folder):
 
 
 def table(agreements):
-    """The agreement as Markdown, double and single precision side by side."""
-    lines = [
-        "| case | form | float64 | expected | float32 | expected |",
-        "|---|---|---|---|---|---|",
-    ]
+    """The agreement as CSV, double and single precision side by side."""
+    lines = ["case,form,float64,expected,float32,expected"]
 
     def cell(value, gamma, online_case):
         return f"{value:.1e} ({gamma:.1e})" if online_case else f"{value:.1e}"
@@ -171,7 +168,7 @@ def table(agreements):
         both = double.case.startswith("online")
         cells = [cell(a.error, a.gamma, both) for a in (double, single)]
         limits = [cell(a.tolerance, a.gamma_tolerance, both) for a in (double, single)]
-        lines.append(f"| {double.case} | {double.form} | {cells[0]} | {limits[0]} | {cells[1]} | {limits[1]} |")
+        lines.append(f"{double.case},{double.form},{cells[0]},{limits[0]},{cells[1]},{limits[1]}")
     return "\n".join(lines)
 
 

@@ -1,9 +1,9 @@
-"""Server rules against their literal form, by their limits, and in pieces; the tail and the windows of observers."""
+"""Server rules against their literal form, by their limits, and in pieces."""
 
 import pytest
 import torch
 
-from unisono.core import observers, server
+from unisono.core import server
 from unisono.errors import UserError
 
 
@@ -93,20 +93,3 @@ def test_senseless_constants_are_one_line(kind, factor, momentum, message):
     server.check("elastic", 1.0)
     with pytest.raises(UserError, match=message):
         server.check(kind, factor, momentum)
-
-
-@pytest.mark.parametrize(("combinations", "last"), [(10, 4), (10, 10), (3, 5), (6, 1)])
-def test_tail_is_the_mean_of_the_last_models(combinations, last):
-    models = vectors(combinations)
-    tail = torch.full((5,), 7.0, dtype=torch.float64)
-    for number, model in enumerate(models, start=1):
-        tail = observers.move(tail, model, observers.tail_weight(number, combinations, last))
-        if number <= combinations - last + 1:
-            assert torch.equal(tail, model) and tail.data_ptr() != model.data_ptr()
-    torch.testing.assert_close(tail, torch.stack(models[-last:]).mean(0))
-
-
-def test_windows_are_fractions_of_the_run():
-    assert observers.decay_of_window(0.1, 200) == pytest.approx(0.95)
-    assert observers.decay_of_window(1.0, 4) == 0.75
-    assert observers.decay_of_window(0.01, 50) == 0.0 and observers.decay_of_window(0.5, 0) == 0.0

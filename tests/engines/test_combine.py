@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.support.miniature import Task, config, scripted
+from unisono.config.observers import EmaOptions
 from unisono.data.frames.ledger import ledger
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
@@ -202,25 +203,38 @@ def test_iteration_zero_hands_on_the_best_worker_and_its_momentum(tmp_path):
 
 def test_observers_are_the_literal_averages_of_the_models(tmp_path):
     settings = config(
-        observers__ema={"decay": 0.8, "start": 0.4}, observers__polyak={"start": 0.4}, parallel__period_frames=150,
-        parallel__combine="bmuf_nesterov", final_model="polyak",
+        observers__ema={"decay": 0.8, "start": 0.4}, observers__mine={"kind": "polyak", "start": 0.4},
+        observers__slow={"kind": "ema", "window": 0.5, "start": 0.4}, observers__tail={"combinations": 3},
+        parallel__period_frames=150, parallel__combine="bmuf_nesterov", final_model="mine",
     )  # fmt: skip
     task = Task(tmp_path, settings)
     task.jobs()
     starts = [it.progress for it in task.plan.iterations[1:]] + [1.0]
-    ema, kept = None, []
+    decay, kept, models, wanted = 1 - 1 / (0.5 * len(starts)), [], [], {}
     for i, progress in enumerate(starts):
         found = Models(task, i)
         model = found["model"].double().numpy()
+        models.append(model)
         if progress <= 0.4 or i == 0:
-            ema, polyak = model, model
+            wanted = dict.fromkeys(("ema", "mine", "slow"), model)
         else:
             kept.append(model)
-            ema, polyak = 0.8 * ema + 0.2 * model, np.mean(kept, axis=0)
-        np.testing.assert_allclose(found["observer.ema"].double().numpy(), ema, atol=1e-5)
-        np.testing.assert_allclose(found["observer.polyak"].double().numpy(), polyak, atol=1e-5)
-    assert len(kept) > 2
-    assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/polyak.safetensors").read_bytes()
+            ema, slow = 0.8 * wanted["ema"] + 0.2 * model, decay * wanted["slow"] + (1 - decay) * model
+            wanted = {"ema": ema, "mine": np.mean(kept, axis=0), "slow": slow}
+        last = models[len(starts) - 3 :]
+        wanted["tail"] = np.mean(last, axis=0) if last else model
+        for name, vector in wanted.items():
+            np.testing.assert_allclose(found[f"observer.{name}"].double().numpy(), vector, atol=1e-5)
+    assert len(kept) > 3 and len(last) == 3 and not np.allclose(wanted["tail"], wanted["mine"], atol=1e-4)
+    assert sorted(task.facts()["candidates"]) == ["ema", "last", "mine", "slow", "tail"]
+    assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/mine.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("window", "combinations", "weight"), [(0.1, 200, 0.05), (1.0, 4, 0.25), (0.01, 50, 1.0), (0.5, 1, 1.0)]
+)
+def test_a_window_is_a_fraction_of_the_run(window, combinations, weight):
+    assert EmaOptions(kind="ema", window=window).weight(7, combinations) == pytest.approx(weight)
 
 
 def test_newbob_goes_back_halves_and_stops(tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ wildcard_constraints:
     split="train|perturbed|dev|test",
     frontend="hmm|net",
     system="mono|tri|lda_mllt|dnn",
-    candidate=r"\w+",
+    candidate=r"[A-Za-z0-9._-]+",
     shard=r"\d+",
     iter=r"\d+",
     job=r"\d+",

@@ -63,6 +63,8 @@ def _split(names: Iterable[str]) -> dict[str, list[str] | None]:
 def _plain(value: Any, inner: Any) -> Any:
     if is_dataclass(value):
         return inner(value)
+    if isinstance(value, dict):
+        return {name: _plain(one, inner) for name, one in value.items()}
     return [_plain(one, inner) for one in value] if isinstance(value, tuple) else value
 
 

@@ -90,10 +90,11 @@ def shape_of_value(value: Any) -> str:
 class Kinds:
     """A union of sections told apart by their key `kind`; without one the kind `default` holds.
 
-    A bare word is short for {kind: word}: `resolve` writes it out before a config is checked.
+    A bare word is short for {kind: word}: `resolve` writes it out before a config is checked. default: None where the
+    sections stand by name; one whose name is a kind is of that kind.
     """
 
-    default: str
+    default: str | None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema

@@ -12,7 +12,7 @@ from unisono.config.build import complete, default_of, hints, markers
 from unisono.config.config import Config
 from unisono.config.markers import Pattern
 from unisono.config.mistakes import sentences, unit_of
-from unisono.config.resolve import choice_of
+from unisono.config.resolve import by_name, choice_of
 
 MARK = "<!-- Below: made by `unisono config-reference` from src/unisono/config/. Do not edit. -->"
 SIGNS = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
@@ -32,7 +32,9 @@ class Key:
 
 def keys(hint: Any, path: str) -> Iterator[Key]:
     """Yield every key below an annotation; one that several kinds have comes once, with these kinds."""
-    choice = choice_of(hint)
+    choice, named = choice_of(hint), by_name(hint)
+    if named:
+        yield from keys(named, f"{path}<name>.")
     if choice is None:
         return
     found: dict[str, Key] = {}
@@ -58,7 +60,7 @@ def _kind_key(choice: Any, path: str) -> Key:
     """Return the row of `kind`: its words are the kinds, its meaning what each is."""
     first = next(iter(choice.sections.values()))
     key = Key(f"{path}kind", first, "kind")
-    key.hint, key.default = Literal[tuple(choice.sections)], choice.default
+    key.hint, key.default = Literal[tuple(choice.sections)], MISSING if choice.default is None else choice.default
     said: dict[str, list[str]] = {}
     for kind, section in choice.sections.items():
         said.setdefault(sentences(section)["kind"].rstrip("."), []).append(kind)

@@ -48,12 +48,21 @@ def choice_of(hint: Any) -> Choice | None:
     return None
 
 
+def by_name(hint: Any) -> Any:
+    """Return the annotation of the sections with kinds that an annotation has by name; None for any other."""
+    plain = get_args(hint)[0] if markers(hint) else hint
+    inner = get_args(plain)[1] if get_origin(plain) is dict else None
+    return inner if (choice := choice_of(inner)) and choice.has_kinds else None
+
+
 def expand(value: Any, hint: Any, where: str) -> Any:
     """Return `value` with each bare word of a section with kinds as {kind: word}.
 
     Raises UserError for a key that no kind of its section has, with the nearest right one.
     """
-    choice = choice_of(hint)
+    choice, named = choice_of(hint), by_name(hint)
+    if named and isinstance(value, Mapping):
+        return {name: expand(inner, named, join(where, name)) for name, inner in value.items()}
     if choice is None:
         return copy.deepcopy(value)
     if isinstance(value, str) and choice.has_kinds:
@@ -101,7 +110,13 @@ def settle(value: Any, hint: Any, where: str, notes: list[str]) -> Any:
     A key of a sibling kind is noted. `null` stays where the key may be null. Text that reads as a number becomes one
     where a number is due, as YAML 1.1 takes 1e-3 for a word. Wrong types are left for the check.
     """
-    choice = choice_of(hint)
+    choice, named = choice_of(hint), by_name(hint)
+    if named and isinstance(value, Mapping):
+        return {
+            name: settle(_with_kind(inner, name, named), named, join(where, name), notes)
+            for name, inner in value.items()
+            if inner is not None
+        }
     if choice is None or not isinstance(value, Mapping):
         return _number(value, hint)
     kind = (value.get("kind") or choice.default) if choice.has_kinds else None
@@ -120,6 +135,13 @@ def settle(value: Any, hint: Any, where: str, notes: list[str]) -> Any:
         elif inner is not None or allows_null(below):
             found[key] = _settle_below(inner, below, choice, key, join(where, key), notes)
     return found
+
+
+def _with_kind(value: Any, name: str, hint: Any) -> Any:
+    """Return a section that stands by name, of the kind that it is named after where it says none."""
+    choice = choice_of(hint)
+    short = isinstance(value, Mapping) and value.get("kind") is None and choice and name in choice.sections
+    return {**value, "kind": name} if short else value
 
 
 def _settle_below(value: Any, hint: Any, choice: Choice, key: str, where: str, notes: list[str]) -> Any:

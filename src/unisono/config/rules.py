@@ -4,10 +4,11 @@ from typing import Any
 
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
+from unisono.config.observers import RESERVED
 from unisono.config.parallel import Gossip, ParallelOptions, Ramp
-from unisono.config.rbm import RbmStart
 from unisono.config.run import Run
 from unisono.config.schedule import Falling, Polynomial
+from unisono.config.stack import check_stack
 from unisono.config.transform import constants_of
 from unisono.errors import UserError
 from unisono.rates import scales_with_workers
@@ -34,10 +35,7 @@ def check_run(run: Run) -> None:
             f"parallel.period_frames: {run.parallel.period_frames} is less than one optimiser.minibatch of"
             f" {run.minibatch} {unit.name}: raise the one or lower the other"
         )
-    if run.final_model not in ("last", "best") and getattr(run.observers, run.final_model) is None:
-        raise UserError(
-            f"final_model: {run.final_model} needs observers.{run.final_model}: give it (bare: {{}}) or choose last"
-        )
+    _check_observers(run)
     _check_initialisation(run)
 
 
@@ -50,30 +48,7 @@ def _check_initialisation(run: Run) -> None:
         key = "prior_power: 0" if folded.transform.kind == "none" else "transform: none"
         raise UserError(f"network.{key.split(':')[0]}: a model to start from has its own folded in: set {key}")
     if start.kind == "rbm":
-        _check_stack(start, network)
-
-
-def _check_stack(start: RbmStart, network: Any) -> None:
-    if network.kind != "dnn" or network.nonlinearity != "sigmoid":
-        found = f"nonlinearity {network.nonlinearity}" if network.kind == "dnn" else f"kind {network.kind}"
-        raise UserError(
-            f"initialisation.kind: rbm pretrains sigmoid layers, network has {found}: set network.kind: dnn and"
-            " network.nonlinearity: sigmoid, or another initialisation"
-        )
-    if network.transform.kind == "lda":
-        raise UserError("network.transform: lda: a Gaussian RBM wants variance 1 in each dimension: take normalise")
-    momentum = start.momentum
-    if momentum.initial > momentum.final:
-        raise UserError(
-            f"initialisation.momentum: from {momentum.initial:g} to {momentum.final:g}: must not fall: raise final"
-        )
-    if momentum.ramp_frames < momentum.steps:
-        raise UserError(
-            f"initialisation.momentum.ramp_frames: {momentum.ramp_frames} is less than a frame for each of"
-            f" {momentum.steps} steps: raise it"
-        )
-    if not start.parallel.average and isinstance(start.parallel.workers, Ramp):
-        raise UserError("initialisation.parallel.workers: a number that grows needs average: true: give one number")
+        check_stack(start, network)
 
 
 def check_shared(shared: Shared) -> None:
@@ -164,6 +139,25 @@ def _check_schedule(run: Run) -> None:
         )
     if schedule.constant_epochs and schedule.constant_epochs >= (schedule.epochs or 0):
         raise UserError("schedule.constant_epochs: must be below schedule.epochs (and 0 with schedule.iterations)")
+
+
+def _check_observers(run: Run) -> None:
+    for name, options in run.observers.items():
+        where = f"observers.{name}"
+        if name in RESERVED:
+            raise UserError(f"{where}: {', '.join(RESERVED)} are models of their own: choose another name")
+        if options.kind == "ema" and options.decay is not None and options.window is not None:
+            raise UserError(f"{where}.window: stands in place of decay, which is given too: keep one")
+        if options.kind == "tail" and run.schedule.kind == "newbob":
+            raise UserError(
+                f"{where}.kind: tail counts from the end of the plan, and newbob may end a run before: choose ema,"
+                " polyak or another schedule.kind"
+            )
+    if run.final_model not in run.candidates:
+        raise UserError(
+            f"final_model: {run.final_model} needs observers.{run.final_model}: give it (bare: {{}}) or choose one of"
+            f" {', '.join(dict.fromkeys([*run.candidates, 'best']))}"
+        )
 
 
 def _check_workers(parallel: ParallelOptions) -> None:

@@ -1,74 +1,20 @@
 """What one training run is: the sections that decide its result."""
 
-from dataclasses import dataclass, fields
-from typing import Annotated, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge
 
-from unisono.config.markers import Section, Unit
+from unisono.config.markers import NAME, Section, Unit
 from unisono.config.network import DnnOptions, InitialisationOptions, NetworkOptions, RandomStart
+from unisono.config.observers import ObserverOptions
 from unisono.config.optimiser import OptimiserOptions, Sgd
 from unisono.config.parallel import ParallelOptions
 from unisono.config.schedule import Exponential, ScheduleOptions
 
-Start = Annotated[float, Ge(0), Lt(1), Unit("fraction of the run")]
-Candidate = Literal["last", "best", "ema", "polyak"]
+Candidate = Annotated[str, NAME]
 Precision = Literal["float32", "tf32", "bf16"]
 Prior = Literal["alignment", "posteriors"]
-
-
-class Observer(Protocol):
-    """An average over the models of training that is kept aside."""
-
-    @property
-    def start(self) -> float:
-        """The fraction of the run before it moves."""
-        ...
-
-    def weight(self, count: int) -> float:
-        """Return the weight of the `count`-th model that it takes in (from 1); the observer itself keeps the rest."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmaOptions(Section):
-    """Exponential moving average."""
-
-    decay: Annotated[float, Gt(0), Lt(1)] = 0.9
-    """Weight of the past at each combination."""
-    start: Start = 0.25
-    """Where it begins; before it equals the model."""
-
-    def weight(self, count: int) -> float:
-        """Return 1 - decay: a memory of 1/(1 - decay) combinations."""
-        return 1.0 - self.decay
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolyakOptions(Section):
-    """Mean of all combined models."""
-
-    start: Start = 0.25
-    """Where it begins."""
-
-    def weight(self, count: int) -> float:
-        """Return 1/count: the mean of all (docs/mathematics.md 6.4)."""
-        return 1.0 / count
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObserverOptions(Section):
-    """Averages over time of the combined model; never fed back. Each costs a tuning on dev and a decoding of test more, as do last and best (a study decodes only what it names)."""  # noqa: E501
-
-    ema: EmaOptions | None = None
-    """Exponential moving average."""
-    polyak: PolyakOptions | None = None
-    """Mean of all combined models."""
-
-    def on(self) -> "dict[str, Observer]":
-        """Return the observers that are turned on, by name."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: options for name, options in found.items() if options is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +49,10 @@ class Run(Section):
     """How long training takes and how the rate moves."""
     parallel: ParallelOptions = ParallelOptions()
     """How the workers train one model."""
-    observers: ObserverOptions = ObserverOptions()
-    """Averages over time of the combined model; never fed back. Each costs a tuning on dev and a decoding of test more, as do last and best (a study decodes only what it names)."""  # noqa: E501
+    observers: ObserverOptions = field(default_factory=dict)
+    """Averages over time of the combined model, by name; never fed back. One without kind is of the kind that it is named after: {ema: {}, slow: {kind: ema, window: 0.2}}. Each costs a tuning on dev and a decoding of test more, as do last and best (a study decodes only what it names)."""  # noqa: E501
     final_model: Candidate = "last"
-    """Which of the run's models is the result: the last, the best, or an observer's. best, kept with this choice and with newbob, is judged on the whole dev set at the ends of epochs and of the run."""  # noqa: E501
+    """Which of the run's models is the result: last, best, or the name of an observer. best, kept with this choice and with newbob, is judged on the whole dev set at the ends of epochs and of the run."""  # noqa: E501
     prior: Prior = "alignment"
     """What decoding divides the network's posteriors by: the frequencies of the pdfs in the training alignment, or the network's mean posteriors on 200,000 frames of training data, as Kaldi's nnet3 does at the end (it adjusts the priors)."""  # noqa: E501
     precision: Precision = "float32"
@@ -146,4 +92,4 @@ class Run(Section):
     @property
     def candidates(self) -> list[str]:
         """The models that the run ends with: the last, the best where it is kept, and the observers'."""
-        return ["last", *(["best"] if self.keeps_best else []), *self.observers.on()]
+        return ["last", *(["best"] if self.keeps_best else []), *self.observers]

@@ -127,7 +127,7 @@ def _kinds(choice: Choice) -> Node:
     unnamed = {"if": {"not": {"required": ["kind"]}}, "then": {"properties": every, "additionalProperties": False}}
     return {
         "type": ["string", "object", "null"],
-        "default": choice.default,
+        **({"default": choice.default} if choice.default else {}),
         "if": {"type": "string"},
         "then": {"enum": words},
         "else": {"properties": {"kind": {"enum": [*words, None]}}, "allOf": [*branches, unnamed]},

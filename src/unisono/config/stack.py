@@ -12,10 +12,11 @@ from typing import Any
 
 from unisono.config.build import compact, identity
 from unisono.config.network import DnnOptions
-from unisono.config.parallel import ParallelOptions
+from unisono.config.parallel import ParallelOptions, Ramp
 from unisono.config.rbm import ContrastiveDivergence, RbmNetwork, RbmParallel, RbmStart
 from unisono.config.run import Run
 from unisono.config.schedule import Fixed
+from unisono.errors import UserError
 
 PREFIX = "rbm."
 _SEEDS_APART = 1_000_000  # the seed of layer l is the run's and l times this: layers share no chance
@@ -141,3 +142,27 @@ def _parallel(run: Run, own: RbmParallel) -> LayerParallel:
         first_iteration="combine",
         scale_rate_with_workers=False,
     )
+
+
+def check_stack(start: RbmStart, network: Any) -> None:
+    """Refuse a stack that makes no sense: UserError, one line, naming the key and the remedy."""
+    if network.kind != "dnn" or network.nonlinearity != "sigmoid":
+        found = f"nonlinearity {network.nonlinearity}" if network.kind == "dnn" else f"kind {network.kind}"
+        raise UserError(
+            f"initialisation.kind: rbm pretrains sigmoid layers, network has {found}: set network.kind: dnn and"
+            " network.nonlinearity: sigmoid, or another initialisation"
+        )
+    if network.transform.kind == "lda":
+        raise UserError("network.transform: lda: a Gaussian RBM wants variance 1 in each dimension: take normalise")
+    momentum = start.momentum
+    if momentum.initial > momentum.final:
+        raise UserError(
+            f"initialisation.momentum: from {momentum.initial:g} to {momentum.final:g}: must not fall: raise final"
+        )
+    if momentum.ramp_frames < momentum.steps:
+        raise UserError(
+            f"initialisation.momentum.ramp_frames: {momentum.ramp_frames} is less than a frame for each of"
+            f" {momentum.steps} steps: raise it"
+        )
+    if not start.parallel.average and isinstance(start.parallel.workers, Ramp):
+        raise UserError("initialisation.parallel.workers: a number that grows needs average: true: give one number")

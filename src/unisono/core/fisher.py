@@ -19,7 +19,10 @@ LARGEST_INVERSE = 100.0  # element of the inverse Cholesky factor from which on 
 
 
 class Form(NamedTuple):
-    """What changed in Kaldi's code over the years; docs/mathematics.md 6.1.4 and 6.1.5 have the dates.
+    """What changed in Kaldi's code over the years; docs/mathematics.md 6.1.4 and 6.1.5 have the forms.
+
+    Pattern start 2015-11; delta nnet3 2015-09, nnet2 2015-11-30; floor_d, largest_eta and the repair nnet3 2015-12-25,
+    nnet2 2016-01-01; one_pass nnet3 2016-12-08; the last of the initial updates nnet3 2017-12; half ranks 2018-07.
 
     eigen_start: start from eigenvectors of the first minibatch, else from a fixed pattern and passes over it.
     initial_updates: the estimate is updated on calls 0 to this one, later once per period.

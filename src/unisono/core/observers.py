@@ -14,20 +14,3 @@ def move(observer: Tensor, model: Tensor, weight: float) -> Tensor:
     if not 0.0 < weight <= 1.0:
         raise ValueError(f"the weight of a model lies in (0, 1]: {weight}")
     return model.clone() if weight == 1.0 else torch.lerp(observer, model, weight)
-
-
-def decay_of_window(window: float, combinations: int) -> float:
-    """Return the decay whose memory is a fraction `window` of a run of so many combinations: 1 - 1 / (window T).
-
-    window: in (0, 1]. A memory shorter than one combination is none: decay 0.
-    """
-    return max(0.0, 1.0 - 1.0 / (window * max(1, combinations)))
-
-
-def tail_weight(combination: int, combinations: int, last: int) -> float:
-    """Return the weight of a model in the mean of the last `last` of a run's models; 1 before these: the model itself.
-
-    combination: this one, from 1 to `combinations`. One vector is kept whatever `last` is: with `move` it holds the
-    running mean. A run shorter than `last` is averaged as a whole.
-    """
-    return 1.0 / max(1, combination - max(0, combinations - last))

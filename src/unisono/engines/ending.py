@@ -122,13 +122,15 @@ def _observe(session: Session, before: Vectors, after: Held, state: State, *, mo
     plan, observed = session.plan, dict(state.observed)
     progress = 1.0 if plan.is_last(state.iteration) else plan.iterations[state.iteration + 1].progress
     model = after.view("model")
-    for name, options in session.run.observers.on().items():
+    combinations = len(plan.iterations)
+    left = combinations - 1 - state.iteration
+    for name, options in session.run.observers.items():
         key = f"observer.{name}"
         if stays:
             after.put(key, before.take(known(before, key)))
-        elif moves and progress > options.start:
+        elif moves and options.moves(progress, left):
             observed[name] = observed.get(name, 0) + 1
-            weight = options.weight(observed[name])
+            weight = options.weight(observed[name], combinations)
             after.put(key, observers.move(before.take(known(before, key)), model, weight))
         else:
             after.put(key, model)

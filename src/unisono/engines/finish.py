@@ -57,12 +57,10 @@ def finish(session: Session, *, combined: PathLike, iterations_dir: Path, engine
 
 def _candidates(session: Session, last: State) -> dict[str, str]:
     """Return the candidate models and under which name each lies in the store."""
-    found = {"last": "model"} | {name: f"observer.{name}" for name in session.observers}
-    if session.run.keeps_best:
-        if last.best is None:
-            raise UserError("final_model: best: no epoch ended with a finite objective on dev: lower the rate")
-        found["best"] = "best"
-    return found
+    if session.run.keeps_best and last.best is None:
+        raise UserError("final_model: best: no epoch ended with a finite objective on dev: lower the rate")
+    own = {"last": "model", "best": "best"}
+    return {name: own.get(name, f"observer.{name}") for name in session.run.candidates}
 
 
 def _provenance(session: Session, states: Sequence[State], objectives: dict[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Session:
     @property
     def observers(self) -> tuple[str, ...]:
         """The observers that the config turns on."""
-        return tuple(self.run.observers.on())
+        return tuple(self.run.observers)
 
     def dev_frames(self) -> FramesStore:
         """Return the dev data of a command that reads it."""

@@ -51,7 +51,7 @@ def root(tmp_path):
                 "final_model": "last", "schedule": {"kind": "fixed"},
                 "optimiser": {"kind": "sgd", "learning_rate": 0.1},
                 "parallel": {"workers": 2, "period_frames": 50, "combine": {"kind": "mean"}},
-                "observers": {"ema": {"decay": 0.9} if cell == "n1" else None, "polyak": None},
+                "observers": {"ema": {"kind": "ema"}} if cell == "n1" else {},
             }  # fmt: skip
             candidates = {"last": {"objective_dev": end, "frame_accuracy": 0.5 + 0.1 * index}}
             if cell == "n1":
