@@ -60,9 +60,8 @@ def run(args: argparse.Namespace) -> None:
         try:
             advance = stack.enter_context(console.progress("train", args.last - args.first + 1))
             files = (args.config, args.plan, args.frames_train, args.frames_dev)
-            index = local_rank(os.environ, rank)
-            own = {"constants": args.constants, "device": args.device, "index": index}
-            session = stack.enter_context(open_session(*files, **own))
+            place = {"device": args.device, "index": local_rank(os.environ, rank)}
+            session = stack.enter_context(open_session(*files, constants=args.constants, **place))
             block = Block(
                 first=args.first,
                 last=args.last,

@@ -264,8 +264,7 @@ class FrameNetwork:
             raise ValueError("bind a parameter vector first")
         if self._buffers is None or self._buffers.rows < rows:
             shapes, apart = self.layout.shapes, self._kind == "pnorm"
-            self._buffers = _Buffers(
-                shapes, rows, self._params, dropout=self._dropout > 0.0, apart=apart, raw=self._ends.transforms
-            )
+            kinds = {"dropout": self._dropout > 0.0, "apart": apart, "raw": self._ends.transforms}
+            self._buffers = _Buffers(shapes, rows, self._params, **kinds)
             self._products = Products(self._precision)
         return self._buffers.first(rows)
