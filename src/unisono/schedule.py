@@ -123,8 +123,10 @@ def build_plan(
     worker_units, dropped = None, ()
     if fixed:
         workers, owner = worker_range(parallel.workers)[0], deal(lengths, parallel.shares)
-        shares = [tuple(sum(n for n, w in zip(c, owner, strict=True) if w == k) for k in range(parallel.shares))
-                  for c in (counted, lengths)]
+        shares = [
+            tuple(sum(n for n, w in zip(c, owner, strict=True) if w == k) for k in range(parallel.shares))
+            for c in (counted, lengths)
+        ]
         worker_units, dropped = shares[0][:workers], shares[1][workers:]
         units, frames = sum(worker_units), frames - sum(dropped)
     iterations = list(done)
