@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unisono.core.number import Number
-from unisono.core.optimiser import Trainer
+from unisono.core.updater import Trainer
 from unisono.data.frames.loader import Loader, Slice
 from unisono.engines import seeds
 from unisono.engines.place import CPU, Place

@@ -22,8 +22,9 @@ from unisono.config.transform import FOLDED
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.core.number import Number
-from unisono.core.optimiser import Optimiser, Updater
+from unisono.core.optimiser import Optimiser
 from unisono.core.products import Precision, Products
+from unisono.core.updater import Updater
 from unisono.errors import UserError
 from unisono.nn import activation, loss
 from unisono.nn.batch import Batch, StepStats

@@ -15,8 +15,8 @@ from unisono.config.network import NetworkOptions
 from unisono.config.optimiser import OptimiserOptions
 from unisono.core.flat import Layout
 from unisono.core.number import Number
-from unisono.core.optimiser import Trainer
 from unisono.core.products import Precision
+from unisono.core.updater import Trainer
 from unisono.nn.batch import Batch, StepStats
 from unisono.units import TrainingUnit
 

@@ -6,51 +6,23 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.stores import DIM, empty, literal_order, make_store
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.order import Order, Piece
 from unisono.data.frames.store import FramesStore
 from unisono.data.frames.store_write import write_frames
 from unisono.data.frames.window import load_units
 from unisono.errors import UserError
-from unisono.nn.batch import Batch
 from unisono.schedule import cut, deal
 from unisono.units import FRAME, TrainingUnit
-
-DIM = 3
-
-
-def make_store(path, lengths, *, dim=DIM, num_pdfs=7, dtype="float32", seed=0):
-    """A store whose frames are random; returns them too, one array per utterance."""
-    rng = np.random.default_rng(seed)
-    frames = [rng.standard_normal((n, dim)).astype(np.float32) for n in lengths]
-    ids = [rng.integers(0, num_pdfs, n).astype(np.int32) for n in lengths]
-    items = [(f"utt{i:05d}", x, y) for i, (x, y) in enumerate(zip(frames, ids, strict=True))]
-    write_frames(path, items, num_pdfs=num_pdfs, frame_shift_s=0.01, dtype=dtype)
-    return frames, ids
-
-
-def literal_order(lengths, order):
-    """The order as a list of (utterance, frame), window by window, in the plainest way."""
-    listed = []
-    for window in order.windows(0, len(order)):
-        before = [(p.utterance, t) for p in order.pieces(window) for t in range(p.begin, p.end)]
-        listed += [before[k] for k in order.shuffle(window)]
-    return listed
 
 
 def literal_splice(frames, utterance, t, left, right):
     rows = [frames[utterance][min(max(k, 0), len(frames[utterance]) - 1)] for k in range(t - left, t + right + 1)]
     return np.concatenate(rows)
-
-
-def empty(n, width, labels=1):
-    """A batch to fill, of what must not stay."""
-    mask, before = torch.full((n, labels), np.nan), torch.full((n,), -1)
-    return Batch(torch.full((n, width), np.nan), torch.full((n, labels), -1), mask, before)
 
 
 def spliced(store, pieces, context):
@@ -77,22 +49,19 @@ def read_all(loader, part, size, width):
 )
 def test_an_order_holds_every_frame_exactly_once(lengths, window, epoch):
     order = Order(np.array(lengths), range(len(lengths)), window, (5, epoch))
-    listed = literal_order(lengths, order)
+    listed = literal_order(order)
     assert sorted(listed) == [(u, t) for u, n in enumerate(lengths) for t in range(n)]
     assert len(order) == sum(lengths)
 
 
 def test_an_order_depends_on_seed_epoch_and_owner_and_is_shuffled():
     lengths = np.full(50, 20)
-    orders = {
-        key: literal_order(lengths, Order(lengths, range(50), 128, key))
-        for key in [(1, 0), (1, 1), (2, 0), (1, 0, 0, 2)]
-    }
+    orders = {key: literal_order(Order(lengths, range(50), 128, key)) for key in [(1, 0), (1, 1), (2, 0), (1, 0, 0, 2)]}
     listed = [tuple(order) for order in orders.values()]
     assert len(set(listed)) == 4
     straight = [(u, t) for u in range(50) for t in range(20)]
     assert sum(a == b for a, b in zip(orders[1, 0], straight, strict=True)) < 50
-    assert listed[0] == tuple(literal_order(lengths, Order(lengths, range(50), 128, (1, 0))))
+    assert listed[0] == tuple(literal_order(Order(lengths, range(50), 128, (1, 0))))
 
 
 @settings(max_examples=25)
@@ -117,7 +86,7 @@ def test_slices_are_independent_and_splice_as_the_literal_twin(
         FramesStore(path) as store,
         Loader(store, TrainingUnit(1, *context), seed=9, window=window, ahead=ahead) as loader,
     ):
-        listed = literal_order(lengths, loader.order(2, -1))
+        listed = literal_order(loader.order(2, -1))
         for begin, end in reversed(parts):  # backwards: no slice may need the one before
             x, y, sizes = read_all(loader, Slice(2, -1, begin, end), minibatch, width)
             assert all(n == minibatch for n in sizes[:-1]) and sum(sizes) == end - begin

@@ -6,8 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.frames.test_frames import DIM, empty, make_store
-from tests.test_schedule import parallel, schedule
+from tests.support.settings import section
+from tests.support.stores import DIM, empty, literal_order, make_store
+from unisono.config.parallel import ParallelOptions
+from unisono.config.schedule import ScheduleOptions
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.store import FramesStore
 from unisono.errors import UserError
@@ -49,11 +51,7 @@ def test_units_are_gathered_as_by_the_literal_twin(tmp_path_factory, lengths, wi
             for x, labels, mask, before in zip(*map(torch.clone, batch), strict=True):
                 seen.append((x.view(unit.frames, DIM).numpy(), labels.tolist(), mask.bool().tolist(), int(before)))
         assert counted == sum(lengths) and len(seen) == total
-        order = loader.order(0, -1)
-        listed = []
-        for number in order.windows(0, len(order)):
-            before_shuffle = [(p.utterance, k) for p in order.pieces(number) for k in range(p.begin, p.end)]
-            listed += [before_shuffle[k] for k in order.shuffle(number)]
+        listed = literal_order(loader.order(0, -1))
     assert sorted(listed) == [(u, k) for u, n in enumerate(unit.count(lengths)) for k in range(n)]
     for (u, k), (x, labels, mask, before) in zip(listed, seen, strict=True):
         begin = max(0, min(k * width, lengths[u] - width))
@@ -66,9 +64,9 @@ def test_units_are_gathered_as_by_the_literal_twin(tmp_path_factory, lengths, wi
 
 
 def plan(lengths, period, workers, minibatch, width):
-    return build_plan(
-        lengths, schedule(epochs=1), parallel(workers=workers, period_frames=period), minibatch, (), TrainingUnit(width)
-    )
+    schedule = section(ScheduleOptions, kind="exponential", epochs=1, final_learning_rate=0.001)
+    parallel = section(ParallelOptions, workers=workers, period_frames=period)
+    return build_plan(lengths, schedule, parallel, minibatch, unit=TrainingUnit(width))
 
 
 def test_a_plan_counts_units_and_its_periods_frames():
@@ -82,7 +80,7 @@ def test_a_plan_counts_units_and_its_periods_frames():
 
 
 def test_a_chunk_longer_than_every_utterance_is_refused():
-    with pytest.raises(UserError, match=r"network\.chunk: 21 frames are more than every training utterance has .* 20\)"):
+    with pytest.raises(UserError, match=r"network\.chunk: 21 frames are more than every .*longest has 20\)"):
         plan([20, 11], 100, 1, 3, 21)
     assert plan([20, 11], 100, 1, 1, 20).units == 2
     with pytest.raises(UserError, match="an epoch has only 2 minibatches of 3 chunks of 20 frames"):
