@@ -18,9 +18,9 @@ class Record:
 
     iteration, slice: which part of the plan. worker: who did it. start: the iteration after which the vector that the
     worker set out from was combined, -1 for the initial model. units, frames: trained on; the cursor is in units, all
-    else counts frames. objective_sum: summed log-probability of the frames as
-    it trained, float64, in order. correct: -1 where the network knows no labels. limited: minibatches whose step max-change has shortened. complete: False if the
-    worker was interrupted before the end of the slice. device: where it computed, the model of a GPU or `cpu`.
+    else counts frames. objective_sum: summed log-probability of the frames as it trained, float64, in order. correct:
+    -1 where the network knows no labels. limited: minibatches whose step max-change has shortened. complete: False if
+    the worker was interrupted before the end of the slice. device: where it computed, the model of a GPU or `cpu`.
     """
 
     iteration: int

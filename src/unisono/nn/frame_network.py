@@ -264,8 +264,7 @@ class FrameNetwork:
         if self._params is None:
             raise ValueError("bind a parameter vector first")
         if self._buffers is None or self._buffers.rows < rows:
-            shapes, apart = self.layout.shapes, self._kind == "pnorm"
-            kinds = {"dropout": self._dropout > 0.0, "apart": apart, "raw": self._ends.transforms}
-            self._buffers = _Buffers(shapes, rows, self._params, **kinds)
+            kinds = {"dropout": self._dropout > 0.0, "apart": self._kind == "pnorm", "raw": self._ends.transforms}
+            self._buffers = _Buffers(self.layout.shapes, rows, self._params, **kinds)
             self._products = Products(self._precision)
         return self._buffers.first(rows)
