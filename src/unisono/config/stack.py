@@ -43,7 +43,7 @@ class LayerRun(Run):
     """The RBM."""
     optimiser: ContrastiveDivergence  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
     """How it is moved."""
-    parallel: LayerParallel
+    parallel: LayerParallel = LayerParallel()
     """How the workers train it."""
 
     @property

@@ -1,4 +1,4 @@
-"""What a run starts from: random parameters, or those of a model file."""
+"""What a run starts from: random parameters, or those of a model file, given or pretrained."""
 
 from torch import Tensor
 
@@ -11,16 +11,16 @@ from unisono.nn.model_file import load_model
 def initial_parameters(session: Session, model_path: str | None = None) -> Tensor:
     """Return parameters [P] for the features and pdfs of a run's data.
 
-    model_path: a model file, for `initialisation.kind: model`. Raises UserError where it is of another network.
+    model_path: a model file, for `initialisation.kind: model` and `rbm`. Raises UserError where it is of another network.
     """
     run, network = session.run, session.network
     if run.initialisation.kind == "random":
         return network.initial_parameters(
             run.initialisation, seeds.generator_for(run.seed, seeds.INITIAL), session.utterances
         )
-    path = model_path or run.initialisation.path
+    path = model_path or (run.initialisation.path if run.initialisation.kind == "model" else None)
     if not path:
-        raise UserError("initialisation.path: kind model needs the path of a model")
+        raise UserError(f"initialisation.kind: {run.initialisation.kind} needs a model: give it by --model")
     loaded = load_model(path, network.layout)
     for key, wanted in network.spec().items():
         found = loaded.network.get(key)

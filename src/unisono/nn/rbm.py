@@ -167,7 +167,7 @@ def make(
 
 
 def _laid_out(matrix: Tensor, like: Tensor) -> Tensor:
-    return flat.matrix(*matrix.shape, like).copy_(matrix)
+    return flat.matrix(matrix.shape[0], matrix.shape[1], like).copy_(matrix)
 
 
 def _check_spread(mean: Tensor, variance: Tensor) -> None:
