@@ -6,7 +6,7 @@ the scale that back-off leaves behind. `progress` is the fraction of the run's f
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from unisono.config.schedule import NewbobOptions, ScheduleOptions
 
@@ -22,12 +22,15 @@ def base_rate(
     exponential: r0 (rf / r0)^p, the last iteration at rf (Kaldi's get_learning_rate); with `per: epoch`, p = e/(E-1).
     polynomial: r0 / (1 + ((r0/rf)^(1/c) - 1) p)^c, docs/mathematics.md 6.4 with `a` such that it ends at rf.
     fixed: the epoch's rate, the last one kept. newbob: what the dev objective has left (`newbob_rate`).
+    decaying: r0, of which each minibatch takes its share (`Decay`).
     """
     if options.kind == "newbob":
         return newbob_rate
     if options.kind == "fixed":
         rates = options.learning_rates or (learning_rate,)
         return rates[min(epoch, len(rates) - 1)]
+    if options.kind == "decaying":
+        return learning_rate
     final = options.final_learning_rate
     if options.epochs is not None:
         falling = options.epochs - options.constant_epochs
@@ -41,6 +44,21 @@ def base_rate(
         return learning_rate * (final / learning_rate) ** progress
     fall = (learning_rate / final) ** (1 / options.power) - 1
     return learning_rate / (1 + fall * progress) ** options.power
+
+
+class Decay(NamedTuple):
+    """A rate that falls from minibatch to minibatch: 1 / (1 + per_minibatch t)^power (docs/mathematics.md 6.4).
+
+    before: minibatches of the plan before this slice.
+    """
+
+    before: int
+    per_minibatch: float
+    power: float
+
+    def share(self, minibatches: int) -> float:
+        """Return the share of the base rate after so many minibatches of the slice."""
+        return 1.0 / (1.0 + self.per_minibatch * (self.before + minibatches)) ** self.power
 
 
 def scales_with_workers(value: bool | str, rule: str) -> bool:

@@ -13,7 +13,7 @@ RECIPE = {
     "graph": 1,
     "frames": 1,
     "plan": 1,
-    "train": 2,
+    "train": 3,
     "decode": 1,
     "score": 1,
     "report": 3,

@@ -213,7 +213,7 @@ def _iteration(
     number: int, epoch: int, workers: int, minibatch: int, ends: bool, parallel: ParallelOptions, slices: tuple
 ) -> Iteration:
     """Make one; where the best worker is kept iteration 0 has half the minibatch and 1/sqrt(2) of the max-change."""
-    best = number == 0 and parallel.first_iteration == "best"
+    best = number == 0 and parallel.keeps_best_worker
     size, scale = (max(1, minibatch // 2), 0.5**0.5) if best else (minibatch, 1.0)
     return Iteration(number, epoch, workers, size, scale, best, ends, 0.0, slices)
 

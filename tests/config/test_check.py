@@ -135,7 +135,7 @@ def test_what_is_given_is_not_changed():
         ({"parallel": {"workers": {"initial": 1}}}, "parallel.workers.final: missing: give one: Workers of"),
         ({"parallel": {"workers": {"initial": 0, "final": 2}}}, "parallel.workers.initial: 0 is out of range"),
         ({"parallel": {"combine": "bmuff"}}, 'parallel.combine.kind: "bmuff" is not one of mean, bmuf, bmuf_nesterov, '
-         "butterfly, ring, hopping_ring: did you mean bmuf?"),
+         "butterfly, ring, hopping_ring, async, elastic: did you mean bmuf?"),
         ({"parallel": {"combine": {"kind": "bmuf", "block_momentum": 1}}}, "parallel.combine.block_momentum: 1 is out "
          "of range: at least 0 and below 1"),
         ({"parallel": {"combine": {"kind": "bmuf", "block_momentum": "atuo"}}},

@@ -43,7 +43,7 @@ def test_rows_say_type_range_unit_and_default():
     assert "| `network.context` | list of 2 of integer ≥ 0, ≤ 100 | frames | `[5, 5]` |" in text
     assert "| `parallel.workers` | integer ≥ 1, ≤ 100000 or mapping | workers | `2` |" in text
     assert "| `hmm.features.num_mel_bins` | integer ≥ 3, ≤ 512 | bins | `23` |" in text
-    assert re.search(r"`schedule.power` .* Only for `polynomial`. \|", text)
+    assert re.search(r"`schedule.power` .* Only for `polynomial`, `decaying`. \|", text)
 
 
 @pytest.mark.parametrize("name", ["README.md", "schema.json"])

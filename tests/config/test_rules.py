@@ -5,6 +5,9 @@ import pytest
 from unisono.config.check import read_config
 from unisono.errors import UserError
 
+SERVED = {"combine": "async", "engine": "virtual"}
+ASYNC = {"combine": "async", "engine": "async"}
+
 
 def stacked(start=None, **network):
     """A config on a stack of RBMs."""
@@ -77,10 +80,30 @@ def stacked(start=None, **network):
         ({"speed_perturbation": [0.905]}, "speed_perturbation: 0.905 has more than two decimals"),
         ({"features": {"kind": "mfcc", "num_ceps": 50}}, "features.num_ceps: 50 is more than num_mel_bins 40"),
         ({"runs": {"a": {"final_model": "polyak"}}}, "runs.a.final_model: polyak needs observers.polyak"),
+        ({"parallel": {"combine": "async"}}, "parallel.engine: jobs waits for all workers: combine async needs"),
+        ({"parallel": {"combine": "elastic", "engine": "sync"}}, "parallel.engine: sync waits for all workers"),
+        ({"parallel": {"engine": "async"}}, "parallel.engine: async needs a server"),
+        (SERVED | {"arrival": "live"}, "parallel.arrival: live does not go with engine virtual"),
+        (ASYNC | {"arrival": "round_robin"}, "parallel.arrival: round_robin does not go with engine async"),
+        (SERVED | {"workers": {"initial": 1, "final": 3}}, "parallel.workers: a ramp does not go with combine async"),
+        (SERVED | {"dealing": "fixed"}, "parallel.dealing: fixed does not go with combine async"),
+        (SERVED | {"carry_state": "average"}, "parallel.carry_state: average does not go with combine async"),
+        (SERVED | {"first_iteration": "best"}, "parallel.first_iteration: best does not go with combine async"),
+        (SERVED | {"workers": 4, "max_staleness": 2}, "parallel.max_staleness: 2 can never be met: 4 workers"),
+        (SERVED | {"arrival": {"kind": "simulated", "speeds": [1.0]}}, "parallel.arrival.speeds: 1 speeds, but"),
+        (SERVED | {"arrival": "log"}, "parallel.arrival.path: missing"),
+        (
+            {"parallel": {"arrival": "simulated"}},
+            "parallel.arrival: goes with combine async and elastic, not with mean",
+        ),
+        ({"parallel": {"barrier_pushes": 3}}, "parallel.barrier_pushes: goes with combine async and elastic"),
+        ({"parallel": {"max_staleness": 3}}, "parallel.max_staleness: goes with combine async and elastic"),
         ({"runs": {"a": {}}, "study": {"name": "x"}}, "runs and study: a config has one of them"),
     ],
 )
 def test_senseless_combinations_are_refused_by_name(config, line):
+    if "engine" in config:
+        config = {"parallel": config}
     with pytest.raises(UserError) as caught:
         read_config({"name": "x", **config})
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
@@ -91,6 +114,14 @@ def test_a_sensible_run_passes():
     assert read_config({"name": "x", "parallel": parallel}).notes == []
     ng = {"kind": "ng_online", "ng": {"minibatches_history": 1.5}}
     assert read_config({"name": "x", "optimiser": ng}).runs["main"].optimiser.ng.minibatches_history == 1.5
+
+
+def test_the_order_of_arrivals_is_part_of_a_run_and_live_only_with_engine_async():
+    by_engine = read_config({"name": "x", "parallel": ASYNC}).runs["main"].parallel
+    by_turns = read_config({"name": "x", "parallel": SERVED}).runs["main"].parallel
+    assert (by_engine.arrival.kind, by_turns.arrival.kind) == ("live", "round_robin")
+    assert not by_engine.keeps_best_worker and read_config({"name": "x"}).runs["main"].parallel.keeps_best_worker
+    assert read_config({"name": "x", "parallel": SERVED | {"max_staleness": 1}}).notes == []
 
 
 def test_a_rate_that_is_scaled_against_the_custom_is_noted():

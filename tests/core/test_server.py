@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from unisono.core import server
-from unisono.errors import UserError
 
 
 def vectors(count, size=5, seed=0, dtype=torch.float64):
@@ -82,14 +81,3 @@ def test_pieces_give_the_bits_of_the_whole(rule):
         results.append((model, worker, velocity))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("kind", "factor", "momentum", "message"),
-    [("async", 0.0, 0.0, "factor: 0.0"), ("elastic", 1.5, 0.0, "up to 1"), ("async", 1.0, 1.0, "momentum: 1.0")],
-)
-def test_senseless_constants_are_one_line(kind, factor, momentum, message):
-    server.check("async", 2.0, 0.9)
-    server.check("elastic", 1.0)
-    with pytest.raises(UserError, match=message):
-        server.check(kind, factor, momentum)

@@ -52,23 +52,24 @@ def literal_sgd(task):
             listed += [before[k] for k in order.shuffle(window)]
         number = iteration.iteration
         rate = last if number == task.last else first * (last / first) ** (done / total)
-        minibatch = run.optimiser.minibatch // 2 if number == 0 else run.optimiser.minibatch
-        optimiser.max_change_scale = 2**-0.5 if number == 0 else 1.0
-        ((begin, end),) = iteration.slices
-        dropout = generator_for(run.seed, 1, number, 0)
-        steps = []
-        for start in range(begin, end, minibatch):
-            part = listed[start : min(start + minibatch, end)]
-            rows = [
-                np.concatenate([frames[u][np.clip(t + k, 0, len(frames[u]) - 1)] for k in range(-left, right + 1)])
-                for u, t in part
-            ]
-            x, y = torch.from_numpy(np.stack(rows)), torch.tensor([int(ids[u][t]) for u, t in part])
-            steps.append(network.step_(Batch(x[:, None], y[:, None], None), optimiser, rate, dropout))
-        done += end - begin
-        objective = one_by_one(s.objective_sum for s in steps)
-        correct, limited = (sum(getattr(s, name) for s in steps) for name in ("correct", "limited"))
-        records.append((objective / (end - begin), correct / (end - begin), limited / len(steps)))
+        small = number == 0 and not run.parallel.served
+        minibatch = run.optimiser.minibatch // 2 if small else run.optimiser.minibatch
+        optimiser.max_change_scale = 2**-0.5 if small else 1.0
+        for slice_, (begin, end) in enumerate(iteration.slices):
+            dropout = generator_for(run.seed, 1, number, slice_)
+            steps = []
+            for start in range(begin, end, minibatch):
+                part = listed[start : min(start + minibatch, end)]
+                rows = [
+                    np.concatenate([frames[u][np.clip(t + k, 0, len(frames[u]) - 1)] for k in range(-left, right + 1)])
+                    for u, t in part
+                ]
+                x, y = torch.from_numpy(np.stack(rows)), torch.tensor([int(ids[u][t]) for u, t in part])
+                steps.append(network.step_(Batch(x[:, None], y[:, None], None), optimiser, rate, dropout))
+            done += end - begin
+            objective = one_by_one(s.objective_sum for s in steps)
+            correct, limited = (sum(getattr(s, name) for s in steps) for name in ("correct", "limited"))
+            records.append((objective / (end - begin), correct / (end - begin), limited / len(steps)))
     return params, records
 
 

@@ -20,11 +20,7 @@ def cmvn_file(frontend, split):
 
 def of_split(named, frontend=""):
     """Return the input function for a split's `feature_shards` or `cmvn_file`; `""`: of the wildcard's front end."""
-
-    def found(wildcards):
-        return named(frontend or wildcards.frontend, wildcards.split)
-
-    return found
+    return lambda wildcards: named(frontend or wildcards.frontend, wildcards.split)
 
 
 def given_features(name, flag):
@@ -37,45 +33,23 @@ def given_features(name, flag):
     return words
 
 
-def given_alignments(wildcards):
-    """Return the files of a split's alignments by Kaldi that the config names."""
-    return files.kaldi_alignments(SHARED, wildcards.split)
-
-
-def finished_run(wildcards):
-    """Return what describes the run of `hmm.align_with`, with all its files."""
-    return files.finished_run(SHARED)
-
-
 def start_model(wildcards):
     """Return the model that a run starts from, given or pretrained; nothing for a random start."""
-    if STACKS.get(wildcards.run):
-        return results(f"runs/{wildcards.run}/pretrained.safetensors")
-    return files.start_model(RUNS[wildcards.run])
-
-
-def constants_of_run(wildcards):
-    """Return what a run's network holds fixed: its constants, where it has any, and the layers below an RBM."""
-    own = CONSTANTS[wildcards.run]
-    estimated = [results(f"constants/{own.digest}.safetensors")] if own else []
-    return estimated + finals(stack.below(RUNS, wildcards.run))
-
-
-def finals(runs):
-    """Return the final models of runs."""
-    return [results(f"runs/{run}/final.safetensors") for run in runs]
-
-
-def layers_of_run(wildcards):
-    """Return the pretrained layers of a run, the lowest first."""
-    return finals(STACKS[wildcards.run])
+    pretrained = results(f"runs/{wildcards.run}/pretrained.safetensors")
+    return pretrained if stack.stack_of(RUNS[wildcards.run]) else files.start_model(RUNS[wildcards.run])
 
 
 def pretrained_models(wildcards):
     """Return the models that pretrained runs start from. Raises WorkflowError where no run of the config is one."""
-    if not any(STACKS.values()):
+    found = [results(f"runs/{run}/pretrained.safetensors") for run in RECOGNISERS if stack.stack_of(RUNS[run])]
+    if not found:
         raise WorkflowError("config: initialisation.kind: no run has rbm: nothing is pretrained")
-    return [results(f"runs/{run}/pretrained.safetensors") for run, layers in STACKS.items() if layers]
+    return found
+
+
+def constants_of_run(wildcards):
+    """Return what a run's network holds fixed: its constants, where it has any, and the layers below an RBM."""
+    return [results(path) for path in stack.held(RUNS, wildcards.run)]
 
 
 def decoded():
@@ -96,23 +70,9 @@ def tuned_flag(wildcards, input):
     return "--tuned" if input.tuned == results(f"{wildcards.where}/tune.json") else "--tuned-elsewhere"
 
 
-def test_shards(wildcards):
-    """Return the hypotheses of the test set's shards of a system."""
-    return [results(f"{wildcards.where}/test.{shard}.hyp") for shard in SHARDS]
-
-
 def chosen(name):
     """Return the input function for a file of the candidate that `final_model` chooses."""
-
-    def file(wildcards):
-        return results(f"runs/{wildcards.run}/decode/{final_model(wildcards)}/{name}")
-
-    return file
-
-
-def final_model(wildcards):
-    """Return which of a run's models is its result."""
-    return RUNS[wildcards.run].final_model
+    return lambda wildcards: results(f"runs/{wildcards.run}/decode/{RUNS[wildcards.run].final_model}/{name}")
 
 
 def study_files(wildcards):

@@ -13,12 +13,13 @@ rule configure:
         results("logs/plan/{run}.configure.log"),
     benchmark:
         results("benchmarks/plan/{run}.configure.tsv")
+    localrule: True  # less than a job's way through a cluster's queue
     conda:
         "../../envs/base.yaml"
     resources:
         title=title_of_run,
     params:
-        options=run_told,
+        options=lambda wildcards: reads.run_told(RUNS[wildcards.run]),
     message:
         "{resources.title} settings"
     shell:
@@ -30,7 +31,7 @@ rule plan:
     input:
         config=results("runs/{run}/config.json"),
         frames=results("frames/train.h5"),
-        redealt=redealt_run,
+        redealt=lambda wildcards: redealt(wildcards.run),
     output:
         results("runs/{run}/plan.json"),
     log:
@@ -72,7 +73,7 @@ rule constants:
         worker_threads=THREADS,
     params:
         recipe=RECIPE["plan"],
-        options=constants_told,
+        options=lambda wildcards: CONSTANTS[wildcards.constants],
     message:
         "Constants {wildcards.constants}: input transform, scales by priors"
     shell:

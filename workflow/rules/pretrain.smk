@@ -10,7 +10,9 @@ rule join_stack:
     input:
         config=results("runs/{run}/config.json"),
         frames=results("frames/train.h5"),
-        layers=layers_of_run,
+        layers=lambda wildcards: [
+            results(f"runs/{layer}/final.safetensors") for layer in stack.stack_of(RUNS[wildcards.run])
+        ],
     output:
         results("runs/{run}/pretrained.safetensors"),
     log:
@@ -19,6 +21,7 @@ rule join_stack:
         results("benchmarks/pretrain/{run}.tsv")
     conda:
         "../../envs/base.yaml"
+    localrule: True  # less than a job's way through a cluster's queue
     params:
         recipe=RECIPE["train"],
     message:

@@ -6,7 +6,6 @@ the commands are told, as JSON), the constraints of wildcards. Of our own code o
 read but the config and those that it names: Snakemake reads this for every job on a cluster.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -24,21 +23,13 @@ from unisono.recipe import RECIPE
 SPLITS = list(files.SPLITS)
 
 
-@contextlib.contextmanager
-def one_line():
-    """Let a mistake in the config end as one line."""
-    try:
-        yield
-    except UserError as error:
-        raise WorkflowError(f"config: {error}") from None
-
-
-with one_line():
+try:
     SHARED, RUNS, NOTES = check.settings(config, workflow.configfiles)
+except UserError as error:  # one line, which names the key
+    raise WorkflowError(f"config: {error}") from None
 # The runs that pretrain layers, derived from those of the config, are runs like any other but for what is made of them.
 RUNS = stack.with_stacks(RUNS)
 RECOGNISERS = [name for name, run in RUNS.items() if run.recognises]
-STACKS = {name: list(stack.stack_of(RUNS[name])) for name in RECOGNISERS}
 TITLES = stack.titles(RUNS)
 for note in NOTES:
     logger.warning(f"config: {note}")
@@ -48,7 +39,7 @@ THREADS = SHARED.resources.threads_per_worker
 DEVICE = SHARED.resources.device
 CHECKPOINT_S = str(SHARED.resources.checkpoint_s)
 HANG_TIMEOUT_S = str(SHARED.resources.hang_timeout_s)
-CONSTANTS = {name: transform.constants_of(run.network) for name, run in RUNS.items()}
+CONSTANTS = {own.digest: own.told for run in RUNS.values() if (own := transform.constants_of(run.network))}
 ENGINES = {name: files.engine_of(SHARED, name, run) for name, run in RUNS.items()}
 SHARDS = range(SHARED.corpus.shards)
 STUDY = SHARED.study
@@ -108,11 +99,7 @@ def told(command):
 
 def features_told(frontend, command=""):
     """Return the params function for the features of a front end as a command reads them; `""`: the wildcard's."""
-
-    def words(wildcards):
-        return reads.features_told(SHARED, frontend or wildcards.frontend, command)
-
-    return words
+    return lambda wildcards: reads.features_told(SHARED, frontend or wildcards.frontend, command)
 
 
 def gmm_features_told(wildcards):
@@ -120,24 +107,9 @@ def gmm_features_told(wildcards):
     return reads.features_told(SHARED, "hmm", system=wildcards.get("system", "lda_mllt"))
 
 
-def run_told(wildcards):
-    """Return what decides a run's result, as JSON."""
-    return reads.run_told(RUNS[wildcards.run])
-
-
-def constants_told(wildcards):
-    """Return what constants depend on, as JSON."""
-    return next(own.told for own in CONSTANTS.values() if own and own.digest == wildcards.constants)
-
-
 def title_of_run(wildcards):
     """Return what messages call a run."""
     return TITLES[wildcards.run]
-
-
-def study_told():
-    """Return the section `study` as JSON; not sorted: the order of the axes names the cells."""
-    return json.dumps(complete(STUDY), ensure_ascii=False) if STUDY else ""
 
 
 def optional_flag(flag, name):

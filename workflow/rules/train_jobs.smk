@@ -182,7 +182,7 @@ rule finish:
     resources:
         title=title_of_run,
         worker_threads=THREADS,
-        engine=engine_of_run,
+        engine=lambda wildcards: ENGINES[wildcards.run],
     params:
         recipe=RECIPE["train"],
         iterations=subpath(input.combined, parent=True),

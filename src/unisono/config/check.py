@@ -17,7 +17,7 @@ from unisono.config.config import Config
 from unisono.config.files import check_named_files
 from unisono.config.markers import is_name
 from unisono.config.mistakes import explain
-from unisono.config.rules import check_given, check_run, check_shared, warnings
+from unisono.config.rules import check_engine, check_given, check_run, check_shared, warnings
 from unisono.config.run import Run
 from unisono.config.stack import PREFIX, stack_of
 from unisono.config.study import Study, check_study, experiments
@@ -59,12 +59,11 @@ def read_config(config: Mapping[str, Any]) -> Settings:
 
 def _check(run: Run, where: str) -> None:
     """Refuse a run that makes no sense, or one that is derived from it."""
-    for place, one in [
-        (where, run),
-        *((resolve.join(where, "initialisation"), layer) for layer in stack_of(run).values()),
-    ]:
+    layers = ((resolve.join(where, "initialisation"), layer) for layer in stack_of(run).values())
+    for place, one in [(where, run), *layers]:
         try:
             check_run(one)
+            check_engine(one.parallel)
         except UserError as error:
             raise UserError(resolve.join(place, error)) from None
 

@@ -28,7 +28,9 @@ def check_named_files(shared: Shared, runs: Mapping[str, Run]) -> None:
         kaldi_alignments(shared, "train")
         kaldi_alignments(shared, "dev")
     for run in runs.values():
-        path = start_model(run)
+        path, order = start_model(run), run.parallel.arrival
+        if order.kind == "log":
+            present("parallel.arrival.path", order.path or "", "let the run that writes it finish first")
         # A model that this config makes itself is not there yet.
         if path and not os.path.normpath(path[0]).startswith(f"results/{shared.name}/runs/"):
             present("initialisation.path", path[0], "the path is read from the working directory")

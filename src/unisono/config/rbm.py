@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt, MinLen
 
-from unisono.config.markers import Section, Shapes, Unit
-from unisono.config.parallel import CombineOptions, Mean, Ramp, Workers
+from unisono.config.markers import Kinds, Section, Shapes, Unit
+from unisono.config.parallel import Bmuf, Gossip, Mean, Ramp, Workers
 from unisono.config.transform import Spliced
 
 Rate = Annotated[float, Gt(0), Unit("per mean gradient")]
@@ -56,7 +56,7 @@ class RbmParallel(Section):
 
     workers: Annotated[Workers | Ramp, Shapes()] = 1
     """Workers at once, or {initial, final} for a number that grows."""
-    combine: CombineOptions = Mean(kind="mean")
+    combine: Annotated[Mean | Bmuf | Gossip, Kinds("mean")] = Mean(kind="mean")
     """What becomes of the workers' RBMs after each iteration."""
     average: bool = True
     """false: utterances are dealt to the workers and only the first one's share is trained on, as in the published program, whose workers exchange nothing."""  # noqa: E501

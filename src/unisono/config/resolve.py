@@ -204,7 +204,11 @@ def run_of(base: Raw, parts: list[Part], place: str, notes: list[str]) -> Raw:
     merged = {key: value for key, value in base.items() if key in hints(Run)}
     for where, override in parts:
         merged = merge(merged, _override(override, where))
-    return settle(merged, Run, place, notes)
+    settled = settle(merged, Run, place, notes)
+    parallel = settled.get("parallel")
+    if isinstance(parallel, dict) and parallel.get("engine") == "async":
+        parallel.setdefault("arrival", {"kind": "live"})  # part of what the run is, as the engine is not
+    return settled
 
 
 def _override(override: Any, where: str) -> Raw:

@@ -5,7 +5,7 @@ from typing import Any
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
 from unisono.config.observers import RESERVED
-from unisono.config.parallel import Gossip, ParallelOptions, Ramp
+from unisono.config.parallel import Gossip, Logged, ParallelOptions, Ramp, Simulated
 from unisono.config.run import Run
 from unisono.config.schedule import Falling, Polynomial
 from unisono.config.stack import check_stack
@@ -29,6 +29,7 @@ def check_run(run: Run) -> None:
     _check_schedule(run)
     _check_workers(run.parallel)
     _check_combine(run.parallel)
+    _check_server(run.parallel)
     unit = run.network.unit
     if run.parallel.period_frames < run.minibatch * unit.width:
         raise UserError(
@@ -49,6 +50,22 @@ def _check_initialisation(run: Run) -> None:
         raise UserError(f"network.{key.split(':')[0]}: a model to start from has its own folded in: set {key}")
     if start.kind == "rbm":
         check_stack(start, network)
+
+
+def check_engine(parallel: ParallelOptions) -> None:
+    """Refuse an engine that does not go with the combine rule, or with the order of arrivals: UserError, one line."""
+    kind, engine, order = parallel.combine.kind, parallel.engine, parallel.arrival.kind
+    if parallel.served and engine in ("jobs", "sync"):
+        raise UserError(
+            f"parallel.engine: {engine} waits for all workers: combine {kind} needs engine async or virtual"
+        )
+    if engine == "async" and not parallel.served:
+        raise UserError(f"parallel.engine: async needs a server: take parallel.combine async or elastic, not {kind}")
+    if (order == "live") != (engine == "async"):
+        raise UserError(
+            f"parallel.arrival: {order} does not go with engine {engine}: engine async, and it alone, has arrival live:"
+            " leave the key out, or change the engine"
+        )
 
 
 def check_shared(shared: Shared) -> None:
@@ -186,3 +203,38 @@ def _check_combine(parallel: ParallelOptions) -> None:
         raise UserError(
             f"parallel.carry_state: average needs a sum over all workers, {kind} forms none: carry or reset"
         )
+
+
+def _check_server(parallel: ParallelOptions) -> None:
+    """Refuse what does not go with a server, and what goes only with one."""
+    kind, order = parallel.combine.kind, parallel.arrival
+    if not parallel.served:
+        for key, is_set in (
+            ("arrival", order.kind not in ("round_robin", "live")),
+            ("barrier_pushes", parallel.barrier_pushes is not None),
+            ("max_staleness", parallel.max_staleness is not None),
+        ):
+            if is_set:
+                raise UserError(f"parallel.{key}: goes with combine async and elastic, not with {kind}: leave it out")
+        return
+    for key, value, remedy in (
+        ("dealing", "fixed", "a server deals slices to whoever asks: rotating"),
+        ("carry_state", "average", "workers never stand together: carry or reset"),
+        ("first_iteration", "best", "the server takes in every worker: auto or combine"),
+    ):
+        if getattr(parallel, key) == value:
+            raise UserError(f"parallel.{key}: {value} does not go with combine {kind}: {remedy}")
+    if isinstance(parallel.workers, Ramp):
+        raise UserError(f"parallel.workers: a ramp does not go with combine {kind}: give one number")
+    if parallel.max_staleness is not None and parallel.max_staleness < parallel.workers - 1:
+        raise UserError(
+            f"parallel.max_staleness: {parallel.max_staleness} can never be met: {parallel.workers} workers that begin"
+            f" together are up to {parallel.workers - 1} pushes late: raise it, or lower parallel.workers"
+        )
+    if isinstance(order, Simulated) and order.speeds is not None and len(order.speeds) != parallel.workers:
+        raise UserError(
+            f"parallel.arrival.speeds: {len(order.speeds)} speeds, but parallel.workers is {parallel.workers}: give one"
+            " for each"
+        )
+    if isinstance(order, Logged) and not order.path:
+        raise UserError("parallel.arrival.path: missing: kind log needs the path of an arrivals.jsonl")

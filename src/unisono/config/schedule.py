@@ -51,6 +51,18 @@ class Polynomial(Falling):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decaying(Length):
+    """Falls as a power of the minibatches read, from minibatch to minibatch; it needs no end."""
+
+    kind: Literal["decaying"]
+    """Falls as a power of the minibatches read, from minibatch to minibatch; it needs no end."""
+    decay: Annotated[float, Gt(0), Unit("per minibatch")] = 0.001
+    """How fast: after t minibatches of all workers together the rate is divided by (1 + decay t)^power."""
+    power: Annotated[float, Gt(0)] = 0.75
+    """Power of the fall."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fixed(Length):
     """Given rates."""
 
@@ -82,4 +94,4 @@ class Newbob(Length):
     """Halving by the dev set."""
 
 
-ScheduleOptions = Annotated[Exponential | Fixed | Polynomial | Newbob, Kinds("exponential")]
+ScheduleOptions = Annotated[Exponential | Fixed | Polynomial | Decaying | Newbob, Kinds("exponential")]

@@ -16,6 +16,7 @@ from unisono.config.parallel import ParallelOptions, Ramp
 from unisono.config.rbm import ContrastiveDivergence, RbmNetwork, RbmParallel, RbmStart
 from unisono.config.run import Run
 from unisono.config.schedule import Fixed
+from unisono.config.transform import constants_of
 from unisono.errors import UserError
 
 PREFIX = "rbm."
@@ -85,13 +86,14 @@ def with_stacks(runs: Mapping[str, Run]) -> dict[str, Run]:
     return {**runs, **dict(sorted(derived.items()))}
 
 
-def below(runs: Mapping[str, Run], name: str) -> list[str]:
-    """Return the runs of the layers below an RBM, the lowest first; none for another run."""
+def held(runs: Mapping[str, Run], name: str) -> list[str]:
+    """Return the files below the results that a run's network holds fixed: its constants, and what an RBM lies on."""
+    run, own = runs[name], constants_of(runs[name].network)
     found: list[str] = []
-    while isinstance(run := runs[name], LayerRun) and run.network.below:
-        name = run.network.below
-        found.insert(0, name)
-    return found
+    while isinstance(run, LayerRun) and run.network.below:
+        found.insert(0, f"runs/{run.network.below}/final.safetensors")
+        run = runs[run.network.below]
+    return [f"constants/{own.digest}.safetensors", *found] if own else found
 
 
 def titles(runs: Mapping[str, Run]) -> dict[str, str]:
@@ -130,7 +132,7 @@ def _layer_run(run: Run, start: RbmStart, network: DnnOptions, widths: tuple[int
 def _parallel(run: Run, own: RbmParallel) -> LayerParallel:
     alone = not own.average
     return LayerParallel(
-        engine=run.parallel.engine,
+        engine="sync" if run.parallel.engine == "async" else run.parallel.engine,
         iterations_per_job=run.parallel.iterations_per_job,
         max_backoffs=run.parallel.max_backoffs,
         workers=1 if alone else own.workers,

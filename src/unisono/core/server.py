@@ -5,23 +5,9 @@ versions that the server has gone on since. All rules act number by number, so a
 and on vectors of the same pieces they give the same bits.
 """
 
-import math
-from typing import Literal
-
 from torch import Tensor
 
-from unisono.errors import UserError
-
 CHUNK = 1 << 16  # numbers; of so many the old ones are kept in an exchange
-
-
-def check(kind: Literal["async", "elastic"], factor: float, momentum: float = 0.0) -> None:
-    """Raise UserError unless the constants make sense: factor above 0, for `elastic` up to 1; momentum in [0, 1)."""
-    if not 0.0 < factor < math.inf or (kind == "elastic" and factor > 1.0):
-        wanted = "a number above 0 and up to 1" if kind == "elastic" else "a number above 0"
-        raise UserError(f"parallel.combine.factor: {factor}: give {wanted}")
-    if not 0.0 <= momentum < 1.0:
-        raise UserError(f"parallel.combine.momentum: {momentum}: give a number from 0 to below 1")
 
 
 def adopts(staleness: int, factor: float, momentum: float) -> bool:

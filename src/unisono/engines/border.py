@@ -14,8 +14,11 @@ import numpy as np
 from torch import Tensor
 
 from unisono.engines import constants, redeal
+from unisono.engines.arrivals import NAME as LOG
+from unisono.engines.arrivals import Event, read_log, write_log
 from unisono.engines.checkpoint import Checkpoints, digest_of
 from unisono.engines.comm import Comm
+from unisono.engines.dealing import dealing_of
 from unisono.engines.ending import next_rate
 from unisono.engines.session import Session
 from unisono.engines.state import State, from_json, read_state, to_json, write_state
@@ -52,30 +55,46 @@ class Standing:
     """Where a block stands: after the last of `states`, the first of which is of the iteration before the block.
 
     owned: what workers go on with, where it is still in their files. under_way: the workers are within the next
-    iteration and hold all that they need.
+    iteration and hold all that they need. With a server: now, the state within that iteration; starts, the model that
+    a worker fetched, where it is within a slice; events, the log of arrivals; source, the folder that all came from.
     """
 
     before: Held | Stored
     states: list[State]
     owned: Mapping[int, Stored] = field(default_factory=dict)
     under_way: bool = False
+    now: State | None = None
+    starts: dict[int, Tensor] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    source: Path = Path()
+
+    @property
+    def state(self) -> State:
+        """The numbers as they stand."""
+        return self.states[-1] if self.now is None else self.now
 
 
 class Border:
     """The files of one block. Collective: every rank calls the same methods, and writes its own workers' files."""
 
-    def __init__(self, session: Session, block: Block, comm: Comm, workers: Mapping[int, Worker]) -> None:
-        """Take the lease of the run's checkpoints. Raises UserError for a block that the plan does not have."""
+    def __init__(
+        self, session: Session, block: Block, comm: Comm, workers: Mapping[int, Worker],
+        ask: Callable[[Path, int], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Take the lease of the run's checkpoints. Raises UserError for a block that the plan does not have.
+
+        ask: lets workers that are not called here write their files into a folder, as of an iteration.
+        """
         last = len(session.plan.iterations) - 1
         if not 0 <= block.first <= block.last <= last:
             raise UserError(f"--first, --last: {block.first} to {block.last}: the plan has 0 to {last}")
         self._session, self._block, self._comm, self._workers = session, block, comm, workers
-        self._files = Folder(block.iterations_dir)
+        self._files, self._ask, self._served = Folder(block.iterations_dir), ask, session.run.parallel.served
         self._saved = time.monotonic()
-        self._checkpoints = None
+        self._checkpoints, self.identity = None, {}
         if comm.rank == 0:
             dev, plan = session.dev_frames(), session.plan
-            identity = {
+            self.identity = identity = {
                 "config": session.config, "plan": digest_of(asdict(plan)),
                 "initial": read_state(self._files.state(block.first - 1)).initial,
                 "frames": {"train": session.train.digest, "dev": dev.digest},
@@ -107,7 +126,20 @@ class Border:
         number, layout = self._block.first - 1, self._session.layout
         state = read_state(self._files.state(number), number)
         before = Stored(self._files.combined(number), COMBINE, layout, number)
+        if self._served and number >= 0:
+            return self._served_standing(self._files, Standing(before, [state]))
         return Standing(before, [state], self._files.owned(number, self._took_part(state), layout))
+
+    def _served_standing(self, folder: Folder, standing: Standing) -> Standing:
+        """Return where a block with a server stands, with what its workers hold, and the log of arrivals so far."""
+        number = standing.states[-1].iteration
+        for worker, own in self._workers.items():
+            file = Stored(folder.worker(number, worker), WORKER, self._session.layout, number)
+            own.restore({name: file.take(name) for name in file.names if name != "start"})
+            standing.starts |= {worker: file.take("start")} if "start" in file.names else {}
+        standing.events = read_log(folder.path / LOG)[1][: dealing_of(standing.state).events]
+        standing.source, standing.under_way = folder.path, True
+        return standing
 
     def _from_checkpoint(self, path: Path) -> Standing:
         """Return what a checkpoint holds, without the iterations of earlier blocks."""
@@ -116,7 +148,10 @@ class Border:
         number = states[-1].iteration
         standing = Standing(Stored(folder.combined(number), COMBINE, layout, number), states)
         standing.under_way = bool(saved["under_way"])
-        if standing.under_way:
+        if self._served:
+            standing.now = from_json(saved["now"], str(path / HISTORY)) if "now" in saved else None
+            self._served_standing(folder, standing)
+        elif standing.under_way:
             for worker, file in folder.owned(number, self._workers, layout).items():
                 self._workers[worker].restore({name: file.take(name) for name in file.names})
         else:
@@ -167,6 +202,8 @@ class Border:
         self._write(folder, standing)
         if self._checkpoints is not None:
             history = {"states": [to_json(state) for state in states], "under_way": standing.under_way}
+            if standing.now is not None:
+                history["now"] = to_json(standing.now)
             write_json(folder.path / HISTORY, history)
         self._comm.barrier()
         if self._checkpoints is not None:
@@ -192,6 +229,10 @@ class Border:
         for number in self._workers if standing.under_way else self._took_part(state):
             tensors = self._goes_on_with(number, standing)
             save(folder.worker(state.iteration, number), tensors, WORKER, layout, state.iteration)
+        if self._ask is not None:
+            self._ask(folder.path, state.iteration)
+        if self._served:
+            write_log(folder.path / LOG, self.identity, standing.events)
         if self._comm.rank == 0:
             vectors = standing.before.to_write()
             kept = {name: vector for name, vector in vectors.items() if not name.startswith("start.")}
@@ -201,7 +242,8 @@ class Border:
         """Return what is written of a worker."""
         worker, own = self._workers[number], standing.owned.get(number)
         if standing.under_way:
-            return worker.save()
+            started = standing.starts.get(number)
+            return worker.save() | ({} if started is None else {"start": started})
         if own is not None:
             return own.to_write()
         tensors = worker.optimiser_tensors() if self._session.run.parallel.carry_state != "reset" else {}

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -33,8 +33,11 @@ def end(
     """
     run, plan, number = session.run, session.plan, iteration.iteration
     done = state.arrived
-    failed = all(outcome.rejected for outcome in done)
-    state = replace(_backed_off(run, number, state, done, failed), iteration=number, workers=done, arrived=())
+    served = run.parallel.served
+    failed = not served and all(outcome.rejected for outcome in done)
+    if not served:
+        state = _backed_off(run, number, state, done, failed)
+    state = replace(state, iteration=number, workers=done, arrived=())
     if state.best is not None:
         after.put("best", before.take(known(before, "best")))
     ends = iteration.end_of_epoch or plan.is_last(number)  # a run of n iterations may end within an epoch
@@ -46,7 +49,8 @@ def end(
         if found is None:
             raise ValueError("the end of an epoch is to be judged, and nobody evaluates the model")
         after, state = _end_epoch(session, after, state, found["objective_dev_full"])
-    state = _observe(session, before, after, state, moves=not iteration.best, stays=failed)
+    if not served:
+        state = observe(session, before, after, state, combined(plan, number), moves=not iteration.best, stays=failed)
     rate = None if state.stop else next_rate(run, plan, number, state.rate_scale, state.newbob)
     return after, replace(state, learning_rate=rate)
 
@@ -82,10 +86,23 @@ def _backed_off(run: Run, number: int, state: State, done: Sequence[Outcome], fa
     backoffs = state.backoffs + 1
     if backoffs > run.parallel.max_backoffs:
         raise UserError(
-            f"iteration {number}: all workers were rejected {backoffs} times in a row ({done[0].reason}):"
+            f"iteration {number}: all workers were rejected {backoffs} times in a row ({done[-1].reason}):"
             " lower optimiser.learning_rate, or look at the data"
         )
     return replace(state, backoffs=backoffs, rate_scale=state.rate_scale * 0.5)
+
+
+def refused(run: Run, state: State, iteration: Iteration, accepted: bool) -> State:
+    """Return the state after a verdict on a push: N refused in a row halve the rate, as all workers of an iteration do.
+
+    Raises UserError if that is too often.
+    """
+    if accepted:
+        return replace(state, refused=0, backoffs=0)
+    state, workers = replace(state, refused=state.refused + 1), iteration.workers
+    if state.refused % workers:
+        return state
+    return _backed_off(run, iteration.iteration, state, state.arrived, failed=True)
 
 
 def _end_epoch(session: Session, after: Held, state: State, objective: float | None) -> tuple[Held, State]:
@@ -107,30 +124,55 @@ def _end_epoch(session: Session, after: Held, state: State, objective: float | N
 def _back_to_best(session: Session, after: Held, state: State) -> tuple[Held, State]:
     """Restore the best model; every worker restarts from it with a fresh optimiser."""
     logger.info("iteration %d: dev objective did not rise: back to the best model", state.iteration)
-    workers = len({outcome.worker for outcome in state.workers})
+    workers = session.plan.iterations[state.iteration].workers
     best = after.take("best")
     after = anew(session, best, workers)
     after.put("best", best)
     return after, replace(state, shared=False, fresh=tuple(range(workers)))
 
 
-def _observe(session: Session, before: Vectors, after: Held, state: State, *, moves: bool, stays: bool) -> State:
+class Moment(NamedTuple):
+    """Where a run is when observers look: the part of its frames that is done, combinations in all and still left."""
+
+    progress: float
+    combinations: int
+    left: int
+
+
+def combined(plan: Plan, iteration: int) -> Moment:
+    """Return the end of an iteration whose workers waited for each other."""
+    progress = 1.0 if plan.is_last(iteration) else plan.iterations[iteration + 1].progress
+    return Moment(progress, len(plan.iterations), len(plan.iterations) - 1 - iteration)
+
+
+def pushed(plan: Plan, judged: int) -> Moment:
+    """Return the moment after so many pushes to a server; each counts as one combination."""
+    workers = plan.iterations[0].workers
+    number, slices = divmod(judged, workers)
+    combinations = len(plan.iterations) * workers
+    if judged == combinations:
+        return Moment(1.0, combinations, 0)
+    begin = plan.iterations[number].progress
+    end = 1.0 if plan.is_last(number) else plan.iterations[number + 1].progress
+    return Moment(begin + (end - begin) * slices / workers, combinations, combinations - judged)
+
+
+def observe(
+    session: Session, before: Vectors, after: Held, state: State, moment: Moment, *, moves: bool, stays: bool
+) -> State:
     """Move the observers on, and count the models that each has seen; before its start an observer is the model.
 
     moves: not where the best worker was kept, from which they start. stays: no worker was accepted.
     """
-    plan, observed = session.plan, dict(state.observed)
-    progress = 1.0 if plan.is_last(state.iteration) else plan.iterations[state.iteration + 1].progress
+    observed = dict(state.observed)
     model = after.view("model")
-    combinations = len(plan.iterations)
-    left = combinations - 1 - state.iteration
     for name, options in session.run.observers.items():
         key = f"observer.{name}"
         if stays:
             after.put(key, before.take(known(before, key)))
-        elif moves and options.moves(progress, left):
+        elif moves and options.moves(moment.progress, moment.left):
             observed[name] = observed.get(name, 0) + 1
-            weight = options.weight(observed[name], combinations)
+            weight = options.weight(observed[name], moment.combinations)
             after.put(key, observers.move(before.take(known(before, key)), model, weight))
         else:
             after.put(key, model)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from unisono.config.parallel import Gossip
+from unisono.config.parallel import Bmuf, Mean
 from unisono.config.run import Run
 from unisono.core import average
 from unisono.engines.records import Outcome, Record
@@ -18,40 +18,48 @@ logger = logging.getLogger("unisono.combine")
 class Verdict(NamedTuple):
     """What becomes of the records, in their order. chosen: the best one where that is kept; reasons: empty if accepted.
 
-    weights: of the models in the mean; 0 leaves out.
+    weights: of the models in the mean; 0 leaves out. push: a server takes in each for itself.
     """
 
-    kind: Literal["best", "combine", "none"]
+    kind: Literal["best", "combine", "none", "push"]
     accepted: tuple[bool, ...]
     weights: tuple[float, ...]
     reasons: tuple[str, ...]
     chosen: int
 
 
-def decide(run: Run, iteration: Iteration, records: Sequence[Record], *, equal: bool) -> Verdict:
+def decide(
+    run: Run, iteration: Iteration, records: Sequence[Record], *, equal: bool, recent: Sequence[Outcome] = ()
+) -> Verdict:
     """Judge what arrived. equal: the combine rule wants equal weights, whatever the config says (gossip).
 
+    recent: what a server judged just before, with which it compares, too.
     A worker is left out if its parameters or objective are not finite, or its objective is more than
     `parallel.reject_below` under the best (slices of at least 10 minibatches).
     """
-    objectives = [record.objective for record in records]
+    earlier = [outcome for outcome in recent if not outcome.rejected]
+    known = [*earlier, *records]
+    objectives = [record.objective for record in known]
     accepted = average.accept(
-        objectives, [r.finite for r in records], [r.minibatches for r in records], run.reject_below
+        objectives, [r.finite for r in known], [r.minibatches for r in known], run.reject_below
     )
     best = max((o for o, good in zip(objectives, accepted, strict=True) if good), default=math.nan)
+    accepted, objectives = accepted[len(earlier) :], objectives[len(earlier) :]
     reasons = tuple(_reason(r, best) if not good else "" for r, good in zip(records, accepted, strict=True))
+    if run.parallel.served:
+        return Verdict("push", tuple(accepted), tuple(map(float, accepted)), reasons, -1)
     if not any(accepted):
         return Verdict("none", tuple(accepted), (0.0,) * len(records), reasons, -1)
     if iteration.best:
         chosen = next(i for i, good in enumerate(accepted) if good and objectives[i] == best)
         return Verdict("best", tuple(accepted), tuple(float(i == chosen) for i in range(len(records))), reasons, chosen)
     combine = run.parallel.combine
-    kind = "equal" if equal or isinstance(combine, Gossip) else combine.weights
+    kind = combine.weights if isinstance(combine, Mean | Bmuf) and not equal else "equal"
     weights = average.weights_of([record.frames for record in records], kind, accepted)
     return Verdict("combine", tuple(accepted), tuple(weights), reasons, -1)
 
 
-def outcomes(verdict: Verdict, records: Sequence[Record], rate: float | None) -> tuple[Outcome, ...]:
+def outcomes(verdict: Verdict, records: Sequence[Record], staleness: int = 0) -> tuple[Outcome, ...]:
     """Return what became of each record; its frames are either seen or discarded. Names in the log who is left out."""
     found = []
     for index, record in enumerate(records):
@@ -61,7 +69,8 @@ def outcomes(verdict: Verdict, records: Sequence[Record], rate: float | None) ->
             logger.warning("iteration %d: worker %d left out: %s", record.iteration, record.worker, reason)
         discarded = 0 if counted else record.frames
         values = {field.name: getattr(record, field.name) for field in dataclasses.fields(Record)}
-        found.append(Outcome(**values, learning_rate=rate, rejected=not accepted, reason=reason, discarded=discarded))
+        fate = {"rejected": not accepted, "reason": reason, "discarded": discarded, "staleness": staleness}
+        found.append(Outcome(**values, **fate))
     return tuple(found)
 
 

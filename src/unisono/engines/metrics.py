@@ -41,7 +41,8 @@ def rows(plan: Plan, states: Sequence[State]) -> list[dict[str, Any]]:
 def worker_row(iteration: Iteration, outcome: Outcome) -> dict[str, Any]:
     """Return the line of one slice."""
     row = {
-        "iteration": iteration.iteration, "epoch": iteration.epoch, "worker": outcome.worker, "slice": outcome.slice,
+        "iteration": iteration.iteration, "epoch": iteration.epoch, "worker": outcome.worker,
+        "slice": outcome.slice, "slice_of": outcome.iteration, "staleness": outcome.staleness,
         "frames": outcome.frames, "frame_accuracy": outcome.frame_accuracy, "limited": outcome.limited_share,
         "learning_rate": outcome.learning_rate, "rejected": outcome.rejected, "objective_dev": None,
         "objective_train": outcome.objective if math.isfinite(outcome.objective) else None, "seconds_average": None,

@@ -17,16 +17,18 @@ class Record:
     """One worker's part in one iteration. Everything but times and device is a pure function of the task and the start.
 
     iteration, slice: which part of the plan. worker: who did it. start: the iteration after which the vector that the
-    worker set out from was combined, -1 for the initial model. units, frames: trained on; the cursor is in units, all
-    else counts frames. objective_sum: summed log-probability of the frames as it trained, float64, in order. correct:
-    -1 where the network knows no labels. limited: minibatches whose step max-change has shortened. complete: False if
-    the worker was interrupted before the end of the slice. device: where it computed, the model of a GPU or `cpu`.
+    worker set out from was combined, -1 for the initial model; with a server, the pushes that were in it.
+    learning_rate: of the first step. units, frames: trained on; the cursor is in units, all else counts frames.
+    objective_sum: summed log-probability of the frames as it trained, float64, in order. correct: -1 where the network
+    knows no labels. limited: minibatches whose step max-change has shortened. complete: False if the worker was
+    interrupted before the end of the slice. device: where it computed, the model of a GPU or `cpu`.
     """
 
     iteration: int
     slice: int
     worker: int
     start: int
+    learning_rate: float = 0.0
     units: int = 0
     frames: int = 0
     minibatches: int = 0
@@ -84,12 +86,15 @@ class Record:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome(Record):
-    """A record and what became of it. learning_rate: of the steps. discarded: frames that are in no model."""
+    """A record and what became of it.
 
-    learning_rate: float | None
+    discarded: frames that are in no model. staleness: pushes of others that came between its fetch and its push.
+    """
+
     rejected: bool
     reason: str
     discarded: int
+    staleness: int = 0
 
 
 NUMBERS: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(Record) if field.type is not str}

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unisono.config.parallel import SERVED
 from unisono.engines import checkpoint
 from unisono.errors import UserError
 from unisono.files import write_json
@@ -31,6 +32,9 @@ def redeal(run_dir: Path, workers: int) -> int:
         )
     folder, known = found[0]
     before, rest = checkpoint.apart_from_workers(known)
+    combine = known["config"]["parallel"]["combine"]["kind"]
+    if combine in SERVED:
+        raise UserError(f"parallel.combine: {combine}: a server's run cannot be dealt anew: go on with its workers")
     plan, sound = read_plan(str(folder / PLAN)), checkpoint.newest_sound(folder)
     last = -1 if sound is None else sound[1]["iteration"]
     if last < 0:

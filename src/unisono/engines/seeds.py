@@ -11,6 +11,7 @@ import torch
 DROPOUT = 1  # then iteration, slice
 INITIAL = 3
 GROWTH = 4  # then iteration
+ARRIVAL = 7  # then iteration, slice
 # Of the data alone, the same for every seed: data_generator(...).
 DIAGNOSTIC_FRAMES = 2  # then 0 for train, 1 for dev
 PRIOR_UTTERANCES = 3

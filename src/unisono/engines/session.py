@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unisono.config.run import Run
+from unisono.config.schedule import Decaying
 from unisono.core.flat import Layout
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.store import FramesStore
@@ -25,6 +26,7 @@ from unisono.engines.worker import Task, Worker
 from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.nn.network import Network, make
+from unisono.rates import Decay
 from unisono.schedule import Plan, deal, read_plan, worker_range
 
 
@@ -96,10 +98,16 @@ class Session:
         """Return the task that is one slice of the iteration after `state`."""
         if state.learning_rate is None:
             raise ValueError("the run is at its end")
-        iteration = self.plan.iterations[state.iteration + 1]
+        return self.task_of(state.iteration + 1, slice_, state.iteration, state.learning_rate)
+
+    def task_of(self, number: int, slice_: int, start: int, rate: float) -> Task:
+        """Return the task that is one slice of iteration `number`; start: see `Record`."""
+        iteration, schedule, decay = self.plan.iterations[number], self.run.schedule, None
+        if isinstance(schedule, Decaying):
+            decay = Decay(self._minibatches_before[number][slice_], schedule.decay, schedule.power)
         return Task(
-            iteration.iteration, slice_, state.iteration, self.part(iteration.iteration, slice_), iteration.minibatch,
-            state.learning_rate, iteration.max_change_scale, self._seen[iteration.iteration], iteration.workers,
+            number, slice_, start, self.part(number, slice_), iteration.minibatch, rate, iteration.max_change_scale,
+            self._seen[number], iteration.workers, decay,
         )  # fmt: skip
 
     @cached_property
@@ -108,6 +116,17 @@ class Session:
         units = [sum(end - begin for begin, end in iteration.slices) for iteration in self.plan.iterations]
         before = itertools.accumulate(units, initial=0)
         return [count * self.plan.frames // self.plan.units for count in before]
+
+    @cached_property
+    def _minibatches_before(self) -> list[list[int]]:
+        """Minibatches of the plan before each slice of each iteration."""
+        found, total = [], 0
+        for iteration in self.plan.iterations:
+            found.append([])
+            for begin, end in iteration.slices:
+                found[-1].append(total)
+                total += -(-(end - begin) // iteration.minibatch)
+        return found
 
     def part(self, iteration: int, slice_: int) -> Slice:
         """Return where a slice of the plan lies. With `dealing: fixed` slice k is of the frames that k owns."""

@@ -64,3 +64,15 @@ def begin_(run: Run, state: State, before: Vectors, worker: Worker, own: Vectors
         optimiser.load_state(take_group(own, "optimiser."))
     if passed_on:
         optimiser.load_state(optimiser.state() | passed_on)
+
+
+def fetch_(run: Run, state: State, before: Vectors, worker: Worker) -> None:
+    """Set a worker's parameters and optimiser for a slice that a server deals it, in place.
+
+    Under `elastic` it goes on from its own model, unless it is in `state.fresh`.
+    """
+    fresh = worker.number in state.fresh
+    if fresh or run.parallel.combine.kind != "elastic":
+        worker.params.copy_(before.view("model"))
+    if fresh or run.parallel.carry_state == "reset":
+        worker.optimiser.reset()

@@ -15,6 +15,31 @@ FORMAT = "unisono.state/1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Out:
+    """A slice that a worker is at. start: see `Record`. due: when it will be done in a simulation."""
+
+    worker: int
+    iteration: int
+    slice: int
+    start: int
+    rate: float
+    due: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dealing:
+    """What a server has dealt. dealt: slices so far, in the plan's order. out: in the order in which they were fetched.
+
+    clock: time of a simulation. events: lines of the log of arrivals so far.
+    """
+
+    dealt: int = 0
+    out: tuple[Out, ...] = ()
+    clock: float = 0.0
+    events: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class State:
     """The numbers after iteration `iteration` (-1: before the first).
 
@@ -24,8 +49,9 @@ class State:
     optimiser state. shared: all take over the optimiser state beside the model. best: iteration and dev objective of
     the best model. newbob: its state. diagnostics: objectives of the model; null where a job of its own evaluates it
     (`engines.diagnose`). workers: what became of each slice of the iteration. arrived: the same of the next iteration,
-    while not all of its slices have arrived. initial: SHA-256 of the initial parameters, by which checkpoints know the
-    run.
+    while not all of its slices have arrived. refused: pushes in a row that a server did not take in. dealing: what a
+    server has dealt; null where there is none. initial: SHA-256 of the initial parameters, by which checkpoints know
+    the run.
     """
 
     iteration: int
@@ -44,6 +70,8 @@ class State:
     arrived: tuple[Outcome, ...]
     seconds: dict[str, Any]
     initial: str
+    refused: int = 0
+    dealing: Dealing | None = None
 
 
 def to_json(state: State) -> dict[str, Any]:

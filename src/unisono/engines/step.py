@@ -1,26 +1,27 @@
 """What becomes of the slices that arrived: judge, combine, observe, set the next rate. The same in every engine.
 
-The step is fed with what arrived: which slices, by whom, from which start. That may be all slices of an iteration at
-once, as where the workers wait for each other, or some of them. Each arrival is combined; with the last slice the
-iteration ends.
+The step is fed with what arrived: which slices, by whom, from which start. Where workers wait for each other that is
+all slices of an iteration (`advance`), or some of them; a server takes in one at a time (`take_in`). Each arrival is
+combined; with the last one the iteration ends.
 """
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
 from torch import Tensor
 
-from unisono.engines.ending import anew, end, next_rate
+from unisono.engines.ending import anew, end, next_rate, observe, pushed, refused
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.judge import Verdict, decide, outcomes
 from unisono.engines.records import Record
-from unisono.engines.rules import CombineRule
+from unisono.engines.rules import CombineRule, How, Taking
 from unisono.engines.session import Session
-from unisono.engines.state import State
+from unisono.engines.state import Dealing, State
 from unisono.engines.store import Formed, Held, Vectors, known, take_group
+from unisono.errors import UserError
 from unisono.rates import newbob_start
 
 
@@ -53,14 +54,28 @@ class Models(Protocol):
         ...
 
 
+class Push(Protocol):
+    """What one slice yielded, wherever it lies, for a server."""
+
+    def hand_over(self, how: How, into_: Callable[[slice, Tensor], None]) -> None:
+        """Give `into_` the worker's model (adopt, exchange) or what it has learned since its fetch (add), in pieces.
+
+        After an exchange the worker goes on from the pieces as `into_` left them.
+        """
+        ...
+
+
 def first(session: Session, model: Tensor) -> tuple[Held, State]:
     """Return what the first iteration starts from."""
     run, plan = session.run, session.plan
     newbob = newbob_start(run.optimiser.learning_rate) if run.schedule.kind == "newbob" else None
+    served = run.parallel.served
+    everyone = tuple(range(plan.iterations[0].workers)) if served else ()
     state = State(
         iteration=-1, learning_rate=next_rate(run, plan, -1, 1.0, newbob), rate_scale=1.0, backoffs=0, stop=False,
-        turn=0, observed={}, fresh=(), shared=False, best=None, newbob=newbob, diagnostics={}, workers=(), arrived=(),
-        seconds={}, initial=hashlib.sha256(model.numpy().tobytes()).hexdigest(),
+        turn=0, observed={}, fresh=everyone, shared=False, best=None, newbob=newbob, diagnostics={}, workers=(),
+        arrived=(), seconds={}, initial=hashlib.sha256(model.numpy().tobytes()).hexdigest(),
+        dealing=Dealing() if served else None,
     )  # fmt: skip
     return anew(session, model, plan.iterations[0].workers), state
 
@@ -84,8 +99,10 @@ def advance(
     begun = time.perf_counter()
     iteration = session.plan.iterations[state.iteration + 1]
     rule = session.rule(iteration.workers)
+    if rule.pattern == "server":
+        raise UserError(f"parallel.combine: {session.run.parallel.combine.kind} needs engine async or virtual")
     verdict = decide(session.run, iteration, arrived, equal=rule.pattern == "pair")
-    became = outcomes(verdict, arrived, state.learning_rate)
+    became = outcomes(verdict, arrived)
     after, state = _combine(session, rule, before, state, arrived, verdict, models)
     state = replace(state, arrived=(*state.arrived, *became))
     if len(state.arrived) < len(iteration.slices):
@@ -96,6 +113,58 @@ def advance(
     after, state = end(session, iteration, before, after, state, evaluator)
     average = time.perf_counter() - begun - (state.seconds["evaluate"] or 0.0)
     return after, replace(state, seconds=state.seconds | {"average": average})
+
+
+def take_in(
+    session: Session, before: Vectors, state: State, record: Record, push: Push, evaluator: Evaluator | None
+) -> tuple[Held, State, str]:
+    """Let a server take in one worker; as `advance`, and what became of its push: adopt, add, exchange or refuse.
+
+    A worker of `state.fresh` begins with the server's model and a fresh optimiser.
+    """
+    begun = time.perf_counter()
+    plan, run = session.plan, session.run
+    iteration, staleness = plan.iterations[state.iteration + 1], state.turn - record.start
+    recent = (*state.workers, *state.arrived)[-iteration.workers :]
+    verdict = decide(run, iteration, [record], equal=True, recent=recent)
+    accepted, rule = verdict.accepted[0], session.rule(iteration.workers)
+    (became,) = outcomes(verdict, [record], staleness)
+    fresh = tuple(worker for worker in state.fresh if worker != record.worker)
+    state = replace(state, fresh=fresh if accepted else (*fresh, record.worker), arrived=(*state.arrived, became))
+    after, what = Held({name: before.take(name) for name in before.names if _is_servers(name)}), "refuse"
+    if accepted and rule.taking is not None:
+        what = _take_in(rule.taking, after, staleness, push, shared=_shared(before, after))
+        state = replace(state, turn=state.turn + 1)
+    state = refused(run, state, iteration, accepted)
+    judged = (state.iteration + 1) * iteration.workers + len(state.arrived)
+    state = observe(session, before, after, state, pushed(plan, judged), moves=accepted, stays=not accepted)
+    if len(state.arrived) < iteration.workers:
+        if state.best is not None:
+            after.put("best", before.take(known(before, "best")))
+        return after, state, what
+    after, state = end(session, iteration, before, after, state, evaluator)
+    average = time.perf_counter() - begun - (state.seconds["evaluate"] or 0.0)
+    return after, replace(state, seconds=state.seconds | {"average": average}), what
+
+
+def _take_in(taking: Taking, after: Held, staleness: int, push: Push, *, shared: bool) -> How:
+    """Change the server's vectors in place. shared: the model is another vector, too."""
+    model = after.take("model").clone() if shared else after.take("model")
+    names = [name for name in after.names if name.startswith("rule.")]
+    kept = {name.removeprefix("rule."): after.view(name) for name in names}
+    how = taking.how(staleness)
+    push.hand_over(how, lambda part, piece: taking.into_(model, kept, part, piece, how))
+    after.put("model", model)
+    return how
+
+
+def _is_servers(name: str) -> bool:
+    return name == "model" or name.startswith("rule.")
+
+
+def _shared(before: Vectors, after: Held) -> bool:
+    """Say whether a vector that is left is the model itself; those of a file never are."""
+    return isinstance(before, Held) and any(before.view(name) is after.view("model") for name in before.names)
 
 
 def _combine(

@@ -1,13 +1,15 @@
 """The engine `virtual`: all workers in one process, one after the other; vectors stay in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 from torch import Tensor
 
 from unisono.core import average, gossip
 from unisono.data.frames.loader import Loader
-from unisono.engines.block import Block, train_block
+from unisono.engines import served
+from unisono.engines.block import Block, Joined, train_block
 from unisono.engines.comm import Alone
 from unisono.engines.records import Record
 from unisono.engines.session import Session
@@ -58,4 +60,14 @@ class Virtual:
 
 def train(session: Session, block: Block) -> None:
     """Train a block of iterations. Raises `block.Stopped` after an interruption, with everything saved."""
+    if session.run.parallel.served:
+        served.train(session, block)
+        return
     train_block(session, Virtual(session), block)
+
+
+@contextmanager
+def join(workers: int, hang_timeout_s: float) -> Iterator[Joined]:
+    """Yield the only process there is."""
+    del workers, hang_timeout_s
+    yield Joined(train)

@@ -18,13 +18,15 @@ from unisono.engines.records import Record
 from unisono.engines.replay import CudaGraph, Replay
 from unisono.nn.batch import Batch, StepStats
 from unisono.nn.network import Network
+from unisono.rates import Decay
 
 
 class Task(NamedTuple):
     """One slice of one iteration.
 
     start: see `Record`. minibatch: in units. rate: per summed gradient, scaled for this iteration already. seen: frames
-    that all workers have trained on in the iterations before. workers: of this iteration.
+    that all workers have trained on in the iterations before. workers: of this iteration. decay: how the rate falls
+    within the slice.
     """
 
     iteration: int
@@ -36,6 +38,11 @@ class Task(NamedTuple):
     max_change_scale: float
     seen: int
     workers: int
+    decay: Decay | None = None
+
+    def rate_after(self, minibatches: int) -> float:
+        """Return the rate of the step after so many minibatches of the slice."""
+        return self.rate if self.decay is None else self.rate * self.decay.share(minibatches)
 
 
 class Sums(NamedTuple):
@@ -84,14 +91,14 @@ class Worker:
         self._network.bind(self._fetched())
         self.optimiser.begin_task(task.max_change_scale, task.seen + task.workers * record.frames, task.workers)
         rest = task.part._replace(begin=task.part.begin + record.units)
-        rate = self._rate.fill_(task.rate) if self._place.deferred else task.rate
         sums = Sums(record.objective_sum, record.correct, record.limited)
         begun = time.perf_counter()
         ended = interrupted()
         if not ended:
             for batch, frames in loader.minibatches(rest, task.minibatch, self._network.buffers):
                 loaded = time.perf_counter()
-                done = self._step(batch, rate)
+                rate = task.rate_after(record.minibatches)
+                done = self._step(batch, self._rate.fill_(rate) if self._place.deferred else rate)
                 record.units += len(batch.ids)
                 record.frames += frames
                 record.minibatches += 1
@@ -116,7 +123,7 @@ class Worker:
         if record is None or (record.iteration, record.slice) != (task.iteration, task.slice):
             record = self.record = Record(
                 iteration=task.iteration, slice=task.slice, worker=self.number, start=task.start,
-                device=self._place.name,
+                learning_rate=task.rate_after(0), device=self._place.name,
             )  # fmt: skip
             self._generator.manual_seed(seeds.seed_for(self._seed, seeds.DROPOUT, task.iteration, task.slice))
         return record

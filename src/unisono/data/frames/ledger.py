@@ -1,6 +1,7 @@
 """The frame ledger: what became of every frame that the plan dealt out (docs/file-formats.md)."""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Protocol
 
 from unisono.errors import UserError
@@ -12,6 +13,7 @@ KEYS = ("seen", "discarded", "dropped", "repeated")
 class Done(Protocol):
     """What became of one slice: `engines.records.Outcome`."""
 
+    iteration: int
     slice: int
     worker: int
     units: int
@@ -26,17 +28,18 @@ def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
     worker: seen (trained on, and in the model or its history), discarded (trained on by a worker that was left out),
     dropped (never read), repeated (read again). seen + discarded + dropped over all workers is what the plan dealt in
     the iterations that ran: corpus frames x epochs in a whole run.
+    With a server an iteration's outcomes may be of slices of its neighbours; they are counted where they belong.
     Raises UserError unless each slice was read once and as a whole, and each whole epoch has all frames of the corpus.
     """
+    ran = [found for outcomes in iterations if (found := list(outcomes))]
+    dealt: dict[int, list[Done]] = {number: [] for number in range(len(ran))}
+    for outcome in chain.from_iterable(ran):
+        dealt.setdefault(outcome.iteration, []).append(outcome)
     counts: dict[int, dict[str, int]] = {}
     epochs: dict[int, int] = {}  # frames of each
-    ran = 0
-    for number, outcomes in enumerate(iterations):
-        done = sorted(outcomes, key=lambda outcome: outcome.slice)
-        if not done:
-            continue
-        ran += 1
-        slices, epoch = plan.iterations[number].slices, plan.iterations[number].epoch
+    for number, outcomes in dealt.items():
+        done, epoch = sorted(outcomes, key=lambda outcome: outcome.slice), plan.iterations[number].epoch
+        slices = plan.iterations[number].slices
         if [outcome.slice for outcome in done] != list(range(len(slices))):
             raise UserError(
                 f"ledger: iteration {number}: slices {[outcome.slice for outcome in done]} were read, the plan has"
@@ -64,5 +67,5 @@ def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
         "workers": {str(worker): counts[worker] for worker in sorted(counts)},
         "corpus_frames": plan.frames + sum(plan.dropped),
         "epochs": sum(epochs.values()) / plan.frames,
-        "iterations": ran,
+        "iterations": len(ran),
     }
