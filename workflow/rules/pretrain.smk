@@ -19,9 +19,9 @@ rule join_stack:
         results("logs/pretrain/{run}.log"),
     benchmark:
         results("benchmarks/pretrain/{run}.tsv")
+    localrule: True  # less than a job's way through a cluster's queue
     conda:
         "../../envs/base.yaml"
-    localrule: True  # less than a job's way through a cluster's queue
     params:
         recipe=RECIPE["train"],
     message:

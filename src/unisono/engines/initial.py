@@ -11,7 +11,8 @@ from unisono.nn.model_file import load_model
 def initial_parameters(session: Session, model_path: str | None = None) -> Tensor:
     """Return parameters [P] for the features and pdfs of a run's data.
 
-    model_path: a model file, for `initialisation.kind: model` and `rbm`. Raises UserError where it is of another network.
+    model_path: a model file, for `initialisation.kind: model` and `rbm`.
+    Raises UserError where it is of another network.
     """
     run, network = session.run, session.network
     if run.initialisation.kind == "random":
