@@ -69,3 +69,10 @@ def test_rule_observers_and_optimisers_start_anew_when_the_layout_changes(tmp_pa
 def test_networks_of_today_keep_their_layout(tmp_path):
     session = Task(tmp_path).session
     assert session.network_at(-1) is session.network_at(1000) is session.network
+
+
+def test_utterances_are_read_in_the_order_of_the_store(tmp_path):
+    session = Task(tmp_path).session
+    read = list(session.utterances())
+    assert [len(frames) for frames in read] == session.train.lengths.tolist()
+    assert torch.equal(torch.cat(read), torch.from_numpy(session.train.read(0, session.train.frames)).float())
