@@ -27,6 +27,7 @@ from unisono.nn.network import Utterances, no_utterances
 
 _PIECE = 512  # frames at a time where the start is looked for
 _VARIANCES = (0.8, 1.25)  # of each dimension of a Gaussian RBM's input
+_CONSTANT = 1e-6
 _LARGEST_MEAN = 0.25  # of the same, apart from 0
 _OF_TRAINING = ("below", "cd_steps", "visible", *FOLDED)
 
@@ -69,10 +70,9 @@ class RbmLayer:
 
         Raises UserError where the frames of a Gaussian one have not mean 0 and variance 1 in every dimension.
         """
-        count, total, squares = 0, torch.zeros(self._machine.visible, dtype=torch.float64), torch.zeros(())
-        squares = torch.zeros_like(total)
+        total = torch.zeros(self._machine.visible, dtype=torch.float64)
+        count, squares = 0, torch.zeros_like(total)
         self._ends.bind(torch.zeros(0))
-        self._below = [matrix.float() for matrix in self._given]
         for frames in utterances():
             for begin in range(0, len(frames), _PIECE):
                 x = self._lifted(spliced(frames.float(), self.options.context, begin, begin + _PIECE)).double()
@@ -81,7 +81,9 @@ class RbmLayer:
             raise UserError("frames: the training store is empty: see which utterances were left out, and why")
         mean = total / count
         if self.options.units == "gaussian":
-            _check_spread(mean, squares / count - mean.square())
+            variance = squares / count - mean.square()
+            constant = (variance < _CONSTANT) & self._ends.transforms  # `normalise` leaves it at 0
+            _check_spread(mean, torch.where(constant, 1.0, variance))
         return self._machine.initial_parameters(generator, mean.float())
 
     def bind(self, params: Tensor) -> None:
@@ -154,8 +156,8 @@ class RbmLayer:
         """Return what the visible units see of spliced frames, a new tensor."""
         out = torch.empty_like(x)
         self._ends.below_(x, out)
-        for weights in self._below:
-            out = up(weights, out)
+        for weights in self._given:
+            out = up(weights.float(), out)
         return out
 
 
