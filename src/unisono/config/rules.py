@@ -50,6 +50,10 @@ def _check_initialisation(run: Run) -> None:
         raise UserError(f"network.{key.split(':')[0]}: a model to start from has its own folded in: set {key}")
     if start.kind == "rbm":
         check_stack(start, network)
+    if start.kind == "layerwise":
+        _check_growth(run)
+    if start.kind in ("random", "layerwise") and start.hidden_bias and start.bias_stddev:
+        raise UserError("initialisation.bias_stddev: hidden_bias is given, too: leave one of them out")
 
 
 def check_engine(parallel: ParallelOptions) -> None:
@@ -174,6 +178,25 @@ def _check_observers(run: Run) -> None:
         raise UserError(
             f"final_model: {run.final_model} needs observers.{run.final_model}: give it (bare: {{}}) or choose one of"
             f" {', '.join(dict.fromkeys([*run.candidates, 'best']))}"
+        )
+
+
+def _check_growth(run: Run) -> None:
+    hidden = list(run.network.hidden)
+    if len(set(hidden)) > 1:
+        raise UserError(
+            f"network.hidden: {hidden}: initialisation.kind: layerwise keeps the output layer while hidden layers are"
+            " inserted below it: make all widths equal"
+        )
+    if run.parallel.served:
+        raise UserError(
+            f"initialisation.kind: layerwise: combine {run.parallel.combine.kind} never lets the workers wait for a new"
+            " layer: choose another parallel.combine, or initialisation.kind: random"
+        )
+    if run.schedule.kind == "newbob":
+        raise UserError(
+            "initialisation.kind: layerwise: newbob may end a run before the last layer is inserted: choose another"
+            " schedule.kind, or initialisation.kind: random"
         )
 
 
