@@ -137,7 +137,7 @@ class Worker:
         if self._trained is not self.params:
             self.params.copy_(self._trained)
         record.objective_sum = float(sums.objective)
-        record.correct = int(sums.correct) if self._network.classifies else -1
+        record.correct = int(sums.correct) if self.network.classifies else -1
         record.limited = int(sums.limited)
 
     def _step(self, batch: Batch, rate: Number) -> StepStats:
