@@ -4,6 +4,7 @@ from typing import Any
 
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
+from unisono.config.network import Drawn
 from unisono.config.observers import RESERVED
 from unisono.config.parallel import Gossip, Logged, ParallelOptions, Ramp, Simulated
 from unisono.config.run import Run
@@ -52,7 +53,7 @@ def _check_initialisation(run: Run) -> None:
         check_stack(start, network)
     if start.kind == "layerwise":
         _check_growth(run)
-    if start.kind in ("random", "layerwise") and start.hidden_bias and start.bias_stddev:
+    if isinstance(start, Drawn) and start.hidden_bias and start.bias_stddev:
         raise UserError("initialisation.bias_stddev: hidden_bias is given, too: leave one of them out")
 
 
