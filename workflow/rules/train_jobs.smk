@@ -34,8 +34,11 @@ rule train_job:
     threads: THREADS
     resources:
         title=title_of_run,
+        **TRAIN_GPU,
         worker_threads=THREADS,
         device=DEVICE,
+        mem_mb=memory("train_job"),
+        runtime=minutes("train_job"),
     params:
         recipe=RECIPE["train"],
         worker_state=optional_flag("--worker-state", "worker_state"),
@@ -88,8 +91,11 @@ rule combine:
     threads: THREADS
     resources:
         title=title_of_run,
+        **TRAIN_GPU,
         worker_threads=THREADS,
         device=DEVICE,
+        mem_mb=memory("combine"),
+        runtime=minutes("combine"),
     params:
         recipe=RECIPE["train"],
     message:
@@ -137,8 +143,11 @@ rule diagnose:
     threads: THREADS
     resources:
         title=title_of_run,
+        **TRAIN_GPU,
         worker_threads=THREADS,
         device=DEVICE,
+        mem_mb=memory("diagnose"),
+        runtime=minutes("diagnose"),
     params:
         recipe=RECIPE["train"],
     message:
@@ -183,6 +192,7 @@ rule finish:
         title=title_of_run,
         worker_threads=THREADS,
         engine=lambda wildcards: ENGINES[wildcards.run],
+        mem_mb=memory("finish"),
     params:
         recipe=RECIPE["train"],
         iterations=subpath(input.combined, parent=True),

@@ -4,7 +4,7 @@ from typing import Any
 
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
-from unisono.config.network import Drawn
+from unisono.config.network import Drawn, LstmOptions, NetworkOptions
 from unisono.config.observers import RESERVED
 from unisono.config.parallel import Gossip, Logged, ParallelOptions, Ramp, Simulated
 from unisono.config.run import Run
@@ -31,6 +31,7 @@ def check_run(run: Run) -> None:
     _check_workers(run.parallel)
     _check_combine(run.parallel)
     _check_server(run.parallel)
+    _check_network(run.network)
     unit = run.network.unit
     if run.parallel.period_frames < run.minibatch * unit.width:
         raise UserError(
@@ -55,6 +56,8 @@ def _check_initialisation(run: Run) -> None:
         _check_growth(run)
     if isinstance(start, Drawn) and start.hidden_bias and start.bias_stddev:
         raise UserError("initialisation.bias_stddev: hidden_bias is given, too: leave one of them out")
+    if isinstance(start, Drawn) and start.hidden_bias and network.kind == "lstm":
+        raise UserError("initialisation.hidden_bias: an LSTM has none: leave it out")
 
 
 def check_engine(parallel: ParallelOptions) -> None:
@@ -126,10 +129,13 @@ def _check_kaldi(shared: Shared) -> None:
         )
     if given and shared.speed_perturbation:
         raise UserError("speed_perturbation: features of Kaldi cannot be heard faster: leave it out")
-    if given == ["features"] and (shared.decode.systems or hmm.kaldi is None or not hmm.kaldi.dev_alignments):
+    if hmm.kaldi and hmm.kaldi.dev and hmm.kaldi.dev_alignments:
+        raise UserError("hmm.kaldi.dev: dev_alignments say it already: keep one")
+    wants = shared.decode.systems or hmm.kaldi is None or hmm.kaldi.dev == "gmm"
+    if given == ["features"] and wants:
         raise UserError(
             "hmm.features.kind: without recordings GMMs need features of kind kaldi, too: set it, or leave out"
-            " decode.systems and give hmm.kaldi.dev_alignments"
+            " decode.systems and take hmm.align: kaldi"
         )
 
 
@@ -143,6 +149,14 @@ def warnings(run: Run) -> list[str]:
         f"parallel.scale_rate_with_workers: {str(scale).lower()} contradicts the custom for {rule}"
         f" (auto: {str(custom).lower()})"
     ]
+
+
+def _check_network(network: NetworkOptions) -> None:
+    if isinstance(network, LstmOptions) and network.label_delay >= network.chunk:
+        raise UserError(
+            f"network.label_delay: {network.label_delay} is not below network.chunk, {network.chunk}: lower it, or take"
+            " longer chunks"
+        )
 
 
 def _check_schedule(run: Run) -> None:
@@ -183,6 +197,11 @@ def _check_observers(run: Run) -> None:
 
 
 def _check_growth(run: Run) -> None:
+    if isinstance(run.network, LstmOptions):
+        raise UserError(
+            f"initialisation.kind: layerwise inserts hidden layers, which network.kind: {run.network.kind} does not"
+            " have: choose another kind of either"
+        )
     hidden = list(run.network.hidden)
     if len(set(hidden)) > 1:
         raise UserError(

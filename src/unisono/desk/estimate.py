@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from unisono import needs
 from unisono.config.config import Config
 from unisono.config.corpus import Spoken
 from unisono.config.hmm import LdaMlltOptions, MonoOptions, TriOptions
 from unisono.config.run import Run
 from unisono.config.stack import with_stacks
+from unisono.config.study import decoded as decoded_of
 from unisono.schedule import worker_range
 
 FRAMES_PER_S = 100
@@ -22,11 +24,8 @@ FEATURES = 0.006  # seconds for a second of speech, each front end
 PASS = 0.0007  # of GMM training, for a second of speech
 DECODE = 0.015  # of one search, for a second of speech, in a small graph; that of more words costs more:
 WORDS_OF_DECODE = 500
-EFFICIENCY = 0.5  # of the rate of matrix products in training
-FLOPS = 2e10  # of one thread, where nothing was measured
 SPOKEN_SENTENCE_S = 2.8  # of speech in a sentence of the spoken corpus
 BYTES_PER_S = 60_000  # of files, for a second of speech, as the corpus stage asks for
-MONO_PDFS = 120
 PROCESS_BYTES = 450e6  # of a process that trains, without the model
 
 
@@ -58,7 +57,7 @@ def need(
     runs: Mapping[str, Run],
     seconds: Mapping[str, float],
     cores: int,
-    flops: float = FLOPS,
+    flops: float = needs.FLOPS,
     vocabulary: int = 0,
 ) -> Need:
     """Predict what the config takes.
@@ -69,12 +68,17 @@ def need(
     command, start = (WARM_S, WARM_S) if warm else (COMMAND_S, START_S)
     speeds = 1 + len(shared.speed_perturbation)
     counts = {name: iterations(run, seconds["train"], speeds) for name, run in runs.items()}
-    weights = {name: run.network.weights(shared.features.dim, _pdfs(shared)) for name, run in runs.items()}
+    weights = {name: run.network.weights(shared.features.dim, needs.pdfs(shared)) for name, run in runs.items()}
     found = _stages(shared, runs, seconds, cores, vocabulary, command)
     frames = seconds["train"] * FRAMES_PER_S * speeds
-    found["train"] = sum(
-        _training(run, counts[name], weights[name], frames, cores, flops, start) for name, run in runs.items()
-    )
+    alone, beside = 0.0, []  # runs of one process each are trained beside each other
+    for name, run in runs.items():
+        seconds_of_run = _training(run, counts[name], weights[name], frames, cores, flops, start)
+        if run.parallel.engine == "virtual":
+            beside.append(seconds_of_run)
+        else:
+            alone += seconds_of_run
+    found["train"] = alone + max(sum(beside) / cores, max(beside, default=0.0))
     largest = max(weights.values(), default=0)
     at_once = min(cores, max((_workers(run) for run in runs.values()), default=1))
     of_speech = sum(seconds.values()) * BYTES_PER_S * (1 + speeds) / 2
@@ -91,9 +95,9 @@ def _stages(
     speech, train = sum(seconds.values()), seconds["train"]
     passes = sum(gmm.iterations * (1 + gmm.gaussians / 5000) for gmm in _gmms(shared))
     searches = len(decode.acoustic_scales) + len(decode.word_insertion_penalties) + 4
-    search = DECODE * (1 + vocabulary / WORDS_OF_DECODE) * (seconds["dev"] * searches + seconds["test"])
-    systems = len(decode.systems) + sum(len(run.candidates) for run in runs.values() if run.recognises)
-    wide = min(8, cores)
+    search = DECODE * (1 + vocabulary / WORDS_OF_DECODE)
+    tuned, decoded = _systems(shared, runs)
+    wide = min(needs.PROCESSES, cores)
     return {
         "corpus": 2 * command + (0.3 * speech / 10 / wide if shared.corpus.kind == "spoken" else speech / 4000),
         "features": (FEATURES * speech * (1 + speeds) + 6 * shards * command) / cores,
@@ -101,16 +105,21 @@ def _stages(
         "graph": 2 * (len(decode.systems) + 1) * command,
         "frames": command + 0.001 * speech * speeds,
         "plan": 3 * command * len(runs),
-        "decode": systems * (search / wide + (1 + shards / cores) * command),
-        "score": systems * command,
+        "decode": search * (tuned * seconds["dev"] * searches + decoded * seconds["test"]) / wide
+        + (tuned + decoded * shards / cores) * command,
+        "score": decoded * command,
         "report": 2 * command,
     }
 
 
-def _pdfs(shared: Config) -> int:
-    # Of a tree that another config or Kaldi made nothing is known here.
-    tree = shared.hmm.lda_mllt if shared.aligner == "lda_mllt" else shared.hmm.tri
-    return MONO_PDFS if shared.aligner == "mono" else tree.leaves
+def _systems(shared: Config, runs: Mapping[str, Run]) -> tuple[int, int]:
+    """Return how many systems are tuned on dev, and how many are decoded on test; a study tunes one for all cells."""
+    gmms = len(shared.decode.systems)
+    if shared.study is None:
+        candidates = sum(len(run.candidates) for run in runs.values() if run.recognises)
+        return gmms + candidates, gmms + candidates
+    cells = list(decoded_of(shared.study))
+    return gmms + bool(cells), gmms + len(cells)
 
 
 def _gmms(shared: Config) -> list[MonoOptions | TriOptions | LdaMlltOptions]:
@@ -123,7 +132,7 @@ def _gmms(shared: Config) -> list[MonoOptions | TriOptions | LdaMlltOptions]:
 def _training(run: Run, count: int, weights: int, frames: float, cores: int, flops: float, start: float) -> float:
     frames *= run.schedule.epochs or 1
     workers = 1 if run.parallel.engine == "virtual" else min(_workers(run), cores)
-    compute = 6 * weights * frames / (flops * EFFICIENCY) / workers
+    compute = 6 * weights * frames / (flops * needs.EFFICIENCY) / workers
     jobs = run.parallel.engine == "jobs"
     starts = count * (math.ceil(_workers(run) / cores) + 2) if jobs else 1 + count / run.parallel.iterations_per_job
     return compute + (starts + 2) * start

@@ -23,6 +23,8 @@ def initial_parameters(session: Session, model_path: str | None = None) -> Tenso
     path = model_path or (run.initialisation.path if run.initialisation.kind == "model" else None)
     if not path:
         raise UserError(f"initialisation.kind: {run.initialisation.kind} needs a model: give it by --model")
+    if (kind := load_model(path).network["kind"]) != run.network.kind:
+        raise UserError(f"{path}: its network is of kind {kind}, the config says {run.network.kind}: make them equal")
     loaded = load_model(path, network.layout)
     for key, wanted in network.spec().items():
         found = loaded.network.get(key)
