@@ -78,6 +78,10 @@ def stacked(start=None, **network):
         (stacked({"schedule": "newbob"}), "initialisation.schedule: unknown key"),
         (stacked({"observers": {"ema": {}}}), "initialisation.observers: unknown key"),
         (stacked({"final_model": "best"}), "initialisation.final_model: unknown key"),
+        (
+            {"initialisation": {"hidden_bias": {"mean": -2, "range": 4}, "bias_stddev": 0.5}},
+            "initialisation.hidden_bias: bias_stddev is given, too: leave it out",
+        ),
         ({"runs": {"rbm.x": {}}}, "runs.rbm.x: names that begin with rbm. are those of pretraining"),
         (
             {"initialisation": {"kind": "model", "path": "x"}, "network": {"transform": "normalise"}},

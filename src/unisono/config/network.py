@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from unisono.config.markers import Kinds, Section, Unit
 from unisono.config.rbm import RbmNetwork, RbmStart
 from unisono.config.transform import Side, Spliced
+from unisono.units import TrainingUnit
 
 Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
 

@@ -4,13 +4,12 @@ from typing import Any
 
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
-from unisono.config.network import Drawn, LstmOptions, NetworkOptions
+from unisono.config.network import LstmOptions, NetworkOptions
 from unisono.config.observers import RESERVED
 from unisono.config.parallel import Gossip, Logged, ParallelOptions, Ramp, Simulated
 from unisono.config.run import Run
 from unisono.config.schedule import Falling, Polynomial
-from unisono.config.stack import check_stack
-from unisono.config.transform import constants_of
+from unisono.config.stack import check_start
 from unisono.errors import UserError
 from unisono.rates import scales_with_workers
 
@@ -39,25 +38,9 @@ def check_run(run: Run) -> None:
             f" {run.minibatch} {unit.name}: raise the one or lower the other"
         )
     _check_observers(run)
-    _check_initialisation(run)
-
-
-def _check_initialisation(run: Run) -> None:
-    start, network = run.initialisation, run.network
-    folded = constants_of(network)
-    if start.kind == "model" and not start.path:
-        raise UserError("initialisation.path: missing: kind model needs the path of a final.safetensors")
-    if start.kind == "model" and folded:
-        key = "prior_power: 0" if folded.transform.kind == "none" else "transform: none"
-        raise UserError(f"network.{key.split(':')[0]}: a model to start from has its own folded in: set {key}")
-    if start.kind == "rbm":
-        check_stack(start, network)
-    if start.kind == "layerwise":
+    check_start(run)
+    if run.initialisation.kind == "layerwise":
         _check_growth(run)
-    if isinstance(start, Drawn) and start.hidden_bias and start.bias_stddev:
-        raise UserError("initialisation.bias_stddev: hidden_bias is given, too: leave one of them out")
-    if isinstance(start, Drawn) and start.hidden_bias and network.kind == "lstm":
-        raise UserError("initialisation.hidden_bias: an LSTM has none: leave it out")
 
 
 def check_engine(parallel: ParallelOptions) -> None:

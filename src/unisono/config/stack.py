@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unisono.config.build import compact, identity
-from unisono.config.network import DnnOptions
+from unisono.config.network import DnnOptions, Drawn
 from unisono.config.parallel import ParallelOptions, Ramp
 from unisono.config.rbm import ContrastiveDivergence, RbmNetwork, RbmParallel, RbmStart
 from unisono.config.run import Run
@@ -146,8 +146,23 @@ def _parallel(run: Run, own: RbmParallel) -> LayerParallel:
     )
 
 
-def check_stack(start: RbmStart, network: Any) -> None:
-    """Refuse a stack that makes no sense: UserError, one line, naming the key and the remedy."""
+def check_start(run: Run) -> None:
+    """Refuse a start that does not go with the network: UserError, one line, naming the key and the remedy."""
+    start, network = run.initialisation, run.network
+    folded = constants_of(network)
+    if start.kind == "model" and not start.path:
+        raise UserError("initialisation.path: missing: kind model needs the path of a final.safetensors")
+    if start.kind == "model" and folded:
+        key = "prior_power: 0" if folded.transform.kind == "none" else "transform: none"
+        raise UserError(f"network.{key.split(':')[0]}: a model to start from has its own folded in: set {key}")
+    if isinstance(start, Drawn) and start.hidden_bias and (start.bias_stddev or network.kind == "lstm"):
+        reason = "bias_stddev is given, too" if start.bias_stddev else "an LSTM has none"
+        raise UserError(f"initialisation.hidden_bias: {reason}: leave it out")
+    if isinstance(start, RbmStart):
+        _check_stack(start, network)
+
+
+def _check_stack(start: RbmStart, network: Any) -> None:
     if network.kind != "dnn" or network.nonlinearity != "sigmoid":
         found = f"nonlinearity {network.nonlinearity}" if network.kind == "dnn" else f"kind {network.kind}"
         raise UserError(
