@@ -63,9 +63,8 @@ def spliced_frames(
         begin, end = store.offsets[utterance : utterance + 2].tolist()
         whole = torch.from_numpy(store.read(begin, end))
         ids = torch.from_numpy(store.read_ids(begin, end).astype("int64"))
-        for first in range(0, end - begin, _PIECE):
-            last = min(first + _PIECE, end - begin)
-            yield spliced(whole, context, first, last), ids[first:last]
+        for at in torch.arange(end - begin).split(_PIECE):
+            yield spliced(whole, context, at), ids[at]
 
 
 def save(path: str | os.PathLike[str], constants: Mapping[str, Tensor]) -> None:

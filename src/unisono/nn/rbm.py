@@ -74,8 +74,8 @@ class RbmLayer:
         count, squares = 0, torch.zeros_like(total)
         self._ends.bind(torch.zeros(0))
         for frames in utterances():
-            for begin in range(0, len(frames), _PIECE):
-                x = self._lifted(spliced(frames.float(), self.options.context, begin, begin + _PIECE)).double()
+            for at in torch.arange(len(frames)).split(_PIECE):
+                x = self._lifted(spliced(frames.float(), self.options.context, at)).double()
                 count, total, squares = count + len(x), total + x.sum(0), squares + x.square().sum(0)
         if not count:
             raise UserError("frames: the training store is empty: see which utterances were left out, and why")
