@@ -124,12 +124,7 @@ def build_plan(
     _check(lengths, unit)
     worker_units, dropped = None, ()
     if fixed:
-        workers, owner = worker_range(parallel.workers)[0], deal(lengths, parallel.shares)
-        shares = [
-            tuple(sum(n for n, w in zip(c, owner, strict=True) if w == k) for k in range(parallel.shares))
-            for c in (counted, lengths)
-        ]
-        worker_units, dropped = shares[0][:workers], shares[1][workers:]
+        worker_units, dropped = _owned(lengths, counted, parallel)
         units, frames = sum(worker_units), frames - sum(dropped)
     kept = (0, *insertions) if parallel.keeps_best_worker else ()
     iterations = list(done)
@@ -151,6 +146,18 @@ def build_plan(
         begin = 0
     ready = _with_progress(iterations[: wanted or None])
     return Plan(frames, units, minibatch, parallel.dealing, worker_units, ready, dropped)
+
+
+def _owned(
+    lengths: Sequence[int], counted: Sequence[int], parallel: ParallelOptions
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the units that each worker owns, and the frames of the shares that no worker has."""
+    owner, workers = deal(lengths, parallel.shares), worker_range(parallel.workers)[0]
+    units, frames = [0] * parallel.shares, [0] * parallel.shares
+    for length, count, share in zip(lengths, counted, owner, strict=True):
+        units[share] += count
+        frames[share] += length
+    return tuple(units[:workers]), tuple(frames[workers:])
 
 
 def _check(lengths: Sequence[int], unit: TrainingUnit) -> None:

@@ -102,8 +102,7 @@ class FrameNetwork:
     kind: of the nonlinearity. hidden: how many numbers each hidden layer hands up; each is made of `group` affine
     outputs. dropout: see `DnnOptions`. The layers are named hidden1, hidden2, ..., output; input_dim =
     (left + 1 + right) * feature_dim. `bind` says which flat vector is trained; its dtype (float32 or float64) is the
-    dtype of everything, its device that of all work. `precision` is that of the products of a training step; evaluation
-    rounds nothing to bfloat16.
+    dtype of everything, its device that of all work. `precision` is that of the products of a training step alone.
     """
 
     options: DnnOptions | PnormOptions
@@ -230,7 +229,7 @@ class FrameNetwork:
         return FrameModule(weights, self._kind, self.context)
 
     def folded(self, params: Tensor) -> Tensor:
-        """Return the vector [P] of the network without constants that says the same."""
+        """Return the vector [P] of the network that says the same without constants."""
         return self._ends.folded(self.layout, params)
 
     def _forward(self, x: Tensor, room: _Rows, products: Products, generator: torch.Generator | None = None) -> Tensor:
