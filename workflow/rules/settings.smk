@@ -24,9 +24,11 @@ SPLITS = list(files.SPLITS)
 
 
 try:
-    SHARED, RUNS, NOTES = check.settings(config, workflow.configfiles)
+    SETTINGS = check.settings(config, workflow.configfiles)
+    CLAIMS = check.claims(workflow.configfiles, SETTINGS)
 except UserError as error:  # one line, which names the key
     raise WorkflowError(f"config: {error}") from None
+SHARED, RUNS, NOTES = SETTINGS
 # The runs that pretrain layers, derived from those of the config, are runs like any other but for what is made of them.
 RUNS = stack.with_stacks(RUNS)
 RECOGNISERS = [name for name, run in RUNS.items() if run.recognises]
