@@ -425,7 +425,7 @@ def test_a_table_sets_numbers_right_and_escapes():
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_a_picture_of_one_iteration_and_of_none(tmp_path, kind):
     one = {**combined(0), "frames_seen": 200, "objective_dev_full": -2.6}
-    plots.learning_curve(tmp_path / f"one.{kind}", HOSTILE, [one], [{**worker(0, 0, None), "frames_seen": 200}])
+    plots.learning_curve(tmp_path / f"one.{kind}", HOSTILE, [one], [{**worker(0, 0, None), "frames_seen": 200}], "x")
     plots.frame_accuracy(tmp_path / f"none.{kind}", "no iteration", [], [])
     assert (tmp_path / f"one.{kind}").stat().st_size > 5000
     assert (tmp_path / f"none.{kind}").stat().st_size > 5000
