@@ -1,4 +1,4 @@
-"""Train a block of iterations in one command (engines virtual and sync), with checkpoints and exact resume."""
+"""Train a block of iterations in one command (engines virtual, sync and async), with checkpoints and exact resume."""
 
 import argparse
 import contextlib
@@ -25,7 +25,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     given = ResourceOptions()
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
     add_device(parser)
-    parser.add_argument("--engine", required=True, choices=("virtual", "sync"), help="config key parallel.engine")
+    parser.add_argument(
+        "--engine", required=True, choices=("virtual", "sync", "async"), help="config key parallel.engine"
+    )
     parser.add_argument("--first", required=True, type=int, metavar="I", help="first iteration of the block")
     parser.add_argument("--last", required=True, type=int, metavar="I", help="last iteration of the block")
     parser.add_argument("--iterations-dir", required=True, metavar="DIR", help="files between iterations")
@@ -34,7 +36,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-s", type=float, default=given.checkpoint_s, metavar="S", help="seconds between checkpoints"
     )
     parser.add_argument(
-        "--hang-timeout-s", type=float, default=given.hang_timeout_s, metavar="S", help="sync: when a rank is silent"
+        "--hang-timeout-s",
+        type=float,
+        default=given.hang_timeout_s,
+        metavar="S",
+        help="sync, async: when a rank is silent",
     )
     parser.add_argument("--stop-after-s", type=float, metavar="S", help="save and exit after so many seconds")
 
@@ -59,8 +65,9 @@ def run(args: argparse.Namespace) -> None:
         try:
             advance = stack.enter_context(console.progress("train", args.last - args.first + 1))
             files = (args.config, args.plan, args.frames_train, args.frames_dev)
+            serves = args.engine == "async" and rank == 0
             index = local_rank(os.environ, rank)
-            session = stack.enter_context(open_session(*files, device=args.device, index=index))
+            session = stack.enter_context(open_session(*files, device="cpu" if serves else args.device, index=index))
             block = Block(
                 first=args.first,
                 last=args.last,
@@ -105,15 +112,17 @@ def _engine(
 
         yield virtual.train, 0, _nothing, _nothing
         return
-    from unisono.engines import sync
+    from unisono.engines import asynchronous, sync
     from unisono.engines.mpi import Mpi
     from unisono.engines.run import read_run
     from unisono.schedule import worker_range
 
-    comm = Mpi(worker_range(read_run(args.config).parallel.workers)[1])
+    served = args.engine == "async"
+    comm = Mpi(worker_range(read_run(args.config).parallel.workers)[1], server=served)
+    trains = asynchronous.train if served else sync.train
     heart = comm.heartbeat(args.hang_timeout_s, lambda line: console.report_error(f"unisono train: {line}"))
     try:
-        yield lambda session, block: sync.train(session, block, comm), comm.rank, heart.beat, heart.rest
+        yield lambda session, block: trains(session, block, comm), comm.rank, heart.beat, heart.rest
     finally:
         heart.close()
 

@@ -187,10 +187,13 @@ class Border:
         logger.warning("going on from %s, after iteration %d, with %s workers", path, last, workers)
         return standing
 
+    def is_due(self) -> bool:
+        """Say whether rank 0 finds it is time for a checkpoint."""
+        return self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._block.checkpoint_s
+
     def save_if_due(self, standing: Standing) -> None:
         """Save after an iteration, if rank 0 finds it is time."""
-        due = self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._block.checkpoint_s
-        if due and standing.states[-1].iteration < self._block.last:
+        if self.is_due() and standing.states[-1].iteration < self._block.last:
             self.save(standing)
 
     def save(self, standing: Standing) -> None:

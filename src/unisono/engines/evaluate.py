@@ -1,6 +1,7 @@
 """Diagnostics: a model's objective on fixed frames, summed in float64 in a fixed order, by one process or many."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -14,6 +15,15 @@ from unisono.nn.batch import Batch
 
 BATCH = 512  # frames; a result depends on it, so it is no option
 SUBSETS = ("objective_train", "objective_dev", "frame_accuracy")
+FULL = ("objective_dev_full", "frame_accuracy_full")
+
+
+class Evaluates(Protocol):
+    """Whatever finds out how good a model is: `Evaluator`, or a server that lets a worker do it."""
+
+    def evaluate(self, params: Tensor, *, whole_dev: bool) -> dict[str, float | None]:
+        """Return what `Evaluator.evaluate` does."""
+        ...
 
 
 class Evaluator:

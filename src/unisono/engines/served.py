@@ -47,6 +47,9 @@ class MemoryPush:
             piece = self._params[part]
             into_(part, piece - self._start[part] if how == "add" else piece)
 
+    def refuse(self) -> None:
+        """Do nothing: the worker will fetch the model."""
+
 
 def train(session: Session, block: Block) -> None:
     """Train a block of iterations. Raises Stopped after an interruption, with everything saved."""
