@@ -68,17 +68,6 @@ rule all:
         [] if STUDY else run_files("final.safetensors", "wer.json", "recogniser.json"),
 
 
-# On a cluster these take less time than a job's way through the queue.
-localrules:
-    configure,
-    choose,
-    cmvn,
-    lang,
-    lm,
-    perturb,
-    recogniser,
-
-
 rule study:
     input:
         study_files,

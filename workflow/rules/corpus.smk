@@ -50,6 +50,7 @@ rule perturb:
         results("logs/corpus/perturb.log"),
     benchmark:
         results("benchmarks/corpus/perturb.tsv")
+    localrule: True  # less than a job's way through a cluster's queue
     conda:
         "../../envs/corpus.yaml"
     params:

@@ -44,6 +44,7 @@ rule cmvn:
         results("logs/features/{frontend}/{split}.cmvn.log"),
     benchmark:
         results("benchmarks/features/{frontend}.{split}.cmvn.tsv")
+    localrule: True  # less than a job's way through a cluster's queue
     conda:
         "../../envs/base.yaml"
     params:

@@ -20,6 +20,7 @@ rule lm:
         results("benchmarks/graph/lm.tsv")
     # Before anything that takes long: a malformed ARPA file is said at once.
     priority: 1
+    localrule: True  # less than a job's way through a cluster's queue
     conda:
         "../../envs/bootstrap.yaml"
     params:

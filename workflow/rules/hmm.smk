@@ -175,7 +175,7 @@ rule align:
 rule adopt_hmm:
     """Take tree and transition probabilities of the config whose network aligns."""
     input:
-        recogniser=finished_run,
+        recogniser=lambda wildcards: files.finished_run(SHARED),
         lang=results("hmm/lang/lang.json"),
         corpus=results("data/corpus.json"),
     output:
@@ -204,7 +204,7 @@ rule adopt_hmm:
 rule align_dnn:
     """Find the best path of states through each utterance of a split with another config's network."""
     input:
-        recogniser=finished_run,
+        recogniser=lambda wildcards: files.finished_run(SHARED),
         lang=results("hmm/lang/lang.json"),
         model=results("hmm/dnn/model.h5"),
         table=results("data/{split}.tsv"),

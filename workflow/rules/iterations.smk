@@ -17,8 +17,10 @@ def workers(run):
         return static_workers(own.schedule.iterations, own.parallel.workers)
     frames = counted_frames()
     changed = os.stat(frames).st_mtime_ns
-    with one_line():
+    try:
         return counted_workers(frames, changed, own.schedule, own.parallel, own.optimiser.minibatch, redeal)
+    except UserError as error:
+        raise WorkflowError(f"config: {error}") from None
 
 
 def counted_frames():
@@ -35,11 +37,6 @@ def redealt(run):
     return [path] if os.path.exists(path) else []
 
 
-def redealt_run(wildcards):
-    """Return what deals the rest of a run afresh; nothing where nobody asked for it."""
-    return redealt(wildcards.run)
-
-
 def iteration_file(run, iteration, name):
     """Return a file of an iteration; those before iteration 0 are called `init`."""
     return results(f"runs/{run}/iterations/{'init' if iteration < 0 else iteration}.{name}")
@@ -47,11 +44,7 @@ def iteration_file(run, iteration, name):
 
 def before(name):
     """Return the input function for a file of the iteration before."""
-
-    def file(wildcards):
-        return iteration_file(wildcards.run, int(wildcards.iter) - 1, name)
-
-    return file
+    return lambda wildcards: iteration_file(wildcards.run, int(wildcards.iter) - 1, name)
 
 
 def worker_state_before(wildcards):
@@ -64,42 +57,26 @@ def worker_state_before(wildcards):
 
 def jobs_of(name):
     """Return the input function for the files `name` of all jobs of an iteration."""
-
-    def files(wildcards):
-        jobs = range(workers(wildcards.run)[int(wildcards.iter)])
-        return [iteration_file(wildcards.run, int(wildcards.iter), f"{job}.{name}") for job in jobs]
-
-    return files
+    return lambda wildcards: [
+        iteration_file(wildcards.run, int(wildcards.iter), f"{job}.{name}")
+        for job in range(workers(wildcards.run)[int(wildcards.iter)])
+    ]
 
 
 def first_of_block(wildcards):
     """Return the first iteration of the block that ends with this one."""
     parallel = RUNS[wildcards.run].parallel
-    with one_line():
-        return block_begin(workers(wildcards.run), parallel.workers, parallel.iterations_per_job, int(wildcards.iter))
+    return block_begin(workers(wildcards.run), parallel.workers, parallel.iterations_per_job, int(wildcards.iter))
 
 
 def before_block(name):
     """Return the input function for a file of the last iteration before a block."""
-
-    def file(wildcards):
-        return iteration_file(wildcards.run, first_of_block(wildcards) - 1, name)
-
-    return file
+    return lambda wildcards: iteration_file(wildcards.run, first_of_block(wildcards) - 1, name)
 
 
 def last(name):
     """Return the input function for a file of the last iteration of a run."""
-
-    def file(wildcards):
-        return iteration_file(wildcards.run, len(workers(wildcards.run)) - 1, name)
-
-    return file
-
-
-def engine_of_run(wildcards):
-    """Return the engine that makes a run."""
-    return ENGINES[wildcards.run]
+    return lambda wildcards: iteration_file(wildcards.run, len(workers(wildcards.run)) - 1, name)
 
 
 def evaluated_apart(run):
@@ -122,21 +99,6 @@ def diagnostics_of_run(wildcards):
     return [iteration_file(wildcards.run, i, "diagnostics.json") for i in range(len(workers(wildcards.run)))]
 
 
-def state_dir(wildcards):
-    """Return where an interrupted block keeps its checkpoints."""
-    return results(f"runs/{wildcards.run}/state")
-
-
 def ranks(wildcards):
     """Return the number of MPI ranks of a run: the workers of its last iteration."""
     return worker_range(RUNS[wildcards.run].parallel.workers)[1]
-
-
-def mpi_launcher(wildcards):
-    """Return what follows the MPI launcher: how many ranks, of what; one that raises ends them all."""
-    return f"-n {ranks(wildcards)} python -m mpi4py"
-
-
-def cores_of_ranks(wildcards):
-    """Return the cores that all ranks of a run keep busy; snakemake takes no more than its --cores."""
-    return ranks(wildcards) * THREADS

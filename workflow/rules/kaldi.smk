@@ -52,7 +52,7 @@ rule adopt_kaldi:
 rule adopt_kaldi_alignments:
     """Take Kaldi's alignments of a split."""
     input:
-        alignments=given_alignments,
+        alignments=lambda wildcards: files.kaldi_alignments(SHARED, wildcards.split),
         model=results("hmm/kaldi/model.h5"),
         table=results("data/{split}.tsv"),
         features=of_split(feature_shards, "net"),

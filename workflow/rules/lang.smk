@@ -24,6 +24,7 @@ rule lang:
         results("logs/hmm/lang.log"),
     benchmark:
         results("benchmarks/hmm/lang.tsv")
+    localrule: True  # less than a job's way through a cluster's queue
     conda:
         "../../envs/bootstrap.yaml"
     params:

@@ -20,11 +20,7 @@ def cmvn_file(frontend, split):
 
 def of_split(named, frontend=""):
     """Return the input function for a split's `feature_shards` or `cmvn_file`; `""`: of the wildcard's front end."""
-
-    def found(wildcards):
-        return named(frontend or wildcards.frontend, wildcards.split)
-
-    return found
+    return lambda wildcards: named(frontend or wildcards.frontend, wildcards.split)
 
 
 def given_features(name, flag):
@@ -35,21 +31,6 @@ def given_features(name, flag):
         return [flag, path] if path else []
 
     return words
-
-
-def given_alignments(wildcards):
-    """Return the files of a split's alignments by Kaldi that the config names."""
-    return files.kaldi_alignments(SHARED, wildcards.split)
-
-
-def finished_run(wildcards):
-    """Return what describes the run of `hmm.align_with`, with all its files."""
-    return files.finished_run(SHARED)
-
-
-def start_model(wildcards):
-    """Return the model that a run starts from; nothing for a random start."""
-    return files.start_model(RUNS[wildcards.run])
 
 
 def decoded():
@@ -70,23 +51,9 @@ def tuned_flag(wildcards, input):
     return "--tuned" if input.tuned == results(f"{wildcards.where}/tune.json") else "--tuned-elsewhere"
 
 
-def test_shards(wildcards):
-    """Return the hypotheses of the test set's shards of a system."""
-    return [results(f"{wildcards.where}/test.{shard}.hyp") for shard in SHARDS]
-
-
 def chosen(name):
     """Return the input function for a file of the candidate that `final_model` chooses."""
-
-    def file(wildcards):
-        return results(f"runs/{wildcards.run}/decode/{final_model(wildcards)}/{name}")
-
-    return file
-
-
-def final_model(wildcards):
-    """Return which of a run's models is its result."""
-    return RUNS[wildcards.run].final_model
+    return lambda wildcards: results(f"runs/{wildcards.run}/decode/{RUNS[wildcards.run].final_model}/{name}")
 
 
 def study_files(wildcards):

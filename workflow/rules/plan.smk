@@ -13,10 +13,11 @@ rule configure:
         results("logs/plan/{run}.configure.log"),
     benchmark:
         results("benchmarks/plan/{run}.configure.tsv")
+    localrule: True  # less than a job's way through a cluster's queue
     conda:
         "../../envs/base.yaml"
     params:
-        options=run_told,
+        options=lambda wildcards: reads.run_told(RUNS[wildcards.run]),
     message:
         "Run {wildcards.run}: settings"
     shell:
@@ -28,7 +29,7 @@ rule plan:
     input:
         config=results("runs/{run}/config.json"),
         frames=results("frames/train.h5"),
-        redealt=redealt_run,
+        redealt=lambda wildcards: redealt(wildcards.run),
     output:
         results("runs/{run}/plan.json"),
     log:
@@ -57,7 +58,7 @@ rule init_model:
         config=results("runs/{run}/config.json"),
         plan=results("runs/{run}/plan.json"),
         frames=results("frames/train.h5"),
-        model=start_model,
+        model=lambda wildcards: files.start_model(RUNS[wildcards.run]),
     output:
         combined=results("runs/{run}/iterations/init.combine.safetensors"),
         state=results("runs/{run}/iterations/init.state.json"),

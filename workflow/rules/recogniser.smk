@@ -21,13 +21,14 @@ rule recogniser:
         results("logs/decode/{run}.recogniser.log"),
     benchmark:
         results("benchmarks/decode/{run}.recogniser.tsv")
+    localrule: True  # less than a job's way through a cluster's queue
     conda:
         "../../envs/base.yaml"
     params:
         recipe=RECIPE["decode"],
         settings=reads.recogniser_told(SHARED),
         name=SHARED.name,
-        final_model=final_model,
+        final_model=lambda wildcards: RUNS[wildcards.run].final_model,
         lang_dir=subpath(input.lang, parent=True),
         cmvn=optional_flag("--cmvn", "cmvn"),
     message:

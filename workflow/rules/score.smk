@@ -9,7 +9,7 @@ rule score:
     """Count the word errors of a system on test, with a bootstrap interval."""
     input:
         table=results("data/test.tsv"),
-        hyps=test_shards,
+        hyps=expand(results("{{where}}/test.{shard}.hyp"), shard=SHARDS),
         tuned=tuning,
     output:
         wer=results("{where}/wer.json"),
@@ -58,6 +58,7 @@ rule choose:
         results("logs/score/{run}.choose.log"),
     benchmark:
         results("benchmarks/score/{run}.choose.tsv")
+    localrule: True  # less than a job's way through a cluster's queue
     conda:
         "../../envs/base.yaml"
     params:

@@ -5,7 +5,6 @@ the commands are told, as JSON), the constraints of wildcards. Of our own code o
 read but the config and those that it names: Snakemake reads this for every job on a cluster.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -23,17 +22,10 @@ from unisono.recipe import RECIPE
 SPLITS = list(files.SPLITS)
 
 
-@contextlib.contextmanager
-def one_line():
-    """Let a mistake in the config end as one line."""
-    try:
-        yield
-    except UserError as error:
-        raise WorkflowError(f"config: {error}") from None
-
-
-with one_line():
+try:
     SHARED, RUNS, NOTES = check.settings(config, workflow.configfiles)
+except UserError as error:  # one line, which names the key
+    raise WorkflowError(f"config: {error}") from None
 for note in NOTES:
     logger.warning(f"config: {note}")
 # Values that must not run a stage again, such as these, reach the shell as `resources`, and as text: Snakemake cuts a
@@ -100,26 +92,12 @@ def told(command):
 
 def features_told(frontend, command=""):
     """Return the params function for the features of a front end as a command reads them; `""`: the wildcard's."""
-
-    def words(wildcards):
-        return reads.features_told(SHARED, frontend or wildcards.frontend, command)
-
-    return words
+    return lambda wildcards: reads.features_told(SHARED, frontend or wildcards.frontend, command)
 
 
 def gmm_features_told(wildcards):
     """Return the features that a GMM system sees, as JSON."""
     return reads.features_told(SHARED, "hmm", system=wildcards.get("system", "lda_mllt"))
-
-
-def run_told(wildcards):
-    """Return what decides a run's result, as JSON."""
-    return reads.run_told(RUNS[wildcards.run])
-
-
-def study_told():
-    """Return the section `study` as JSON; not sorted: the order of the axes names the cells."""
-    return json.dumps(complete(STUDY), ensure_ascii=False) if STUDY else ""
 
 
 def optional_flag(flag, name):

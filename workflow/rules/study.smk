@@ -23,8 +23,9 @@ rule study_results:
         "../../envs/base.yaml"
     params:
         recipe=RECIPE["study"],
-        study=study_told(),
-        seed=SHARED.seed,  # not sorted: the order of the axes names the cells
+        # Not sorted: the order of the axes names the cells.
+        study=json.dumps(complete(STUDY), ensure_ascii=False) if STUDY else "",
+        seed=SHARED.seed,
         root=subpath(input.table, ancestor=2),
         out_dir=subpath(output[0], parent=True),
     message:

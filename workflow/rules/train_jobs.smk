@@ -171,7 +171,7 @@ rule finish:
     threads: THREADS
     resources:
         worker_threads=THREADS,
-        engine=engine_of_run,
+        engine=lambda wildcards: ENGINES[wildcards.run],
     params:
         recipe=RECIPE["train"],
         iterations=subpath(input.combined, parent=True),

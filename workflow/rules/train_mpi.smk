@@ -40,7 +40,7 @@ rule train_virtual:
     params:
         recipe=RECIPE["train"],
         iterations=subpath(output.combined, parent=True),
-        state_dir=state_dir,
+        state_dir=results("runs/{run}/state"),
     message:
         "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, virtual workers"
     shell:
@@ -69,7 +69,7 @@ use rule train_virtual as train_sync with:
         run=runs_with("sync"),
     conda:
         "../../envs/mpi.yaml"
-    threads: cores_of_ranks
+    threads: lambda wildcards: ranks(wildcards) * THREADS  # snakemake takes no more than its --cores
     resources:
         first=first_of_block,
         worker_threads=THREADS,
@@ -80,7 +80,8 @@ use rule train_virtual as train_sync with:
         # Per rank; without it a cluster would give each rank the `threads` of the whole job.
         cpus_per_task=THREADS,
         mpi="mpirun",
-        launcher=mpi_launcher,
+        # A rank that raises ends them all.
+        launcher=lambda wildcards: f"-n {ranks(wildcards)} python -m mpi4py",
         engine="sync",
     message:
         "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"

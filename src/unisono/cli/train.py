@@ -1,33 +1,31 @@
-"""Train a block of iterations in one command (engines virtual, sync and async), with checkpoints and exact resume."""
+"""Train a block of iterations in one command (all engines but jobs), with checkpoints and exact resume."""
 
 import argparse
 import contextlib
+import importlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unisono.engines.block import Block
-    from unisono.engines.session import Session
+    from unisono.engines.block import Joined
     from unisono.engines.state import State
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
     from unisono.cli.run_files import add_arguments, add_device
-    from unisono.config.parallel import ResourceOptions
+    from unisono.config.parallel import BLOCK_ENGINES, ResourceOptions
 
     given = ResourceOptions()
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
     add_device(parser)
-    parser.add_argument(
-        "--engine", required=True, choices=("virtual", "sync", "async"), help="config key parallel.engine"
-    )
+    parser.add_argument("--engine", required=True, choices=BLOCK_ENGINES, help="config key parallel.engine")
     parser.add_argument("--first", required=True, type=int, metavar="I", help="first iteration of the block")
     parser.add_argument("--last", required=True, type=int, metavar="I", help="last iteration of the block")
     parser.add_argument("--iterations-dir", required=True, metavar="DIR", help="files between iterations")
@@ -61,32 +59,42 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     stop_now, received = _watch(args.stop_after_s)
     with contextlib.ExitStack() as stack:
-        train, rank, beat, rest = stack.enter_context(_engine(args))
+        process = stack.enter_context(_join(args))
         try:
             advance = stack.enter_context(console.progress("train", args.last - args.first + 1))
             files = (args.config, args.plan, args.frames_train, args.frames_dev)
-            serves = args.engine == "async" and rank == 0
-            index = local_rank(os.environ, rank)
-            session = stack.enter_context(open_session(*files, device="cpu" if serves else args.device, index=index))
+            index = local_rank(os.environ, process.rank)
+            device = args.device if process.computes else "cpu"
+            session = stack.enter_context(open_session(*files, device=device, index=index))
             block = Block(
                 first=args.first,
                 last=args.last,
                 iterations_dir=Path(args.iterations_dir),
                 state_dir=Path(args.state_dir),
                 checkpoint_s=args.checkpoint_s,
-                interrupted=lambda: (beat(), stop_now())[1],
-                resting=rest,
-                after=_telling(advance, Path(args.iterations_dir)) if rank == 0 else _nothing,
+                interrupted=lambda: (process.beat(), stop_now())[1],
+                resting=process.rest,
+                after=_telling(advance, Path(args.iterations_dir)) if process.rank == 0 else _nothing,
             )
-            train(session, block)
+            process.train(session, block)
         except UserError:
-            if rank > 0:
+            if process.rank > 0:
                 time.sleep(1.0)  # an error that all ranks share is reported by rank 0, whose exit ends the others
             raise
         except Stopped as stopped:
-            if rank == 0:
+            if process.rank == 0:
                 console.report_error(f"unisono train: {stopped}")
             sys.exit(128 + (received() or signal.SIGTERM))
+
+
+def _join(args: argparse.Namespace) -> "contextlib.AbstractContextManager[Joined]":
+    """Return what makes this process a part of the engine."""
+    from unisono.engines.run import read_run
+    from unisono.schedule import worker_range
+
+    name = {"async": "asynchronous"}.get(args.engine, args.engine)  # a keyword names no module
+    engine = importlib.import_module(f"unisono.engines.{name}")
+    return engine.join(worker_range(read_run(args.config).parallel.workers)[1], args.hang_timeout_s)
 
 
 def _nothing(*ignored: object) -> None:
@@ -98,33 +106,6 @@ def _telling(advance: Callable[[], None], iterations_dir: "Path") -> "Callable[[
     from unisono.engines.state import note_progress
 
     return lambda state: (advance(), note_progress(iterations_dir / "progress.jsonl", state))[1]
-
-
-@contextlib.contextmanager
-def _engine(
-    args: argparse.Namespace,
-) -> "Iterator[tuple[Callable[[Session, Block], None], int, Callable[[], None], Callable[[], None]]]":
-    """Yield what trains a block, the rank, and what to call at each step and at the end of an iteration's steps."""
-    from unisono import console
-
-    if args.engine == "virtual":
-        from unisono.engines import virtual
-
-        yield virtual.train, 0, _nothing, _nothing
-        return
-    from unisono.engines import asynchronous, sync
-    from unisono.engines.mpi import Mpi
-    from unisono.engines.run import read_run
-    from unisono.schedule import worker_range
-
-    served = args.engine == "async"
-    comm = Mpi(worker_range(read_run(args.config).parallel.workers)[1], server=served)
-    trains = asynchronous.train if served else sync.train
-    heart = comm.heartbeat(args.hang_timeout_s, lambda line: console.report_error(f"unisono train: {line}"))
-    try:
-        yield lambda session, block: trains(session, block, comm), comm.rank, heart.beat, heart.rest
-    finally:
-        heart.close()
 
 
 def _watch(limit_s: float | None) -> tuple[Callable[[], bool], Callable[[], int]]:

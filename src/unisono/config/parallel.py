@@ -1,7 +1,7 @@
 """The sections `parallel` and `resources`: how the workers train one model, and what the machine gives."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
@@ -117,13 +117,15 @@ class Live(Section):
 
 
 ArrivalOptions = Annotated[RoundRobin | Simulated | Logged | Live, Kinds("round_robin")]
+Engine = Literal["jobs", "virtual", "sync", "async"]
+BLOCK_ENGINES = tuple(name for name in get_args(Engine) if name != "jobs")  # a block of iterations is one job
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelOptions(Section):
     """How the workers train one model."""
 
-    engine: Annotated[Literal["jobs", "virtual", "sync", "async"], Execution()] = "jobs"
+    engine: Annotated[Engine, Execution()] = "jobs"
     """How vectors travel: files between Snakemake jobs, one process, MPI, or MPI with a server for which nobody waits. The result is the same; that of async once its order of arrivals is."""  # noqa: E501
     workers: Annotated[Workers | Ramp, Shapes()] = 2
     """Workers at once, or {initial, final} for a number that grows."""

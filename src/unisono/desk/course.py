@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from unisono.config.parallel import BLOCK_ENGINES
+
 # Rules of the workflow by stage; `all` and `study` only name targets.
 RULES: dict[str, tuple[str, ...]] = {
     "corpus": ("corpus", "perturb"),
@@ -28,7 +30,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "graph": ("lm", "graph"),
     "frames": ("frames",),
     "plan": ("configure", "plan", "init_model"),
-    "train": ("train_job", "combine", "diagnose", "train_virtual", "train_sync", "finish", "metrics"),
+    "train": ("train_job", "combine", "diagnose", *(f"train_{name}" for name in BLOCK_ENGINES), "finish", "metrics"),
     "decode": ("tune_gmm", "tune_dnn", "decode_gmm", "decode_dnn"),
     "score": ("score", "choose", "recogniser"),
     "report": ("report", "study_results"),

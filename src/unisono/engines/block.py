@@ -6,7 +6,7 @@ A block reads and writes the same files as `jobs` does at its borders, so blocks
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from unisono.data.frames.loader import Loader
 from unisono.engines.border import Block, Border
@@ -25,6 +25,24 @@ logger = logging.getLogger("unisono.train")
 
 class Stopped(Exception):
     """The block was interrupted and its state is saved."""
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+class Joined(NamedTuple):
+    """A process in an engine, which each engine's `join` yields.
+
+    train: trains a block. rank: among the processes. beat: called before each minibatch, rest: where it may be silent.
+    computes: whether it trains, and may need a GPU.
+    """
+
+    train: Callable[[Session, Block], None]
+    rank: int = 0
+    beat: Callable[[], None] = nothing
+    rest: Callable[[], None] = nothing
+    computes: bool = True
 
 
 class Group(Models, Protocol):

@@ -1,16 +1,18 @@
 """The engine `sync`: one worker on each MPI rank, which lives through a block of iterations; vectors travel by MPI."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import safetensors.torch
 from torch import Tensor
 
+from unisono import console
 from unisono.core import gossip
 from unisono.data.frames.loader import Loader
-from unisono.engines.block import Block, train_block
+from unisono.engines.block import Block, Joined, train_block
 from unisono.engines.records import Record
 from unisono.engines.session import Session
 from unisono.engines.state import State
@@ -86,3 +88,16 @@ def train(session: Session, block: Block, comm: "Mpi") -> None:
     Raises `block.Stopped` after an interruption, with everything saved.
     """
     train_block(session, Sync(session, comm), block)
+
+
+@contextmanager
+def join(workers: int, hang_timeout_s: float) -> Iterator[Joined]:
+    """Yield this rank, of as many as there are workers; a rank that is silent for longer ends them all."""
+    from unisono.engines.mpi import Mpi
+
+    comm = Mpi(workers)
+    heart = comm.heartbeat(hang_timeout_s, lambda line: console.report_error(f"unisono train: {line}"))
+    try:
+        yield Joined(lambda session, block: train(session, block, comm), comm.rank, heart.beat, heart.rest)
+    finally:
+        heart.close()

@@ -1,6 +1,7 @@
 """The engine `virtual`: all workers in one process, one after the other; vectors stay in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from unisono.core import average, gossip
 from unisono.data.frames.loader import Loader
 from unisono.engines import served
-from unisono.engines.block import Block, train_block
+from unisono.engines.block import Block, Joined, train_block
 from unisono.engines.comm import Alone
 from unisono.engines.records import Record
 from unisono.engines.session import Session
@@ -63,3 +64,10 @@ def train(session: Session, block: Block) -> None:
         served.train(session, block)
         return
     train_block(session, Virtual(session), block)
+
+
+@contextmanager
+def join(workers: int, hang_timeout_s: float) -> Iterator[Joined]:
+    """Yield the only process there is."""
+    del workers, hang_timeout_s
+    yield Joined(train)
