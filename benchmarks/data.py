@@ -22,14 +22,12 @@ def measure(folder: Path, size: Size) -> Results:
     with pinned(), FramesStore(folder / "data.h5") as store:
         training = Ours(folder / "steps.h5", size, SGD)
         training.train(size.warm_up)
-        x = training.network.input_buffer(size.minibatch)
-        ids = torch.empty(size.minibatch, dtype=torch.int64)
 
         def read() -> None:
             """Read a whole epoch, its order and its windows included, into the network's own input buffer."""
-            with Loader(store, (5, 5), seed=1, window=window) as loader:
+            with Loader(store, training.network.unit, seed=1, window=window) as loader:
                 part = Slice(0, -1, 0, store.frames)
-                for _ in loader.minibatches(part, size.minibatch, lambda n: (x[:n], ids[:n])):
+                for _ in loader.minibatches(part, size.minibatch, training.network.buffers):
                     pass
 
         read()

@@ -41,13 +41,17 @@ class Ours:
         config = identity(settings(size, **{"optimiser": optimiser, "data": data, **sections}))
         run = make_run(config)
         store = FramesStore(store_path)
-        plan = build_plan(store.lengths.tolist(), run.schedule, run.parallel, run.optimiser.minibatch)
+        plan = build_plan(store.lengths.tolist(), run.schedule, run.parallel, run.minibatch)
         session = Session(run, config, plan, store, place=place)
-        self.network: Dnn = session.network
+        network = session.network
+        assert isinstance(network, Dnn)
+        self.network = network
         self.worker = session.worker(0)
         self.worker.params.copy_(initial_parameters(session))
         self._loader = session.loader(keep=True)
-        self._task = Task(0, 0, -1, Slice(0, -1, 0, store.frames), size.minibatch, run.optimiser.learning_rate, 1.0)
+        self._task = Task(
+            0, 0, -1, Slice(0, -1, 0, store.frames), size.minibatch, run.optimiser.learning_rate, 1.0, 0, 1
+        )
 
     def train(self, steps: int) -> None:
         """Train on the next minibatches: read, splice, forward, backward, update. Raises where the data are used up."""

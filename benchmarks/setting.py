@@ -95,7 +95,7 @@ class Folder:
         self.run = make_run(identity(config))
         with FramesStore(path / "train.h5") as store:
             lengths = store.lengths.tolist()
-            self.plan = build_plan(lengths, self.run.schedule, self.run.parallel, self.run.optimiser.minibatch)
+            self.plan = build_plan(lengths, self.run.schedule, self.run.parallel, self.run.minibatch)
             write_plan(str(path / "plan.json"), self.plan)
         with open_session(path / "config.json", path / "plan.json", path / "train.h5") as session:
             self.vector_bytes = 4 * session.layout.size

@@ -19,6 +19,7 @@ from unisono.config.schedule import ScheduleOptions
 from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.schedule import Iteration, build_plan, workers_at
+from unisono.units import TrainingUnit
 
 REDEAL_FORMAT = "unisono.redeal/1"
 
@@ -30,7 +31,13 @@ def static_workers(iterations: int, workers: int | Ramp) -> list[int]:
 
 @functools.cache
 def counted_workers(
-    frames: str, changed: int, schedule: ScheduleOptions, parallel: ParallelOptions, minibatch: int, redeal: str
+    frames: str,
+    changed: int,
+    schedule: ScheduleOptions,
+    parallel: ParallelOptions,
+    minibatch: int,
+    unit: TrainingUnit,
+    redeal: str,
 ) -> list[int]:
     """Return the workers of each iteration of a run over the frames that frames.json counts.
 
@@ -38,7 +45,7 @@ def counted_workers(
     too little data for the workers.
     """
     done = done_of(redeal, parallel.workers) if redeal else ()
-    plan = build_plan(read_json(frames)["train"]["lengths"], schedule, parallel, minibatch, done)
+    plan = build_plan(read_json(frames)["train"]["lengths"], schedule, parallel, minibatch, done, unit)
     return [iteration.workers for iteration in plan.iterations]
 
 

@@ -1,19 +1,19 @@
 """The plan of a run: which worker reads which part of the data in which iteration (docs/architecture.md).
 
 A Snakefile may import this module: it needs the standard library only. All engines read the same plan.
-Counts are in units, which are frames for a feed-forward network. `plan.json`:
+Slices count training units (`unisono.units`), which are frames for a feed-forward network. `plan.json`:
 
 | key | meaning |
 |---|---|
 | format | `unisono.plan/1` |
-| units | training frames of one epoch |
-| minibatch | frames of a whole minibatch |
+| frames, units | training frames and units of one epoch |
+| minibatch | units of a whole minibatch |
 | dealing | `rotating`: slices cut one order of the whole epoch; `fixed`: each worker's own order |
-| worker_units | `fixed`: frames that each worker owns; `rotating`: null |
+| worker_units | `fixed`: units that each worker owns; `rotating`: null |
 | phases | list of {name, iterations}; today one, `training` |
 | iterations[] | iteration (from 0), epoch, workers, minibatch, max_change_scale, |
 | | best (keep the best worker instead of combining), end_of_epoch, |
-| | progress (fraction of all frames before it), slices (one [begin, end) for each worker) |
+| | progress (fraction of all units before it), slices (one [begin, end) for each worker) |
 """
 
 import heapq
@@ -25,6 +25,7 @@ from unisono.config.parallel import ParallelOptions, Ramp
 from unisono.config.schedule import ScheduleOptions
 from unisono.errors import UserError
 from unisono.files import read_json, write_json
+from unisono.units import FRAME, TrainingUnit
 
 FORMAT = "unisono.plan/1"
 
@@ -48,6 +49,7 @@ class Iteration:
 class Plan:
     """A run's plan; see the table above."""
 
+    frames: int
     units: int
     minibatch: int
     dealing: str
@@ -105,20 +107,22 @@ def build_plan(
     parallel: ParallelOptions,
     minibatch: int,
     done: Sequence[Iteration] = (),
+    unit: TrainingUnit = FRAME,
 ) -> Plan:
     """Plan a run over utterances of the given lengths (frames); see docs/architecture.md.
 
-    done: iterations that stay as they are, by another number of workers; what is left of the epoch is dealt anew.
+    minibatch: in units; `parallel.period_frames` is divided by the mean frames of one. done: iterations that stay as
+    they are, by another number of workers; what is left of the epoch is dealt anew.
     Raises UserError where there is too little data for the workers.
     """
-    units, fixed = sum(lengths), parallel.dealing == "fixed"
-    if units == 0:
-        raise UserError("frames: the training store is empty: see which utterances were left out, and why")
+    counted, fixed = unit.count(lengths), parallel.dealing == "fixed"
+    frames, units = sum(lengths), sum(counted)
+    _check(lengths, unit)
     worker_units = None
     if fixed:
         workers = worker_range(parallel.workers)[0]
         owner = deal(lengths, workers)
-        worker_units = tuple(sum(n for n, w in zip(lengths, owner, strict=True) if w == k) for k in range(workers))
+        worker_units = tuple(sum(n for n, w in zip(counted, owner, strict=True) if w == k) for k in range(workers))
     iterations = list(done)
     wanted = schedule.iterations
     begin = done[-1].slices[-1][1] if done and not done[-1].end_of_epoch else 0
@@ -126,14 +130,27 @@ def build_plan(
         if wanted is not None and len(iterations) >= wanted:
             break
         number, left = len(iterations), units - begin
-        counts = _workers_of_epoch(left, epoch, number, schedule, parallel, worker_units or (left,), minibatch)
+        period = parallel.period_frames * units / frames
+        counts = _workers_of_epoch(
+            left, epoch, number, schedule, parallel, worker_units or (left,), minibatch, period, unit
+        )
         slices = _slices(left, worker_units, counts, minibatch)
         for index, (count, parts) in enumerate(zip(counts, slices, strict=True)):
             parts = tuple((begin + first, begin + end) for first, end in parts)
             ends = index == len(counts) - 1
             iterations.append(_iteration(number + index, epoch, count, minibatch, ends, parallel, parts))
         begin = 0
-    return Plan(units, minibatch, parallel.dealing, worker_units, _with_progress(iterations[: wanted or None]))
+    return Plan(frames, units, minibatch, parallel.dealing, worker_units, _with_progress(iterations[: wanted or None]))
+
+
+def _check(lengths: Sequence[int], unit: TrainingUnit) -> None:
+    if not sum(lengths):
+        raise UserError("frames: the training store is empty: see which utterances were left out, and why")
+    if unit.width > max(lengths):
+        raise UserError(
+            f"network.chunk: {unit.width} frames are more than every training utterance has (the longest has"
+            f" {max(lengths)}): lower it"
+        )
 
 
 def _workers_of_epoch(
@@ -144,17 +161,18 @@ def _workers_of_epoch(
     parallel: ParallelOptions,
     owned: Sequence[int],
     minibatch: int,
+    period: float,
+    unit: TrainingUnit,
 ) -> list[int]:
-    """Return the number of workers of each iteration of one epoch."""
+    """Return the number of workers of each iteration of one epoch; period: units that each shall read in one."""
     initial, final = worker_range(parallel.workers)
     fewest = min(-(-own // minibatch) for own in owned)  # minibatches that bound the number of slices
     if len(owned) == 1 and fewest < (initial if initial == final else final):
         has = "what is left of the epoch has" if done else "an epoch has"  # whole epochs are all alike
         raise UserError(
-            f"parallel.workers: {final} workers, but {has} only {fewest} minibatches of {minibatch} frames:"
+            f"parallel.workers: {final} workers, but {has} only {fewest} minibatches of {minibatch} {unit.name}:"
             " lower parallel.workers or optimiser.minibatch"
         )
-    period = parallel.period_frames
     if initial == final:
         count = max(1, round(units / (initial * period)))
         return [initial] * min(count, fewest if len(owned) > 1 else fewest // initial)
@@ -217,5 +235,10 @@ def read_plan(path: str) -> Plan:
     iterations = tuple(build(Iteration, item, str(path)) for item in value["phases"][-1]["iterations"])
     owned = value["worker_units"]
     return Plan(
-        value["units"], value["minibatch"], value["dealing"], None if owned is None else tuple(owned), iterations
+        value["frames"],
+        value["units"],
+        value["minibatch"],
+        value["dealing"],
+        None if owned is None else tuple(owned),
+        iterations,
     )

@@ -72,17 +72,17 @@ def test_a_step_stays_on_its_device(fake, kind, limit, precision, momentum, hidd
     rate = torch.zeros((), dtype=torch.float64, device=DEVICE)
     static = 0
     for _ in range(13):
-        x, ids = net.buffers(30)
-        assert x.device == ids.device == DEVICE
+        batch = net.buffers(30)
+        assert batch.x.device == batch.ids.device == DEVICE
         static += optimiser.is_static()
-        stats = net.step_(Batch(x[:, None], ids[:, None], None), optimiser, rate)
+        stats = net.step_(batch, optimiser, rate)
         assert stats.objective_sum.device == stats.correct.device == DEVICE
     assert static == (13 if kind == "sgd" else 2)
     state = optimiser.state()
     assert all(tensor.device.type == "cpu" for tensor in state.values())
     optimiser.load_state(state)
-    net.step_(Batch(x[:, None], ids[:, None], None), optimiser, rate)
-    assert params.device == DEVICE and flat.whole(x).shape[1] % 16 == 0
+    net.step_(batch, optimiser, rate)
+    assert params.device == DEVICE and flat.whole(batch.x[:, 0]).shape[1] % 16 == 0
 
 
 @pytest.mark.parametrize("limit", ["none", "nnet3", "nnet2"])

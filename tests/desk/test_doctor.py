@@ -14,7 +14,7 @@ from unisono.command import main
 from unisono.config.network import PnormOptions
 from unisono.desk import doctor, software
 from unisono.desk.corpus_checks import check_corpus
-from unisono.desk.estimate import iterations, need, parameters
+from unisono.desk.estimate import iterations, need
 from unisono.desk.findings import Child, Finding, ask, ask_python
 from unisono.desk.settings import changed, read_settings
 from unisono.errors import UserError
@@ -256,9 +256,9 @@ def test_estimate_grows_as_the_work():
     counted = read_settings([SMALL], ["schedule.iterations=7", "schedule.epochs=null"]).runs["main"]
     assert iterations(counted, 1.0, 1) == 7
     dims = 40 * 11
-    assert parameters(runs["main"].network, shared.features, 90) == dims * 128 + 128 + 128 * 129 + 128 * 90 + 90
+    assert runs["main"].network.weights(shared.features.dim, 90) == dims * 128 + 128 + 128 * 129 + 128 * 90 + 90
     pnorm = PnormOptions(kind="pnorm", hidden=(8, 4), group=5, context=(0, 0))
-    assert parameters(pnorm, shared.features, 90) == 41 * 40 + 9 * 20 + 5 * 90
+    assert pnorm.weights(shared.features.dim, 90) == 41 * 40 + 9 * 20 + 5 * 90
     cold = read_settings([SMALL], ["resources.warm_interpreter=false"])
     assert need(cold.shared, cold.runs, seconds, 2).seconds["train"] > one.seconds["train"]
     mono = read_settings([SMALL], ["hmm.align=mono", "decode.systems=[mono]"])

@@ -157,7 +157,14 @@ def test_a_wild_rate_backs_off_without_help(tmp_path):
 
 
 def records(objectives, minibatches=20, finite=True):
-    counts = {"frames": 100, "minibatches": minibatches, "correct": 50, "finite": finite, "complete": True}
+    counts = {
+        "units": 100,
+        "frames": 100,
+        "minibatches": minibatches,
+        "correct": 50,
+        "finite": finite,
+        "complete": True,
+    }
     return [
         Record(iteration=1, slice=j, worker=j, start=0, objective_sum=o * 100, **counts)
         for j, o in enumerate(objectives)

@@ -8,15 +8,16 @@ from unisono.core import flat
 from unisono.core.optimiser import Optimiser
 from unisono.core.products import Products, allow_tf32
 from unisono.data.frames.loader import Slice
-from unisono.data.frames.store import load_window
+from unisono.data.frames.window import load_window
 from unisono.engines.initial import initial_parameters
 from unisono.engines.place import CPU, place_for
 from unisono.engines.replay import Replay
 from unisono.engines.worker import Task as Work
 from unisono.engines.worker import Worker
+from unisono.nn.batch import Batch
 
 pytestmark = pytest.mark.gpu
-WORK = Work(2, 1, 1, Slice(1, -1, 64, 960), 32, 0.004, 1.0)  # 28 minibatches
+WORK = Work(2, 1, 1, Slice(1, -1, 64, 960), 32, 0.004, 1.0, 0, 2)  # 28 minibatches
 # Largest distance between the ends, over the way that the CPU went.
 FLOAT32, SHORT, REPEATED = 2e-3, 0.1, 1e-5
 
@@ -160,23 +161,23 @@ def test_stopped_saved_and_restored_it_ends_at_the_same_place(tmp_path, gpu, cha
 
 def test_data_on_the_card_and_fetched_are_the_same(tmp_path, gpu):
     task = Task(tmp_path, config())
-    kept = gpu.resident(task.train, task.run.network.context)
+    kept = gpu.resident(task.train, task.network.unit)
     assert kept is not None and kept._rows.is_cuda
     with task.session.loader() as loader:
         order = loader.order(0, -1)
-    width = (sum(task.run.network.context) + 1) * task.train.dim
+    width = task.network.unit.frames * task.train.dim
     for number in order.windows(0, len(order)):
         begin, end = order.span(number)
         found = []
-        fetched = load_window(task.train, order, number, task.run.network.context)
+        fetched = load_window(task.train, order, number, task.network.unit)
         for window, device in (
             (kept.window(order, number), gpu.device),
             (fetched.pinned(), gpu.device),
             (fetched, "cpu"),
         ):
-            x = torch.empty(end - begin, width, device=device)
-            ids = torch.empty(end - begin, dtype=torch.int64, device=device)
-            window.gather(0, end - begin, x, ids)
+            x = torch.empty(end - begin, 1, width, device=device)
+            ids = torch.empty(end - begin, 1, dtype=torch.int64, device=device)
+            assert window.gather(0, end - begin, Batch(x, ids, None)) == end - begin
             found.append((x.cpu(), ids.cpu()))
         assert all(torch.equal(x, found[0][0]) and torch.equal(ids, found[0][1]) for x, ids in found)
     assert distance(train(task, gpu, keep=True)[1], train(task, gpu, keep=False)[1]) < REPEATED

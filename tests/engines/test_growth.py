@@ -15,15 +15,13 @@ SMALL = flat.make_layout([("hidden1", (3, 5)), ("output", (2, 4))])
 LARGE = flat.make_layout([("hidden1", (3, 5)), ("hidden2", (6, 4)), ("output", (2, 7))])
 
 
-class Growing:
-    """One hidden layer before iteration 2, two from then on; what is new begins as ones."""
+class Network:
+    """What is new begins as ones."""
 
-    layout = SMALL
+    def __init__(self, layout):
+        self.layout = layout
 
-    def layout_at(self, iteration):
-        return SMALL if iteration < 2 else LARGE
-
-    def initial_parameters(self, options, generator):
+    def initial_parameters(self, options, generator, utterances):
         fresh = flat.zeros(LARGE.size)
         for matrix in flat.views(LARGE, fresh).values():
             matrix.fill_(1.0)
@@ -48,7 +46,8 @@ def test_rule_observers_and_optimisers_start_anew_when_the_layout_changes(tmp_pa
     )  # fmt: skip
     session = Task(tmp_path, settings).session
     _, state = first(session, flat.zeros(SMALL.size))
-    session.network = Growing()
+    networks = Network(SMALL), Network(LARGE)  # one hidden layer before iteration 2, two from then on
+    session.network_at = lambda iteration: networks[iteration >= 2]
     trained, ran = flat.zeros(SMALL.size), {"iteration": 1, "best": {"objective": -1.0}, "observed": {"ema": 2}}
     for matrix in flat.views(SMALL, trained).values():
         matrix.fill_(5.0)
@@ -68,5 +67,5 @@ def test_rule_observers_and_optimisers_start_anew_when_the_layout_changes(tmp_pa
 
 
 def test_networks_of_today_keep_their_layout(tmp_path):
-    network = Task(tmp_path).network
-    assert network.layout_at(0) is network.layout_at(1000) is network.layout
+    session = Task(tmp_path).session
+    assert session.network_at(-1) is session.network_at(1000) is session.network

@@ -5,9 +5,9 @@ import torch
 
 from tests.support.miniature import LIMIT, Interrupted, Task, config
 from unisono.core.optimiser import Optimiser
-from unisono.data.frames.loader import Slice
+from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.resident import Resident, bytes_needed
-from unisono.data.frames.store import load_window
+from unisono.data.frames.window import load_window
 from unisono.engines import place, session
 from unisono.engines.initial import initial_parameters
 from unisono.engines.place import CPU, Place, local_rank, place_for
@@ -15,7 +15,8 @@ from unisono.engines.replay import Replay
 from unisono.engines.worker import Task as Work
 from unisono.engines.worker import Worker
 from unisono.errors import UserError
-from unisono.nn.batch import StepStats
+from unisono.nn.batch import Batch, StepStats
+from unisono.units import TrainingUnit
 
 torch.set_num_threads(1)
 DEFERRED = Place(torch.device("cpu"), deferred=True)
@@ -120,7 +121,7 @@ CASES = {
     "ng": {"optimiser__kind": "ng_online", "optimiser__max_change": LIMIT, "network__nonlinearity": "tanh"},
     "dropout": {"network__dropout": 0.3, "network__nonlinearity": "sigmoid", "optimiser__momentum": 0.0},
 }
-WORK = Work(2, 1, 1, Slice(1, -1, 64, 530), 32, 0.01, 1.0)  # fifteen minibatches, the last one smaller
+WORK = Work(2, 1, 1, Slice(1, -1, 64, 530), 32, 0.01, 1.0, 0, 2)  # fifteen minibatches, the last one smaller
 
 
 def worker_for(task, where, capture=None):
@@ -218,24 +219,25 @@ def test_a_generator_of_another_device_is_not_taken_over(task):
     assert torch.equal(worker._generator.get_state(), own)
 
 
-def test_windows_of_a_resident_store_are_those_of_the_file(task, monkeypatch):
+@pytest.mark.parametrize("unit", [(1, 2, 1), (7, 3, 2), (60, 4, 0)])
+def test_windows_of_a_resident_store_are_those_of_the_file(task, monkeypatch, unit):
     from unisono.data.frames import resident
 
     monkeypatch.setattr(resident, "_CHUNK", 150)  # several reads
-    context = task.run.network.context
-    kept = Resident(task.train, context, torch.device("cpu"))
-    assert kept._rows.nbytes == bytes_needed(task.train, context)
-    with task.session.loader() as loader:
+    unit = TrainingUnit(*unit)
+    kept = Resident(task.train, unit, torch.device("cpu"))
+    assert kept._rows.nbytes == bytes_needed(task.train, unit)
+    with Loader(task.train, unit, seed=1, window=37) as loader:
         order = loader.order(1, -1)
-    width = (sum(context) + 1) * task.train.dim
     for number in order.windows(0, len(order)):
         begin, end = order.span(number)
         found = []
-        for window in (kept.window(order, number), load_window(task.train, order, number, context)):
-            x, ids = torch.empty(end - begin, width), torch.empty(end - begin, dtype=torch.int64)
-            window.gather(0, end - begin, x, ids)
-            found.append((x, ids))
-        assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+        n = end - begin
+        for window in (kept.window(order, number), load_window(task.train, order, number, unit)):
+            x, ids = torch.empty(n, unit.frames * task.train.dim), torch.empty(n, unit.width, dtype=torch.int64)
+            batch = Batch(x, ids, torch.ones(n, unit.width), torch.zeros(n, dtype=torch.int64))
+            found.append((window.gather(0, n, batch), *batch))
+        assert found[0][0] == found[1][0] and all(map(torch.equal, found[0][1:], found[1][1:]))
 
 
 def test_a_run_in_bf16_is_another_run_near_the_same_end_and_says_where_it_computed(tmp_path):

@@ -235,9 +235,9 @@ def test_the_rate_falls_with_the_minibatches_of_the_plan(tmp_path, monkeypatch):
     rates = []
     original = Worker._step
 
-    def step(self, x, ids, rate):
+    def step(self, batch, rate):
         rates.append(rate)
-        return original(self, x, ids, rate)
+        return original(self, batch, rate)
 
     monkeypatch.setattr(Worker, "_step", step)
     settings = served_config(workers=1, schedule={"kind": "decaying", "epochs": 2, "decay": 0.02, "power": 0.6})

@@ -106,7 +106,7 @@ def test_one_worker_is_plain_sgd_to_the_bit(tmp_path, combine, optimiser):
 )
 def test_a_worker_stopped_saved_and_restored_anywhere_ends_at_the_same_bits(tmp_path, changes):
     task = Task(tmp_path, config(**changes))
-    work = Work(2, 1, 1, Slice(1, -1, 64, 400), 32, 0.01, 1.0)
+    work = Work(2, 1, 1, Slice(1, -1, 64, 400), 32, 0.01, 1.0, 0, 2)
     layout, limit = task.network.layout, "optimiser__max_change" in changes
 
     def worker():
@@ -140,7 +140,7 @@ def test_loading_ahead_does_not_change_a_bit(tmp_path):
     for ahead in (0, 1, 5):
         worker = Worker(0, task.network, Optimiser(task.run.optimiser, task.network.layout), 3)
         with task.session.loader(ahead) as loader:
-            worker.run(Work(1, 0, 0, Slice(0, -1, 0, 1000), 32, 0.01, 1.0), loader)
+            worker.run(Work(1, 0, 0, Slice(0, -1, 0, 1000), 32, 0.01, 1.0, 0, 2), loader)
         finals.append(worker.params.numpy().tobytes())
     assert finals[0] == finals[1] == finals[2]
 
@@ -150,7 +150,7 @@ def test_a_diverged_worker_says_so(tmp_path):
     worker = Worker(0, task.network, Optimiser(task.run.optimiser, task.network.layout), 3)
     worker.params.copy_(initial_parameters(task.session))
     with task.session.loader() as loader:
-        stats = worker.run(Work(1, 0, 0, Slice(0, -1, 0, 1000), 32, 1e30, 1.0), loader)
+        stats = worker.run(Work(1, 0, 0, Slice(0, -1, 0, 1000), 32, 1e30, 1.0, 0, 2), loader)
     assert stats.complete and not stats.finite
     assert stats.to_json()["objective_sum"] is None or np.isfinite(stats.to_json()["objective_sum"])
 
@@ -158,7 +158,7 @@ def test_a_diverged_worker_says_so(tmp_path):
 def test_chance_and_record_go_by_the_slice_not_by_who_does_it(tmp_path):
     """A fast worker may do two slices of one iteration, and either of them as anybody else would."""
     task = Task(tmp_path, config(network__dropout=0.3))
-    work = Work(1, 0, 0, Slice(0, -1, 0, 320), 32, 0.01, 1.0)
+    work = Work(1, 0, 0, Slice(0, -1, 0, 320), 32, 0.01, 1.0, 0, 2)
 
     def trained(number, slices):
         worker = Worker(number, task.network, Optimiser(task.run.optimiser, task.network.layout), 3)

@@ -186,11 +186,17 @@ def test_load_gives_a_module_that_splices_and_agrees(tmp_path, kind):
     save_model(path, net.spec(), net.layout, params, torch.arange(7.0))
     module = unisono.load(path)
     assert isinstance(module, torch.nn.Module) and not module.training
-    frames = torch.randn(11, 5, generator=torch.Generator().manual_seed(2))
-    rows = [torch.cat([frames[min(max(t + k, 0), 10)] for k in (-2, -1, 0, 1)]) for t in range(11)]
+    frames = torch.randn(1101, 5, generator=torch.Generator().manual_seed(2))  # more than are computed at a time
+    rows = [torch.cat([frames[min(max(t + k, 0), 1100)] for k in (-2, -1, 0, 1)]) for t in range(1101)]
     net.bind(params)
-    torch.testing.assert_close(module(frames), net.log_posteriors(torch.stack(rows)))
-    torch.testing.assert_close(module(frames.expand(3, 11, 5))[2], module(frames))
+    assert net.log_posteriors(frames[:0]).shape == (0, 7)
+    torch.testing.assert_close(module(frames), net.log_posteriors(frames), rtol=1e-5, atol=1e-5)
+    batch = net.buffers(1101)
+    batch.x[:, 0] = torch.stack(rows)
+    batch.ids.fill_(3)
+    objective = float(module(frames).detach()[:, 3].double().sum())
+    assert net.evaluate(batch).objective_sum == pytest.approx(objective, rel=1e-6)
+    torch.testing.assert_close(module(frames.expand(3, 1101, 5))[2], module(frames))
     assert torch.equal(module.log_prior, torch.arange(7.0))
     with pytest.raises(ValueError, match="expected frames of 5"):
         module(torch.zeros(3, 6))

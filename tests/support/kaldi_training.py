@@ -7,7 +7,6 @@ from tests.support.settings import section
 from unisono.config.optimiser import MaxChangeOptions, NgOptions, OptimiserOptions
 from unisono.core import flat
 from unisono.core.optimiser import Optimiser
-from unisono.nn.batch import Batch
 
 
 def optimiser_options(z, form):
@@ -69,10 +68,10 @@ def trajectory_error(z, form, net, options, dtype):
     optimiser = Optimiser(options, net.layout)
     error, compared = 0.0, 0
     for t, (xq, labels) in enumerate(zip(z["xq"], z["labels"], strict=True)):
-        buffer = net.input_buffer(len(xq))
-        buffer.copy_(torch.from_numpy(xq.astype(np.float32) * z["xscale"]))
-        ids = torch.from_numpy(labels.astype(np.int64))
-        net.step_(Batch(buffer[:, None], ids[:, None], None), optimiser, options.learning_rate)
+        batch = net.buffers(len(xq))
+        batch.x[:, 0] = torch.from_numpy(xq.astype(np.float32) * z["xscale"])
+        batch.ids[:, 0] = torch.from_numpy(labels.astype(np.int64))
+        net.step_(batch, optimiser, options.learning_rate)
         if f"{prefix}after{t + 1}_w0" in z:
             expected = vector(z, f"{prefix}after{t + 1}_", net.layout)
             error = max(error, float((params - expected).norm() / (expected.double() - start).norm()))

@@ -78,7 +78,11 @@ class Task:
         self.run = make_run(self.settings)
         self.train, self.dev = FramesStore(self.folder / "train.h5"), FramesStore(self.folder / "dev.h5")
         self.plan = build_plan(
-            self.train.lengths.tolist(), self.run.schedule, self.run.parallel, self.run.optimiser.minibatch
+            self.train.lengths.tolist(),
+            self.run.schedule,
+            self.run.parallel,
+            self.run.minibatch,
+            unit=self.run.network.unit,
         )
         write_plan(self.folder / "plan.json", self.plan)
         self.iterations = self.folder / "iterations"

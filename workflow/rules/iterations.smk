@@ -18,7 +18,7 @@ def workers(run):
     frames = counted_frames()
     changed = os.stat(frames).st_mtime_ns
     try:
-        return counted_workers(frames, changed, own.schedule, own.parallel, own.optimiser.minibatch, redeal)
+        return counted_workers(frames, changed, own.schedule, own.parallel, own.minibatch, own.network.unit, redeal)
     except UserError as error:
         raise WorkflowError(f"config: {error}") from None
 

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
 
     stack = read_stack(args.network, args.feature_transform)
     model = model_of(stack, read_priors(args.priors) if args.priors else None)
-    save_model(args.out, model.network, model.layout, model.flat, model.log_prior)
+    save_model(args.out, model.network, model.layout, model.flat, model.log_prior, model.constants)
     settings = {key: model.network[key] for key in ("kind", "hidden", "nonlinearity", "context")}
     logging.getLogger("unisono.kaldi").info(
         "%s: %d features a frame, %d pdfs, %s priors; network: %s", args.out, model.network["feature_dim"],

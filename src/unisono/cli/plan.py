@@ -34,12 +34,13 @@ def run(args: argparse.Namespace) -> None:
             done = done_of(args.redealt, settings.parallel.workers)
             redeal.check_run(read_redeal(args.redealt), args.redealt, read_json(args.config), store.digest)
         plan = build_plan(
-            store.lengths.tolist(), settings.schedule, settings.parallel, settings.optimiser.minibatch, done
-        )
+            store.lengths.tolist(), settings.schedule, settings.parallel, settings.minibatch, done,
+            settings.network.unit,
+        )  # fmt: skip
     for change in redeal.changes(plan, settings.parallel.workers):
         logger.warning("from iteration %(iteration)d on: %(to)d workers instead of %(from)d", change)
     logger.info(
         "%d iterations over %d frames an epoch, %d to %d workers",
-        len(plan.iterations), plan.units, plan.iterations[0].workers, plan.iterations[-1].workers,
+        len(plan.iterations), plan.frames, plan.iterations[0].workers, plan.iterations[-1].workers,
     )  # fmt: skip
     write_plan(args.out, plan)

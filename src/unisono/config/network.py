@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from unisono.config.markers import Kinds, Section, Unit
+from unisono.units import TrainingUnit
 
 Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
 Side = Annotated[int, Ge(0), Le(100)]
@@ -26,6 +27,17 @@ class DnnOptions(Section):
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Fraction of hidden units switched off in each step of training."""
 
+    @property
+    def unit(self) -> TrainingUnit:
+        """What is trained on at a time: a frame with its context."""
+        return TrainingUnit(1, *self.context)
+
+    def weights(self, feature_dim: int, num_pdfs: int) -> int:
+        """Return the number of weights."""
+        sizes = [feature_dim * self.unit.frames, *self.hidden]
+        hidden = sum((a + 1) * b for a, b in zip(sizes, self.hidden, strict=False))
+        return hidden + (sizes[-1] + 1) * num_pdfs
+
 
 @dataclass(frozen=True, kw_only=True)
 class PnormOptions(Section):
@@ -41,6 +53,17 @@ class PnormOptions(Section):
     """Frames of context to the left and to the right."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Fraction of hidden units switched off in each step of training."""
+
+    @property
+    def unit(self) -> TrainingUnit:
+        """What is trained on at a time: a frame with its context."""
+        return TrainingUnit(1, *self.context)
+
+    def weights(self, feature_dim: int, num_pdfs: int) -> int:
+        """Return the number of weights."""
+        sizes = [feature_dim * self.unit.frames, *self.hidden]
+        hidden = sum((a + 1) * b * self.group for a, b in zip(sizes, self.hidden, strict=False))
+        return hidden + (sizes[-1] + 1) * num_pdfs
 
 
 NetworkOptions = Annotated[DnnOptions | PnormOptions, Kinds("dnn")]

@@ -28,10 +28,11 @@ def check_run(run: Run) -> None:
     _check_workers(run.parallel)
     _check_combine(run.parallel)
     _check_server(run.parallel)
-    if run.parallel.period_frames < run.optimiser.minibatch:
+    unit = run.network.unit
+    if run.parallel.period_frames < run.minibatch * unit.width:
         raise UserError(
             f"parallel.period_frames: {run.parallel.period_frames} is less than one optimiser.minibatch of"
-            f" {run.optimiser.minibatch} frames: raise the one or lower the other"
+            f" {run.minibatch} {unit.name}: raise the one or lower the other"
         )
     _check_observers(run)
     if run.initialisation.kind == "model" and not run.initialisation.path:

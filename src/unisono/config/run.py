@@ -65,6 +65,11 @@ class Run(Section):
     """The store of training frames."""
 
     @property
+    def minibatch(self) -> int:
+        """The training units of a minibatch."""
+        return self.optimiser.minibatch
+
+    @property
     def keeps_best(self) -> bool:
         """Whether the best model so far (dev objective at the ends of epochs) is kept."""
         return self.final_model == "best" or self.schedule.kind == "newbob"

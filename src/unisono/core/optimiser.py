@@ -9,7 +9,6 @@ the estimator of its input.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
 
 from torch import Tensor
 
@@ -26,32 +25,12 @@ from unisono.errors import UserError
 PLAIN = Products()
 
 
-class Updater(Protocol):
-    """What a network hands the parts of a minibatch to; an `Optimiser`, or a `core.gradient.Gradient`."""
-
-    def begin(self, params: Tensor, rate: Number, products: Products, frames: int | None = None) -> None:
-        """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient."""
-        ...
-
-    def layer_(self, index: int, x: Tensor, error: Tensor) -> None:
-        """Take in one layer's part; may overwrite it."""
-        ...
-
-    def rows_(self, index: int, block: int, products: Tensor) -> None:
-        """Take in one vector's part, the per-frame products of its gradient; may overwrite it."""
-        ...
-
-    def finish_(self) -> int | Tensor:
-        """End the minibatch; return 1 where a step was limited."""
-        ...
-
-
 class Optimiser:
     """Momentum, L2, natural gradient and max-change for the matrices and vectors of one layout.
 
     output_limit: of the last component, in place of `max_change.per_layer` (nnet3 kinds).
-    `max_change_scale` multiplies the limits: the worker sets it to 1/sqrt(2) in iteration 0. It is not state.
-    `version` changes whenever a step will use other storage than the one before.
+    `max_change_scale` multiplies the limits: it is 1/sqrt(2) in iteration 0. It is not state.
+    `version` changes whenever a step will use other storage or limits than the one before.
     """
 
     def __init__(self, options: OptimiserOptions, layout: Layout, output_limit: float | None = None) -> None:
@@ -79,6 +58,12 @@ class Optimiser:
         self._sides = sides_of(self.options, self.layout)
         self._estimators: list[Estimator] = [side for sides in self._sides if sides for side in sides.named().values()]
         self.version += 1
+
+    def begin_task(self, max_change_scale: float, seen: int, workers: int) -> None:
+        """Go on in a slice; nothing here depends on how many frames were seen."""
+        if max_change_scale != self.max_change_scale:
+            self.max_change_scale = max_change_scale
+            self.version += 1
 
     def is_static(self) -> bool:
         """Say whether the next minibatch is the same work as any other such, without a decision of the host."""

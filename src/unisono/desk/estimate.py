@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 from unisono.config.config import Config
 from unisono.config.corpus import Spoken
-from unisono.config.features import FeatureOptions
 from unisono.config.hmm import LdaMlltOptions, MonoOptions, TriOptions
-from unisono.config.network import NetworkOptions
 from unisono.config.run import Run
 from unisono.schedule import worker_range
 
@@ -45,14 +43,6 @@ def spoken_seconds(corpus: Spoken) -> dict[str, float]:
     return {s: getattr(corpus.spoken, f"{s}_sentences") * SPOKEN_SENTENCE_S for s in ("train", "dev", "test")}
 
 
-def parameters(network: NetworkOptions, features: FeatureOptions, pdfs: int) -> int:
-    """Return the number of weights of a network."""
-    group = network.group if network.kind == "pnorm" else 1
-    sizes = [features.dim * (sum(network.context) + 1), *network.hidden]
-    hidden = sum((a + 1) * b * group for a, b in zip(sizes, network.hidden, strict=False))
-    return hidden + (sizes[-1] + 1) * pdfs
-
-
 def iterations(run: Run, seconds: float, speeds: int) -> int:
     """Return about how many iterations a run has; `seconds` of training speech, heard at so many speeds."""
     if run.schedule.iterations:
@@ -78,7 +68,7 @@ def need(
     command, start = (WARM_S, WARM_S) if warm else (COMMAND_S, START_S)
     speeds = 1 + len(shared.speed_perturbation)
     counts = {name: iterations(run, seconds["train"], speeds) for name, run in runs.items()}
-    weights = {name: parameters(run.network, shared.features, _pdfs(shared)) for name, run in runs.items()}
+    weights = {name: run.network.weights(shared.features.dim, _pdfs(shared)) for name, run in runs.items()}
     found = _stages(shared, runs, seconds, cores, vocabulary, command)
     frames = seconds["train"] * FRAMES_PER_S * speeds
     found["train"] = sum(

@@ -27,7 +27,7 @@ class Dealer:
         self._opens = [0]  # for each iteration: pushes that must be judged before
         for before in self._plan.iterations[:-1]:
             number = before.iteration
-            changes = session.network.layout_at(number) != session.network.layout_at(number + 1)
+            changes = session.network_at(number).layout != session.network_at(number + 1).layout
             waits = before.end_of_epoch or changes
             self._opens.append((number + 1) * self.workers if waits else self._opens[-1])
 

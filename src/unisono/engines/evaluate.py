@@ -7,11 +7,13 @@ import numpy as np
 from torch import Tensor
 
 from unisono.data.frames.order import Piece
-from unisono.data.frames.store import FramesStore, spliced
+from unisono.data.frames.store import FramesStore
+from unisono.data.frames.units import listed
+from unisono.data.frames.window import Window, load_units
 from unisono.engines import seeds
 from unisono.engines.comm import Comm
 from unisono.engines.session import Session
-from unisono.nn.batch import Batch
+from unisono.units import TrainingUnit
 
 BATCH = 512  # frames; a result depends on it, so it is no option
 SUBSETS = ("objective_train", "objective_dev", "frame_accuracy")
@@ -26,6 +28,44 @@ class Evaluates(Protocol):
         ...
 
 
+class Split:
+    """The training units of a store, counted over all its utterances."""
+
+    def __init__(self, store: FramesStore, unit: TrainingUnit) -> None:
+        self.store, self._unit = store, unit
+        self._offsets = np.cumsum([0, *unit.count(store.lengths.tolist())])
+        self.units = int(self._offsets[-1])
+
+    def subset(self, split: int, frames: int) -> np.ndarray:
+        """Return units, ascending, with at least so many frames that count, or all: whatever the seed of the run is."""
+        count = -(-frames // self._unit.width)
+        if not count:
+            return np.arange(0)
+        while count < self.units:
+            generator = seeds.data_generator(seeds.DIAGNOSTIC_FRAMES, split)
+            drawn = np.sort(generator.choice(self.units, count, replace=False, shuffle=False))
+            missing = frames - int(listed(self._pieces(drawn), self.store.lengths, self._unit).mask.sum())
+            if missing <= 0:
+                return drawn
+            count += -(-missing // self._unit.width)
+        return np.arange(self.units)
+
+    def load(self, units: np.ndarray) -> Window:
+        """Load ascending units."""
+        return load_units(self.store, self._pieces(units), self._unit)
+
+    def _pieces(self, units: np.ndarray) -> list[Piece]:
+        """Return ascending units as runs within utterances."""
+        utterances = np.searchsorted(self._offsets, units, side="right") - 1
+        breaks = np.flatnonzero((np.diff(units) != 1) | (np.diff(utterances) != 0)) + 1
+        runs = zip([0, *breaks.tolist()], [*breaks.tolist(), len(units)], strict=True)
+        pieces = []
+        for begin, end in runs:
+            first = int(self._offsets[utterances[begin]])
+            pieces.append(Piece(int(utterances[begin]), int(units[begin]) - first, int(units[end - 1]) + 1 - first))
+        return pieces
+
+
 class Evaluator:
     """Evaluates parameter vectors on fixed subsets of train and dev frames, and on the whole of dev.
 
@@ -34,11 +74,13 @@ class Evaluator:
 
     def __init__(self, session: Session, comm: Comm) -> None:
         self.network, self._comm, self._device = session.network, comm, session.place.device
-        self._train, self._dev = session.train, session.dev_frames()
+        unit = self.network.unit
+        self._train, self._dev = Split(session.train, unit), Split(session.dev_frames(), unit)
         self.frames = session.run.diagnostics.frames
-        self._train_batches = _batches(_subset(self._train, 0, self.frames))
-        self._dev_batches = _batches(_subset(self._dev, 1, self.frames))
-        self._cache: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+        self._size = max(1, BATCH // unit.width)
+        self._train_batches = self._batches(self._train.subset(0, self.frames))
+        self._dev_batches = self._batches(self._dev.subset(1, self.frames))
+        self._cache: dict[tuple[str, int], Window] = {}
 
     def evaluate(self, params: Tensor, *, whole_dev: bool) -> dict[str, float | None]:
         """Return objective_train, objective_dev, frame_accuracy (dev) of the subsets; with `whole_dev` two more.
@@ -52,16 +94,16 @@ class Evaluator:
             found["objective_train"], _ = self._mean(self._train, self._train_batches, keep="train")
             found["objective_dev"], found["frame_accuracy"] = self._mean(self._dev, self._dev_batches, keep="dev")
         if whole_dev:
-            batches = _batches(np.arange(self._dev.frames))
+            batches = self._batches(np.arange(self._dev.units))
             found["objective_dev_full"], found["frame_accuracy_full"] = self._mean(self._dev, batches, keep="")
         return found
 
-    def _mean(self, store: FramesStore, batches: Sequence[np.ndarray], keep: str) -> tuple[float | None, float | None]:
+    def _mean(self, split: Split, batches: Sequence[np.ndarray], keep: str) -> tuple[float | None, float | None]:
         rank, size = self._comm.rank, self._comm.size
         rows = -(-len(batches) // size)
         sums = np.zeros((rows, 3))
         for row, number in enumerate(range(rank, len(batches), size)):
-            sums[row] = self._batch(store, batches[number], (keep, number))
+            sums[row] = self._batch(split, batches[number], (keep, number))
         everyone = self._comm.gather_records(sums.reshape(-1)).reshape(size, rows, 3)
         objective = correct = frames = 0.0
         for number in range(len(batches)):
@@ -70,39 +112,16 @@ class Evaluator:
         mean = objective / frames
         return (float(mean), float(correct / frames)) if np.isfinite(mean) else (None, None)
 
-    def _batch(self, store: FramesStore, frames: np.ndarray, key: tuple[str, int]) -> tuple[float, int, int]:
-        if key not in self._cache:
-            loaded = spliced(store, _pieces(store, frames), self.network.context)
+    def _batch(self, split: Split, units: np.ndarray, key: tuple[str, int]) -> tuple[float, int, int]:
+        window = self._cache.get(key)
+        if window is None:
+            window = split.load(units)
             if key[0]:
-                self._cache[key] = loaded
-        else:
-            loaded = self._cache[key]
-        x, ids = loaded
-        buffer = self.network.input_buffer(len(ids))
-        buffer.copy_(x)
-        found = self.network.evaluate(Batch(buffer.unsqueeze(1), ids.to(self._device).unsqueeze(1), None))
-        return float(found.objective_sum), int(found.correct), found.frames
+                self._cache[key] = window
+        batch = self.network.buffers(len(window))
+        frames = window.gather(0, len(window), batch)
+        found = self.network.evaluate(batch)
+        return float(found.objective_sum), int(found.correct), frames
 
-
-def _batches(frames: np.ndarray) -> list[np.ndarray]:
-    return [frames[begin : begin + BATCH] for begin in range(0, len(frames), BATCH)]
-
-
-def _subset(store: FramesStore, split: int, count: int) -> np.ndarray:
-    """Return `count` (or all) frames of the store, ascending: the same for every seed, so that curves compare."""
-    if count >= store.frames:
-        return np.arange(store.frames)
-    generator = seeds.data_generator(seeds.DIAGNOSTIC_FRAMES, split)
-    return np.sort(generator.choice(store.frames, count, replace=False, shuffle=False))
-
-
-def _pieces(store: FramesStore, frames: np.ndarray) -> list[Piece]:
-    """Return ascending frames of the store as runs within utterances."""
-    utterances = np.searchsorted(store.offsets, frames, side="right") - 1
-    breaks = np.flatnonzero((np.diff(frames) != 1) | (np.diff(utterances) != 0)) + 1
-    runs = zip([0, *breaks.tolist()], [*breaks.tolist(), len(frames)], strict=True)
-    pieces = []
-    for begin, end in runs:
-        first = int(store.offsets[utterances[begin]])
-        pieces.append(Piece(int(utterances[begin]), int(frames[begin]) - first, int(frames[end - 1]) + 1 - first))
-    return pieces
+    def _batches(self, units: np.ndarray) -> list[np.ndarray]:
+        return [units[begin : begin + self._size] for begin in range(0, len(units), self._size)]

@@ -49,7 +49,7 @@ def finish(session: Session, *, combined: PathLike, iterations_dir: Path, engine
         prior = log_prior(run.prior, network, session.train)  # the evaluator has bound the network
         paths = [out.models_dir / f"{name}.safetensors", *([out.model] if name == run.final_model else [])]
         for path in paths:
-            save_model(path, network.spec(), network.layout, vector, prior)
+            save_model(path, network.spec(), network.layout, vector, prior, network.constants)
     write_json(out.ledger, ledger(session.plan, [state.workers for state in states]))
     write_json(out.info, _provenance(session, states, objectives) | {"engine": engine})
 

@@ -15,7 +15,9 @@ def initial_parameters(session: Session, model_path: str | None = None) -> Tenso
     """
     run, network = session.run, session.network
     if run.initialisation.kind == "random":
-        return network.initial_parameters(run.initialisation, seeds.generator_for(run.seed, seeds.INITIAL))
+        return network.initial_parameters(
+            run.initialisation, seeds.generator_for(run.seed, seeds.INITIAL), session.utterances
+        )
     path = model_path or run.initialisation.path
     if not path:
         raise UserError("initialisation.path: kind model needs the path of a model")

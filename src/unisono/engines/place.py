@@ -16,6 +16,7 @@ from unisono.core.products import Precision, allow_tf32
 from unisono.data.frames.resident import Resident, bytes_needed
 from unisono.data.frames.store import FramesStore
 from unisono.errors import UserError
+from unisono.units import TrainingUnit
 
 Device = Literal["auto", "cpu", "cuda"]
 # Open MPI, MPICH and Intel MPI, Slurm's srun: which of its node's ranks a process is.
@@ -50,11 +51,11 @@ class Place(NamedTuple):
         """Return the vector that is trained: `host` itself, or one of its size on the device."""
         return torch.zeros_like(host, device=self.device) if self.deferred else host
 
-    def resident(self, store: FramesStore, context: tuple[int, int]) -> Resident | None:
+    def resident(self, store: FramesStore, unit: TrainingUnit) -> Resident | None:
         """Return the store on the GPU if half of the free memory there is enough for it; else, and on a CPU, None."""
-        if not self.is_gpu or bytes_needed(store, context) > _SHARE * torch.cuda.mem_get_info(self.device)[0]:
+        if not self.is_gpu or bytes_needed(store, unit) > _SHARE * torch.cuda.mem_get_info(self.device)[0]:
             return None
-        return Resident(store, context, self.device)
+        return Resident(store, unit, self.device)
 
 
 CPU = Place(torch.device("cpu"), deferred=False)

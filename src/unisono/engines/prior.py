@@ -6,18 +6,17 @@ import torch
 from torch import Tensor
 
 from unisono.config.run import Prior
-from unisono.data.frames.order import Piece
-from unisono.data.frames.store import FramesStore, spliced
+from unisono.data.frames.store import FramesStore
 from unisono.engines import seeds
-from unisono.engines.evaluate import BATCH
-from unisono.nn.dnn import FrameNetwork
+from unisono.nn.network import Network
 
 SMOOTHING = 0.01  # of the mean count, as in Kaldi's nnet2
+PIECE = 512  # frames that are summed at a time
 FRAMES = 200_000  # whole utterances until there are so many; Kaldi takes 20,000 chunks of 8
 
 
-def log_prior(kind: Prior, network: FrameNetwork, train: FramesStore) -> Tensor:
-    """Return log p(pdf) [num_pdfs], float32, of a network that is bound to its parameters on the CPU.
+def log_prior(kind: Prior, network: Network, train: FramesStore) -> Tensor:
+    """Return log p(pdf) [num_pdfs], float32, of a network that is bound to its parameters.
 
     `alignment`: from the counts of the training alignment. `posteriors`: from the sums of the posteriors that the
     network gives to training frames, the same frames for every network. 1 % of the mean is added to each.
@@ -27,16 +26,14 @@ def log_prior(kind: Prior, network: FrameNetwork, train: FramesStore) -> Tensor:
     return torch.from_numpy(np.log(smoothed / smoothed.sum())).float()
 
 
-def posterior_sums(network: FrameNetwork, train: FramesStore, frames: int = FRAMES) -> npt.NDArray[np.float64]:
+def posterior_sums(network: Network, train: FramesStore, frames: int = FRAMES) -> npt.NDArray[np.float64]:
     """Return the summed posteriors [num_pdfs] of utterances drawn until they have `frames` frames, or of all."""
     drawn = seeds.data_generator(seeds.PRIOR_UTTERANCES).permutation(len(train.lengths))
     enough = int(np.searchsorted(np.cumsum(train.lengths[drawn]), frames)) + 1
     sums = torch.zeros(network.num_pdfs, dtype=torch.float64)
     for utterance in np.sort(drawn[:enough]).tolist():
-        length = int(train.lengths[utterance])
-        for begin in range(0, length, BATCH):
-            piece = Piece(utterance, begin, min(begin + BATCH, length))
-            x, _ = spliced(train, [piece], network.context)
-            with torch.no_grad():
-                sums += network.log_posteriors(x.float()).exp().sum(0, dtype=torch.float64)
+        spoken = torch.from_numpy(train.read(*train.offsets[utterance : utterance + 2].tolist()))
+        with torch.no_grad():
+            for piece in network.log_posteriors(spoken).split(PIECE):
+                sums += piece.exp().sum(0, dtype=torch.float64).cpu()
     return sums.numpy()

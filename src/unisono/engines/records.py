@@ -18,9 +18,10 @@ class Record:
 
     iteration, slice: which part of the plan. worker: who did it. start: the iteration after which the vector that the
     worker set out from was combined, -1 for the initial model; with a server, the pushes that were in it.
-    learning_rate: of the first step. objective_sum: summed log-probability of the frames as
-    it trained, float64, in order. limited: minibatches whose step max-change has shortened. complete: False if the
-    worker was interrupted before the end of the slice. device: where it computed, the model of a GPU or `cpu`.
+    learning_rate: of the first step. units, frames: trained on; the cursor is in units, all else counts frames.
+    objective_sum: summed log-probability of the frames as it trained, float64, in order. limited: minibatches whose
+    step max-change has shortened. complete: False if the worker was interrupted before the end of the slice. device:
+    where it computed, the model of a GPU or `cpu`.
     """
 
     iteration: int
@@ -28,6 +29,7 @@ class Record:
     worker: int
     start: int
     learning_rate: float = 0.0
+    units: int = 0
     frames: int = 0
     minibatches: int = 0
     objective_sum: float = 0.0

@@ -1,18 +1,20 @@
 """One run as a process works on it: settings, plan, data, place, and the objects that every engine builds from them."""
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from unisono.config.run import Run
 from unisono.config.schedule import Decaying
 from unisono.core.flat import Layout
-from unisono.core.optimiser import Optimiser
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.store import FramesStore
 from unisono.engines.place import CPU, Device, Place, place_for
@@ -22,8 +24,7 @@ from unisono.engines.state import State
 from unisono.engines.worker import Task, Worker
 from unisono.errors import UserError
 from unisono.files import read_json
-from unisono.nn.dnn import FrameNetwork
-from unisono.nn.network import make
+from unisono.nn.network import Network, make
 from unisono.rates import Decay
 from unisono.schedule import Plan, deal, read_plan, worker_range
 
@@ -40,14 +41,23 @@ class Session:
     place: Place = field(default=CPU)
 
     def __post_init__(self) -> None:
-        if self.plan.units != self.train.frames:
-            found = f"{self.train.frames} frames, the plan says {self.plan.units}"
+        if self.plan.frames != self.train.frames:
+            found = f"{self.train.frames} frames, the plan says {self.plan.frames}"
             raise UserError(f"{self.train.path}: {found}: run the plan stage anew")
 
     @cached_property
-    def network(self) -> FrameNetwork:
+    def network(self) -> Network:
         """The network for the features and pdfs of the data; it serves all workers of the process."""
         return make(self.run.network, self.train.dim, self.train.num_pdfs, self.run.precision)
+
+    def network_at(self, iteration: int) -> Network:
+        """Return the network that an iteration trains, -1 for the initial one: where it grows, another than before."""
+        return self.network
+
+    def utterances(self) -> Iterable[Tensor]:
+        """Yield the frames [T, D] of each training utterance, float32."""
+        for begin, end in zip(self.train.offsets.tolist(), self.train.offsets[1:].tolist(), strict=True):
+            yield torch.from_numpy(self.train.read(begin, end)).float()
 
     @property
     def layout(self) -> Layout:
@@ -76,7 +86,7 @@ class Session:
 
     def worker(self, number: int) -> Worker:
         """Return a worker as new."""
-        return Worker(number, self.network, Optimiser(self.run.optimiser, self.layout), self.run.seed, self.place)
+        return Worker(number, self.network, self.network.updater(self.run.optimiser), self.run.seed, self.place)
 
     def task(self, state: State, slice_: int) -> Task:
         """Return the task that is one slice of the iteration after `state`."""
@@ -91,8 +101,15 @@ class Session:
             decay = Decay(self._minibatches_before[number][slice_], schedule.decay, schedule.power)
         return Task(
             number, slice_, start, self.part(number, slice_), iteration.minibatch, rate, iteration.max_change_scale,
-            decay,
+            self._seen[number], iteration.workers, decay,
         )  # fmt: skip
+
+    @cached_property
+    def _seen(self) -> list[int]:
+        """Frames that all workers train on before each iteration; where units have several, of the mean unit."""
+        units = [sum(end - begin for begin, end in iteration.slices) for iteration in self.plan.iterations]
+        before = itertools.accumulate(units, initial=0)
+        return [count * self.plan.frames // self.plan.units for count in before]
 
     @cached_property
     def _minibatches_before(self) -> list[list[int]]:
@@ -116,11 +133,12 @@ class Session:
         owners = None
         if self.plan.dealing == "fixed":
             owners = np.array(deal(self.train.lengths.tolist(), worker_range(self.run.parallel.workers)[0]))
-        context, data = self.run.network.context, self.run.data
-        resident = self.place.resident(self.train, context) if keep else None
+        unit = self.network.unit
+        window = max(1, self.run.data.shuffle_window // unit.width)
+        resident = self.place.resident(self.train, unit) if keep else None
         return Loader(
-            self.train, context, seed=self.run.seed, window=data.shuffle_window, owners=owners, ahead=ahead,
-            resident=resident, pin=self.place.is_gpu,
+            self.train, unit, seed=self.run.seed, window=window, owners=owners, ahead=ahead, resident=resident,
+            pin=self.place.is_gpu,
         )  # fmt: skip
 
 

@@ -24,14 +24,14 @@ def grown(session: Session, before: Vectors, state: State) -> tuple[Vectors, Sta
     start anew from the grown model, the best model so far is given up, and all workers
     begin with fresh optimiser state.
     """
-    number, network = state.iteration, session.network
-    old, new = network.layout_at(number), network.layout_at(number + 1)
+    number, network = state.iteration, session.network_at(state.iteration + 1)
+    old, new = session.network_at(number).layout, network.layout
     if old == new or session.plan.is_last(number):
         return before, state
     generator = seeds.generator_for(session.run.seed, seeds.GROWTH, number)
     given = session.run.initialisation
     start = given if isinstance(given, RandomStart) else RandomStart(kind="random")
-    fresh = network.initial_parameters(start, generator)
+    fresh = network.initial_parameters(start, generator, session.utterances)
     model = flat.carried_over(old, new, before.view("model"), fresh)
     workers = session.plan.iterations[number + 1].workers
     return anew(session, model, workers), replace(

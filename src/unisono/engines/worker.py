@@ -10,21 +10,23 @@ import torch
 from torch import Tensor
 
 from unisono.core.number import Number
-from unisono.core.optimiser import Optimiser
+from unisono.core.updater import Trainer
 from unisono.data.frames.loader import Loader, Slice
 from unisono.engines import seeds
 from unisono.engines.place import CPU, Place
 from unisono.engines.records import Record
 from unisono.engines.replay import CudaGraph, Replay
 from unisono.nn.batch import Batch, StepStats
-from unisono.nn.dnn import FrameNetwork
+from unisono.nn.network import Network
 from unisono.rates import Decay
 
 
 class Task(NamedTuple):
-    """One slice of one iteration. start: see `Record`. rate: per summed gradient, scaled for this iteration already.
+    """One slice of one iteration.
 
-    decay: how the rate falls within the slice.
+    start: see `Record`. minibatch: in units. rate: per summed gradient, scaled for this iteration already. seen: frames
+    that all workers have trained on in the iterations before. workers: of this iteration. decay: how the rate falls
+    within the slice.
     """
 
     iteration: int
@@ -34,6 +36,8 @@ class Task(NamedTuple):
     minibatch: int
     rate: float
     max_change_scale: float
+    seen: int
+    workers: int
     decay: Decay | None = None
 
     def rate_after(self, minibatches: int) -> float:
@@ -65,7 +69,7 @@ class Worker:
     complete is not run again. Between calls all that a worker owns can be read on the CPU, wherever it trains.
     """
 
-    def __init__(self, number: int, network: FrameNetwork, optimiser: Optimiser, seed: int, place: Place = CPU) -> None:
+    def __init__(self, number: int, network: Network, optimiser: Trainer, seed: int, place: Place = CPU) -> None:
         self.number, self.optimiser = number, optimiser
         self._network, self._seed, self._place = network, seed, place
         self.params = place.host_vector(network.layout.size)
@@ -85,23 +89,24 @@ class Worker:
         if record.complete:
             return record
         self._network.bind(self._fetched())
-        self.optimiser.max_change_scale = task.max_change_scale
-        rest = task.part._replace(begin=task.part.begin + record.frames)
+        self.optimiser.begin_task(task.max_change_scale, task.seen + task.workers * record.frames, task.workers)
+        rest = task.part._replace(begin=task.part.begin + record.units)
         sums = Sums(record.objective_sum, record.correct, record.limited)
         begun = time.perf_counter()
         ended = interrupted()
         if not ended:
-            for x, labels in loader.minibatches(rest, task.minibatch, self._network.buffers):
+            for batch, frames in loader.minibatches(rest, task.minibatch, self._network.buffers):
                 loaded = time.perf_counter()
                 rate = task.rate_after(record.minibatches)
-                done = self._step(x, labels, self._rate.fill_(rate) if self._place.deferred else rate)
-                record.frames += done.frames
+                done = self._step(batch, self._rate.fill_(rate) if self._place.deferred else rate)
+                record.units += len(batch.ids)
+                record.frames += frames
                 record.minibatches += 1
                 sums = sums.plus(done)
                 record.seconds_load += loaded - begun
                 begun = time.perf_counter()
                 record.seconds_compute += begun - loaded
-                if ended := record.frames < task.part.end - task.part.begin and interrupted():
+                if ended := record.units < task.part.end - task.part.begin and interrupted():
                     break
         self._hand_over(record, sums)
         record.seconds_compute += time.perf_counter() - begun
@@ -134,9 +139,8 @@ class Worker:
         record.objective_sum = float(sums.objective)
         record.correct, record.limited = int(sums.correct), int(sums.limited)
 
-    def _step(self, x: Tensor, ids: Tensor, rate: Number) -> StepStats:
+    def _step(self, batch: Batch, rate: Number) -> StepStats:
         """Change the weights by one minibatch."""
-        batch = Batch(x.unsqueeze(1), ids.unsqueeze(1), None)
         key = self._key(batch)
         if key is None:  # always so on a CPU
             return self._network.step_(batch, self.optimiser, rate, self._generator)
@@ -147,7 +151,7 @@ class Worker:
         optimiser = self.optimiser
         if not self._place.deferred or not optimiser.is_static():
             return None
-        return len(batch.ids), batch.x.data_ptr(), batch.ids.data_ptr(), optimiser.version, optimiser.max_change_scale
+        return len(batch.ids), batch.x.data_ptr(), batch.ids.data_ptr(), optimiser.version
 
     def save(self) -> dict[str, Tensor]:
         """Return all that the rest of a task depends on: tensors for a checkpoint.

@@ -8,12 +8,12 @@ from unisono.core.number import Number
 
 
 class Batch(NamedTuple):
-    """N sequences of T frames. A feed-forward network has T = 1.
+    """N training units of W labelled frames (`unisono.units`).
 
-    x: [N, T, D] inputs; for `dnn` D = input_dim, spliced frames. It may be a view of the network's input buffer, then
-        nothing is copied.
-    ids: [N, T] int64, the pdf of each frame.
-    mask: [N, T] float of 0 and 1, frames that count; None where all do.
+    x: [N, T, D] inputs: T = 1 spliced frame, D = input_dim, for a network of single frames; else the frames that a unit
+        is computed from. It may be a view of the network's own buffer, then nothing is copied.
+    ids: [N, W] int64, the pdf of each frame.
+    mask: [N, W] float of 0 and 1, frames that count; None where all do.
     before: [N] int64, frames of x that lie before the utterance, for a recurrent network; None where none do.
     """
 

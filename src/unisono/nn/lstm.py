@@ -13,8 +13,8 @@ from torch import Tensor
 from unisono.core import flat
 from unisono.core.flat import Entry, Layout
 from unisono.core.number import Number
-from unisono.core.optimiser import Updater
 from unisono.core.products import Products
+from unisono.core.updater import Updater
 from unisono.errors import UserError
 from unisono.nn import activation, loss
 from unisono.nn.batch import Batch, StepStats

@@ -2,8 +2,8 @@
 
 The metadata has exactly one key, `unisono`, a JSON object with sorted keys (several keys would come out in varying
 order): format "unisono.model/1"; layout, a list of [name, rows, columns] with the bias counted as a column; network,
-what is needed to run it (kind, feature_dim, num_pdfs, hidden, nonlinearity, context). All tensors are float32.
-Equal models give equal bytes.
+what is needed to run it (kind, feature_dim, num_pdfs, hidden, nonlinearity, context); constants, where the network has
+any, a list of [name, *shape] of tensors "constant.<name>". All tensors are float32. Equal models give equal bytes.
 """
 
 import json
@@ -22,21 +22,25 @@ from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.errors import UserError
 from unisono.files import atomic_path
-from unisono.nn.dnn import FrameNetwork
-from unisono.nn.network import make
+from unisono.nn.network import Network, make
 
 FORMAT = "unisono.model/1"
+CONSTANT = "constant."  # before the names of constants
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}(\.[A-Za-z0-9_]{1,64})*")
 _REMEDY = "this is not a model written by unisono, or it is damaged"
 
 
 class Model(NamedTuple):
-    """A loaded model. flat: [P] float32. log_prior: [num_pdfs] natural logarithms, None in models of an iteration."""
+    """A loaded model. flat: [P] float32. log_prior: [num_pdfs] natural logarithms, None in models of an iteration.
+
+    network: what `Network.spec` says. constants: see `Network.constants`.
+    """
 
     network: dict[str, Any]
     layout: Layout
     flat: Tensor
     log_prior: Tensor | None
+    constants: Mapping[str, Tensor] = {}
 
 
 def save_model(
@@ -45,13 +49,18 @@ def save_model(
     layout: Layout,
     parameters: Tensor,
     log_prior: Tensor | None,
+    constants: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write a model atomically. `network` is the network's `spec()`; The file is free of padding."""
+    """Write a model atomically. `network` and `constants` are the network's `spec()` and own. No padding is written."""
     tensors = flat.to_tensors(layout, parameters.detach().cpu())
     if log_prior is not None:
         tensors["log_prior"] = log_prior.detach().cpu().float().contiguous()
-    shapes = [[name, *shape] for name, shape in zip(layout.names, layout.shapes, strict=True)]
-    text = json.dumps({"format": FORMAT, "layout": shapes, "network": dict(network)}, sort_keys=True, allow_nan=False)
+    header: dict[str, Any] = {"format": FORMAT, "network": dict(network)}
+    header["layout"] = [[name, *shape] for name, shape in zip(layout.names, layout.shapes, strict=True)]
+    if constants:
+        tensors |= {CONSTANT + name: tensor.detach().cpu().float().contiguous() for name, tensor in constants.items()}
+        header["constants"] = [[name, *tensor.shape] for name, tensor in sorted(constants.items())]
+    text = json.dumps(header, sort_keys=True, allow_nan=False)
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata={"unisono": text})
 
@@ -64,45 +73,51 @@ def load_model(path: str | os.PathLike[str], expected: Layout | None = None) -> 
     where = str(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            network, layout = _header(where, file.metadata())
+            network, layout, shapes = _header(where, file.metadata())
             if expected is not None and layout != expected:
                 raise UserError(f"{where}: {_difference(layout, expected)}: the model is of another network")
-            tensors = _tensors(where, file, layout, network["num_pdfs"])
+            tensors = _tensors(where, file, layout, network["num_pdfs"], shapes)
     except (OSError, safetensors.SafetensorError) as error:
         if isinstance(error, FileNotFoundError):
             raise UserError(f"{where}: no such file: give the path of a model") from None
         raise UserError(f"{where}: {str(error).splitlines()[0]}: {_REMEDY}") from None
     log_prior = tensors.pop("log_prior", None)
-    return Model(network, layout, flat.from_tensors(layout, tensors, where), log_prior)
+    constants = {name: tensors.pop(CONSTANT + name) for name in shapes}
+    return Model(network, layout, flat.from_tensors(layout, tensors, where), log_prior, constants)
 
 
-def network_of(spec: Mapping[str, Any], dropout: float = 0.0) -> FrameNetwork:
+def network_of(spec: Mapping[str, Any], dropout: float = 0.0, constants: Mapping[str, Tensor] | None = None) -> Network:
     """Return the network that a model file describes. Raises UserError for a description that is not one."""
     values = dict(spec)
     sizes = [values.pop(key, None) for key in ("feature_dim", "num_pdfs")]
     if not all(type(size) is int and size > 0 for size in sizes):
         raise UserError(f"model: feature_dim and num_pdfs are {sizes}: {_REMEDY}")
     options = build(NetworkOptions, values | {"dropout": dropout}, "model: network")
-    return make(options, sizes[0], sizes[1])
+    return make(options, sizes[0], sizes[1], constants=constants)
 
 
-def _header(where: str, metadata: Mapping[str, str] | None) -> tuple[dict[str, Any], Layout]:
-    """Check the metadata; the layout must be the one that the described network has."""
+def _header(
+    where: str, metadata: Mapping[str, str] | None
+) -> tuple[dict[str, Any], Layout, dict[str, tuple[int, ...]]]:
+    """Check the metadata and return network, layout and shapes of constants.
+
+    The layout must be the one that the described network has.
+    """
     try:
         header = json.loads((metadata or {})["unisono"])
         form, network = header["format"], header["network"]
-        layout = flat.make_layout(
-            [(_name(name), (int(rows), int(columns))) for name, rows, columns in header["layout"]]
-        )
+        layout = [(_name(name), (int(rows), int(columns))) for name, rows, columns in header["layout"]]
+        constants = {_name(name): tuple(map(int, shape)) for name, *shape in header.get("constants", [])}
     except (KeyError, TypeError, ValueError, RecursionError, OverflowError):
         raise UserError(f"{where}: no readable `unisono` header: {_REMEDY}") from None
     if form != FORMAT:
         raise UserError(f"{where}: format is {str(form)[:40]!r}, expected {FORMAT}: use the version that wrote it")
     if not isinstance(network, dict) or set(metadata or {}) != {"unisono"}:
         raise UserError(f"{where}: header has other keys than `unisono`: {_REMEDY}")
-    if network_of(network).layout != layout:
+    wanted = network_of(network).layout
+    if layout != list(zip(wanted.names, wanted.shapes, strict=True)):
         raise UserError(f"{where}: layout does not belong to the network described: {_REMEDY}")
-    return network, layout
+    return network, wanted, constants
 
 
 def _name(name: Any) -> str:
@@ -111,10 +126,12 @@ def _name(name: Any) -> str:
     return name
 
 
-def _tensors(where: str, file: Any, layout: Layout, num_pdfs: int) -> dict[str, Tensor]:
-    expected: dict[str, list[int]] = {}
-    for name, (rows, columns) in zip(layout.names, layout.shapes, strict=True):
-        expected |= {f"{name}.weight": [rows, columns - 1], f"{name}.bias": [rows]}
+def _tensors(
+    where: str, file: Any, layout: Layout, num_pdfs: int, constants: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
+    expected = {CONSTANT + name: list(shape) for name, shape in constants.items()}
+    for name, (rows, columns), bias in zip(layout.names, layout.shapes, layout.biases, strict=True):
+        expected |= {f"{name}.weight": [rows, columns - bias]} | ({f"{name}.bias": [rows]} if bias else {})
     found = set(file.keys())
     if "log_prior" in found:
         expected["log_prior"] = [num_pdfs]

@@ -1,8 +1,12 @@
 """The network of Povey et al. 2014: hidden layers of affine, p-norm (p = 2) and normalisation; a softmax on top."""
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from unisono.config.network import PnormOptions
 from unisono.core.products import Precision
-from unisono.nn.dnn import FrameNetwork
+from unisono.nn.frame_network import FrameNetwork
 
 
 class Pnorm(FrameNetwork):
@@ -21,3 +25,10 @@ class Pnorm(FrameNetwork):
             precision=precision,
         )
         self.options = options
+
+
+def make(
+    options: PnormOptions, feature_dim: int, num_pdfs: int, precision: Precision, constants: Mapping[str, Tensor]
+) -> Pnorm:
+    """Return the network, which has no constants; see `nn.network.make`."""
+    return Pnorm(options, feature_dim, num_pdfs, precision)

@@ -60,7 +60,7 @@ def network_scorer(
 
     torch.set_num_threads(threads)
     model = load_model(path)
-    network = network_of(model.network)
+    network = network_of(model.network, constants=model.constants)
     if num_pdfs is not None and network.num_pdfs != num_pdfs:
         raise UserError(
             f"{path}: the network has {network.num_pdfs} outputs, the HMM {num_pdfs} pdfs: use the HMM of its training"
@@ -74,16 +74,9 @@ def network_scorer(
     if log_prior is None:
         raise UserError(f"{path}: no log_prior: decode final.safetensors, not a model of an iteration")
     network.bind(model.flat)
-    left, right = network.context
 
     def log_likelihoods(utterance: str) -> npt.NDArray[np.float32]:
-        frames = torch.from_numpy(reader.get(utterance))
-        if not len(frames):
-            return np.zeros((0, network.num_pdfs), np.float32)
-        # Beyond the ends the first and the last frame are repeated, as in training.
-        steps = torch.arange(len(frames))[:, None] + torch.arange(-left, right + 1)
-        spliced = frames[steps.clamp(0, len(frames) - 1)].flatten(1)
         with torch.no_grad():
-            return (network.log_posteriors(spliced) - log_prior).numpy()
+            return (network.log_posteriors(torch.from_numpy(reader.get(utterance))) - log_prior).numpy()
 
     return log_likelihoods

@@ -6,37 +6,18 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.stores import DIM, empty, literal_order, make_store
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.order import Order, Piece
-from unisono.data.frames.store import FramesStore, spliced
+from unisono.data.frames.store import FramesStore
 from unisono.data.frames.store_write import write_frames
+from unisono.data.frames.window import load_units
 from unisono.errors import UserError
 from unisono.schedule import cut, deal
-
-DIM = 3
-
-
-def make_store(path, lengths, *, dim=DIM, num_pdfs=7, dtype="float32", seed=0):
-    """A store whose frames are random; returns them too, one array per utterance."""
-    rng = np.random.default_rng(seed)
-    frames = [rng.standard_normal((n, dim)).astype(np.float32) for n in lengths]
-    ids = [rng.integers(0, num_pdfs, n).astype(np.int32) for n in lengths]
-    items = [(f"utt{i:05d}", x, y) for i, (x, y) in enumerate(zip(frames, ids, strict=True))]
-    write_frames(path, items, num_pdfs=num_pdfs, frame_shift_s=0.01, dtype=dtype)
-    return frames, ids
-
-
-def literal_order(lengths, order):
-    """The order as a list of (utterance, frame), window by window, in the plainest way."""
-    listed = []
-    for window in order.windows(0, len(order)):
-        before = [(p.utterance, t) for p in order.pieces(window) for t in range(p.begin, p.end)]
-        listed += [before[k] for k in order.shuffle(window)]
-    return listed
+from unisono.units import FRAME, TrainingUnit
 
 
 def literal_splice(frames, utterance, t, left, right):
@@ -44,13 +25,20 @@ def literal_splice(frames, utterance, t, left, right):
     return np.concatenate(rows)
 
 
+def spliced(store, pieces, context):
+    """Frames with their context and their ids, in the order of the pieces."""
+    window = load_units(store, pieces, TrainingUnit(1, *context))
+    batch = empty(len(window), DIM * (sum(context) + 1))
+    assert window.gather(0, len(window), batch) == len(window)
+    return batch.x, batch.ids[:, 0]
+
+
 def read_all(loader, part, size, width):
     xs, ys = [], []
-    for x, ids in loader.minibatches(
-        part, size, lambda n: (torch.full((n, width), np.nan), torch.empty(n, dtype=torch.int64))
-    ):
-        xs.append(x.numpy().copy())
-        ys.append(ids.numpy().copy())
+    for batch, frames in loader.minibatches(part, size, lambda n: empty(n, width)):
+        assert frames == len(batch.ids)
+        xs.append(batch.x.numpy().copy())
+        ys.append(batch.ids[:, 0].numpy().copy())
     return np.concatenate(xs), np.concatenate(ys), [len(y) for y in ys]
 
 
@@ -61,22 +49,19 @@ def read_all(loader, part, size, width):
 )
 def test_an_order_holds_every_frame_exactly_once(lengths, window, epoch):
     order = Order(np.array(lengths), range(len(lengths)), window, (5, epoch))
-    listed = literal_order(lengths, order)
+    listed = literal_order(order)
     assert sorted(listed) == [(u, t) for u, n in enumerate(lengths) for t in range(n)]
     assert len(order) == sum(lengths)
 
 
 def test_an_order_depends_on_seed_epoch_and_owner_and_is_shuffled():
     lengths = np.full(50, 20)
-    orders = {
-        key: literal_order(lengths, Order(lengths, range(50), 128, key))
-        for key in [(1, 0), (1, 1), (2, 0), (1, 0, 0, 2)]
-    }
+    orders = {key: literal_order(Order(lengths, range(50), 128, key)) for key in [(1, 0), (1, 1), (2, 0), (1, 0, 0, 2)]}
     listed = [tuple(order) for order in orders.values()]
     assert len(set(listed)) == 4
     straight = [(u, t) for u in range(50) for t in range(20)]
     assert sum(a == b for a, b in zip(orders[1, 0], straight, strict=True)) < 50
-    assert listed[0] == tuple(literal_order(lengths, Order(lengths, range(50), 128, (1, 0))))
+    assert listed[0] == tuple(literal_order(Order(lengths, range(50), 128, (1, 0))))
 
 
 @settings(max_examples=25)
@@ -97,8 +82,11 @@ def test_slices_are_independent_and_splice_as_the_literal_twin(
     frames = [x.astype(dtype).astype(np.float32) for x in frames]
     width = DIM * (context[0] + 1 + context[1])
     parts = cut(sum(lengths), 1, workers * 3)
-    with FramesStore(path) as store, Loader(store, context, seed=9, window=window, ahead=ahead) as loader:
-        listed = literal_order(lengths, loader.order(2, -1))
+    with (
+        FramesStore(path) as store,
+        Loader(store, TrainingUnit(1, *context), seed=9, window=window, ahead=ahead) as loader,
+    ):
+        listed = literal_order(loader.order(2, -1))
         for begin, end in reversed(parts):  # backwards: no slice may need the one before
             x, y, sizes = read_all(loader, Slice(2, -1, begin, end), minibatch, width)
             assert all(n == minibatch for n in sizes[:-1]) and sum(sizes) == end - begin
@@ -111,7 +99,7 @@ def test_fixed_dealing_reads_only_the_owners_utterances(tmp_path):
     lengths = [30, 10, 20, 40, 5, 25]
     frames, _ = make_store(tmp_path / "train.h5", lengths)
     owners = np.array(deal(lengths, 2))
-    with FramesStore(tmp_path / "train.h5") as store, Loader(store, (0, 0), seed=1, window=16, owners=owners) as loader:
+    with FramesStore(tmp_path / "train.h5") as store, Loader(store, FRAME, seed=1, window=16, owners=owners) as loader:
         for owner in (0, 1):
             mine = [u for u in range(6) if owners[u] == owner]
             x, _, _ = read_all(loader, Slice(0, owner, 0, sum(lengths[u] for u in mine)), 8, DIM)
@@ -199,19 +187,22 @@ def test_an_empty_store_is_refused(tmp_path):
 
 CHILD = """
 import resource, sys, torch, numpy as np
+from unisono.nn.batch import Batch
+from unisono.units import TrainingUnit
 from unisono.data.frames.store import FramesStore
 from unisono.data.frames.loader import Loader, Slice
 torch.set_num_threads(1)
 limit = int(sys.argv[2])
-x, ids = torch.empty(256, 440), torch.empty(256, dtype=torch.int64)
+x, ids = torch.empty(256, 440), torch.empty(256, 1, dtype=torch.int64)
 store = FramesStore(sys.argv[1])
 usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 data = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_DATA, (data + limit, data + limit))
 if sys.argv[3] == "all":
     held = store.read(0, store.frames)
-with Loader(store, (5, 5), seed=1, window=16384) as loader:
-    count = sum(len(y) for _, y in loader.minibatches(Slice(0, -1, 0, store.frames), 256, lambda n: (x[:n], ids[:n])))
+with Loader(store, TrainingUnit(1, 5, 5), seed=1, window=16384) as loader:
+    whole = Slice(0, -1, 0, store.frames)
+    count = sum(n for _, n in loader.minibatches(whole, 256, lambda n: Batch(x[:n], ids[:n], None)))
 assert count == store.frames
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - usage)
 """

@@ -16,6 +16,7 @@ class Done(Protocol):
     iteration: int
     slice: int
     worker: int
+    units: int
     frames: int
     discarded: int
 
@@ -28,16 +29,17 @@ def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
     dropped (never read), repeated (read again). seen + discarded + dropped over all workers is what the plan dealt in
     the iterations that ran: corpus frames x epochs in a whole run.
     With a server an iteration's outcomes may be of slices of its neighbours; they are counted where they belong.
-    Raises UserError unless each slice was read once and as a whole.
+    Raises UserError unless each slice was read once and as a whole, and each whole epoch has all frames of the corpus.
     """
     ran = [found for outcomes in iterations if (found := list(outcomes))]
     dealt: dict[int, list[Done]] = {number: [] for number in range(len(ran))}
     for outcome in chain.from_iterable(ran):
         dealt.setdefault(outcome.iteration, []).append(outcome)
     counts: dict[int, dict[str, int]] = {}
-    frames = 0
+    epochs: dict[int, int] = {}  # frames of each
     for number, outcomes in dealt.items():
-        done, slices = sorted(outcomes, key=lambda outcome: outcome.slice), plan.iterations[number].slices
+        done, epoch = sorted(outcomes, key=lambda outcome: outcome.slice), plan.iterations[number].epoch
+        slices = plan.iterations[number].slices
         if [outcome.slice for outcome in done] != list(range(len(slices))):
             raise UserError(
                 f"ledger: iteration {number}: slices {[outcome.slice for outcome in done]} were read, the plan has"
@@ -45,17 +47,22 @@ def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
             )
         for outcome, (begin, end) in zip(done, slices, strict=True):
             own = counts.setdefault(outcome.worker, dict.fromkeys(KEYS, 0))
-            if outcome.frames != end - begin:
+            if outcome.units != end - begin:
                 raise UserError(
-                    f"ledger: iteration {number}: worker {outcome.worker} read {outcome.frames} frames, the plan"
+                    f"ledger: iteration {number}: worker {outcome.worker} read {outcome.units} units, the plan"
                     f" dealt {end - begin}: delete the run's folder and start anew"
                 )
             own["discarded"] += outcome.discarded
             own["seen"] += outcome.frames - outcome.discarded
-            frames += end - begin
+            epochs[epoch] = epochs.get(epoch, 0) + outcome.frames
+        if plan.iterations[number].end_of_epoch and epochs[epoch] != plan.frames:
+            raise UserError(
+                f"ledger: epoch {epoch} has {epochs[epoch]} frames, the corpus {plan.frames}: delete the run's folder"
+                " and start anew"
+            )
     return {
         "workers": {str(worker): counts[worker] for worker in sorted(counts)},
-        "corpus_frames": plan.units,
-        "epochs": frames / plan.units,
+        "corpus_frames": plan.frames,
+        "epochs": sum(epochs.values()) / plan.frames,
         "iterations": len(ran),
     }

@@ -3,16 +3,18 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from unisono.data.frames.order import Order
 from unisono.data.frames.resident import Resident
-from unisono.data.frames.store import FramesStore, Window, load_window
+from unisono.data.frames.store import FramesStore
+from unisono.data.frames.window import Batch, Window, load_window
+from unisono.units import TrainingUnit
 
 _KEPT_ORDERS = 4
+B = TypeVar("B", bound=Batch)
 
 
 class Slice(NamedTuple):
@@ -25,8 +27,9 @@ class Slice(NamedTuple):
 
 
 class Loader:
-    """Reads slices of a store. `ahead` windows are loaded in the background; the content never depends on timing.
+    """Reads slices of a store; window and positions count units.
 
+    `ahead` windows are loaded in the background; the content never depends on timing.
     owners: int [U], the worker that owns each utterance (`fixed`), or None (`rotating`).
     resident: the store on a device; without it windows are read from the file. pin: a GPU will fetch the windows.
     Memory: at most ahead + 2 windows of frames and their indices.
@@ -35,7 +38,7 @@ class Loader:
     def __init__(
         self,
         store: FramesStore,
-        context: tuple[int, int],
+        unit: TrainingUnit,
         *,
         seed: int,
         window: int,
@@ -44,7 +47,8 @@ class Loader:
         resident: Resident | None = None,
         pin: bool = False,
     ) -> None:
-        self._store, self._context, self._seed, self._window, self._ahead = store, context, seed, window, ahead
+        self._store, self._unit, self._seed, self._window, self._ahead = store, unit, seed, window, ahead
+        self._units = np.array(unit.count(store.lengths.tolist()), np.int64)
         self._owners, self._resident, self._pin = owners, resident, pin
         self._workers = 0 if owners is None else int(owners.max()) + 1
         self._orders: OrderedDict[tuple[int, int], Order] = OrderedDict()
@@ -68,12 +72,12 @@ class Loader:
         """Return the order of an epoch, made once and kept for a while."""
         key = (epoch, owner)
         if key not in self._orders:
-            everything = np.arange(len(self._store.lengths))
+            everything = np.arange(len(self._units))
             if self._owners is None:
-                order = Order(self._store.lengths, everything, self._window, (self._seed, epoch))
+                order = Order(self._units, everything, self._window, (self._seed, epoch))
             else:
                 mine = everything[self._owners == owner]
-                order = Order(self._store.lengths, mine, self._window, (self._seed, epoch, owner, self._workers))
+                order = Order(self._units, mine, self._window, (self._seed, epoch, owner, self._workers))
             self._orders[key] = order
             if len(self._orders) > max(_KEPT_ORDERS, self._workers):
                 self._orders.popitem(last=False)
@@ -84,27 +88,25 @@ class Loader:
         """Begin to load the first window of a slice that will be read next."""
         self._request(part, part.begin // self._window)
 
-    def minibatches(
-        self, part: Slice, size: int, buffer: Callable[[int], tuple[Tensor, Tensor]]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (x, ids) for positions begin, begin + size, ... of a slice; the last minibatch may be smaller.
+    def minibatches(self, part: Slice, size: int, buffers: Callable[[int], B]) -> Iterator[tuple[B, int]]:
+        """Yield minibatches for positions begin, begin + size, ... of a slice, each with how many frames count.
 
-        buffer(n) gives the tensors to fill: x float32 [n, input dim] (a network's input buffer), ids int64 [n].
+        buffers(n) gives a batch to fill; the last minibatch may be smaller.
         """
         order = self.order(part.epoch, part.owner)
         if not 0 <= part.begin <= part.end <= len(order):
             raise ValueError(f"slice {part} of an order of {len(order)}")
         for begin in range(part.begin, part.end, size):
             end = min(begin + size, part.end)
-            x, ids = buffer(end - begin)
+            batch, frames = buffers(end - begin), 0
             for window in order.windows(begin, end):
                 first, last = order.span(window)
                 a, b = max(begin, first), min(end, last)
                 loaded = self._request(part, window).result()
                 for following in range(window + 1, min(window + 1 + self._ahead, order.windows(0, part.end).stop)):
                     self._request(part, following)
-                loaded.gather(a - first, b - first, x[a - begin : b - begin], ids[a - begin : b - begin])
-            yield x, ids
+                frames += loaded.gather(a - first, b - first, batch, a - begin)
+            yield batch, frames
 
     def _request(self, part: Slice, window: int) -> Future[Window]:
         key = (part.epoch, part.owner, window)
@@ -121,5 +123,5 @@ class Loader:
         if self._resident is not None:
             loaded = self._resident.window(order, window)
         else:
-            loaded = load_window(self._store, order, window, self._context)
+            loaded = load_window(self._store, order, window, self._unit)
         return loaded.pinned() if self._pin else loaded

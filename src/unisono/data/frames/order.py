@@ -1,7 +1,7 @@
-"""The order in which an epoch's frames are trained on: a shuffle that can be entered anywhere (docs/engines.md).
+"""The order in which an epoch's units are trained on: a shuffle that can be entered anywhere (docs/engines.md).
 
 Utterances are grouped into blocks of neighbours in the store; the blocks are permuted and laid end to end, and the
-frames are shuffled inside windows of a fixed number of positions. All of it is a pure function of
+units are shuffled inside windows of a fixed number of positions. All of it is a pure function of
 (seed, epoch, owner), so any slice of the order is made without the ones before it, touching only its own windows.
 Random numbers: numpy's PCG64 under SeedSequence, with spawn keys that name their purpose.
 """
@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 _BLOCKS, _WINDOW = 1, 2  # purposes in the spawn key
-BLOCKS_PER_WINDOW = 64  # a block holds at least window/64 frames: reads stay long, windows stay mixed
+BLOCKS_PER_WINDOW = 64  # a block holds at least window/64 units: reads stay long, windows stay mixed
 
 
 class Piece(NamedTuple):
-    """Frames begin to end of one utterance that lie in a window, in order."""
+    """Units begin to end of one utterance that lie in a window, in order."""
 
     utterance: int
     begin: int
@@ -26,7 +26,7 @@ class Piece(NamedTuple):
 class Order:
     """One epoch's order over the utterances of one owner.
 
-    lengths: frames of each utterance of the store. utterances: indices of those that belong to the owner, ascending.
+    lengths: units of each utterance of the store. utterances: indices of those that belong to the owner, ascending.
     window: positions of one window. key: (seed, epoch) for `rotating`, (seed, epoch, worker, workers) for `fixed`.
     """
 
@@ -42,7 +42,7 @@ class Order:
         self._ends = np.cumsum(lengths[self._utterances])
 
     def __len__(self) -> int:
-        """Return the number of positions (frames)."""
+        """Return the number of positions (units)."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def windows(self, begin: int, end: int) -> range:
@@ -68,7 +68,7 @@ class Order:
         return found
 
     def shuffle(self, window: int) -> np.ndarray:
-        """Return int64 [n]: position k of the window holds the frame that stood at shuffle[k] before."""
+        """Return int64 [n]: position k of the window holds the unit that stood at shuffle[k] before."""
         begin, end = self.span(window)
         return self._generator(_WINDOW, window).permutation(end - begin)
 
@@ -77,13 +77,13 @@ class Order:
 
 
 def _blocks(lengths: np.ndarray, utterances: np.ndarray, least: int) -> list[np.ndarray]:
-    """Cut the list of utterances into runs of at least `least` frames (the last may be shorter)."""
-    blocks, begin, frames = [], 0, 0
+    """Cut the list of utterances into runs of at least `least` units (the last may be shorter)."""
+    blocks, begin, units = [], 0, 0
     for index, length in enumerate(lengths[utterances].tolist()):
-        frames += length
-        if frames >= least:
+        units += length
+        if units >= least:
             blocks.append(utterances[begin : index + 1])
-            begin, frames = index + 1, 0
+            begin, units = index + 1, 0
     if begin < len(utterances):
         blocks.append(utterances[begin:])
     return blocks

@@ -1,23 +1,19 @@
-"""Training frames: the store, and windows of it that minibatches of spliced frames are gathered from.
+"""Training frames: the store.
 
 The store is a Sequences file of kind `frames`: /frames float16 or float32 [T, D], unspliced, after CMVN and deltas;
 /ids int32 [T], pdf_id; /pdf_counts int64 [num_pdfs]; attributes num_pdfs, dim, frame_shift_s and `digest` (SHA-256 of
-what training sees). It knows no network's context: splicing repeats the edge frames of an utterance on loading.
-Files are read with plain reads, not through a map, so resident memory is bounded by the windows that are held.
+what training sees). It knows no network's context. Files
+are read with plain reads, not through a map, so resident memory is bounded by what is held.
 """
 
 import itertools
 import os
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from unisono.data.frames.order import Order, Piece
 from unisono.data.sequences import FRAMES, Sequences
 from unisono.errors import UserError
 
@@ -107,100 +103,3 @@ class FramesStore:
 
 def _bytes(array: np.ndarray) -> memoryview:
     return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-
-
-class Window:
-    """Spliced frames ready to be gathered: position k of the window begins at row `starts[k]` of `rows`.
-
-    rows: [R, D], utterances with `left` + `right` edge frames each. starts, ids: int64, one for each position. width:
-    left + 1 + right. Memory: the frames of the window once. A window moves to the device of the buffers that it fills.
-    """
-
-    def __init__(self, rows: Tensor, starts: Tensor, ids: Tensor, width: int) -> None:
-        self._rows, self._starts, self._ids, self._width = rows, starts, ids, width
-        self._spliced = self._view()
-        self._taken: Tensor | None = None  # a minibatch before its conversion; kept, as new memory costs page faults
-
-    def gather(self, begin: int, end: int, x: Tensor, ids: Tensor) -> None:
-        """Write positions begin to end: x float32 [end - begin, D (left + 1 + right)], ids int64 [end - begin]."""
-        if self._ids.device != ids.device:
-            moved = [part.to(ids.device, non_blocking=True) for part in (self._rows, self._starts, self._ids)]
-            self._rows, self._starts, self._ids = moved
-            self._spliced, self._taken = self._view(), None
-        if self._taken is None or len(self._taken) < end - begin:
-            self._taken = self._spliced.new_empty(end - begin, self._spliced.shape[1])
-        x.copy_(torch.index_select(self._spliced, 0, self._starts[begin:end], out=self._taken[: end - begin]))
-        ids.copy_(self._ids[begin:end])
-
-    def pinned(self) -> "Window":
-        """Return the window in memory from which a GPU can fetch it by itself."""
-        rows = self._rows if self._rows.is_cuda else self._rows.pin_memory()
-        return Window(rows, self._starts.pin_memory(), self._ids.pin_memory(), self._width)
-
-    def _view(self) -> Tensor:
-        rows, dim = self._rows.shape
-        return self._rows.as_strided((rows - self._width + 1, self._width * dim), (dim, 1))
-
-
-def spliced(store: FramesStore, pieces: Sequence[Piece], context: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return all frames of the pieces in their order: x [n, D (left + 1 + right)] in the store's type, ids int64 [n].
-
-    x is an ordinary tensor, so it holds each frame left + 1 + right times: for small pieces only.
-    """
-    count = sum(piece.end - piece.begin for piece in pieces)
-    window = _window(store, pieces, np.arange(count), context)
-    x = torch.empty((count, window._spliced.shape[1]), dtype=window._spliced.dtype)
-    ids = torch.empty(count, dtype=torch.int64)
-    window.gather(0, count, x, ids)
-    return x, ids
-
-
-def _window(store: FramesStore, pieces: Sequence[Piece], shuffle: np.ndarray, context: tuple[int, int]) -> Window:
-    left, right = context
-    padded, starts, ids = load_pieces(store, pieces, left, right)
-    shuffled = torch.from_numpy(starts[shuffle]), torch.from_numpy(ids[shuffle].astype(np.int64))
-    return Window(torch.from_numpy(padded), *shuffled, left + 1 + right)
-
-
-def load_pieces(
-    store: FramesStore, pieces: Sequence[Piece], left: int, right: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read pieces with their context. Returns padded frames [R, D], the row where each unit's splice starts, its ids.
-
-    Frame t of an utterance stands at the middle of rows t - left .. t + right, clipped to the utterance: edges repeat.
-    """
-    utterance, begin, end = np.array(pieces, np.int64).reshape(-1, 3).T
-    length, offset = store.lengths[utterance], store.offsets[utterance]
-    source_begin = np.maximum(begin - left, 0)
-    source_end = np.minimum(end + right, length)
-    units, pad = end - begin, left + right
-    first = np.cumsum(units + pad) - (units + pad)  # row of each piece
-    read = first + source_begin - (begin - left)  # row from which on it is what the file has
-    rest = read + source_end - source_begin
-
-    padded = np.empty((int((units + pad).sum()), store.dim), store.dtype)
-    ids = np.empty(len(padded), np.int32)
-    store.read_stretches(padded, ids, read, offset + source_begin, offset + source_end)
-    _repeat(padded, np.minimum(read, len(padded) - 1), first, read)
-    _repeat(padded, rest - 1, rest, first + units + pad)
-
-    number, within = _enumerate(units)
-    starts = first[number] + within
-    return padded, starts, ids[starts + left]
-
-
-def _repeat(rows: np.ndarray, source: np.ndarray, begin: np.ndarray, end: np.ndarray) -> None:
-    """Write row source[k] over rows begin[k] to end[k]."""
-    number, within = _enumerate(end - begin)
-    rows[begin[number] + within] = rows[source[number]]
-
-
-def _enumerate(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for counts [c0, c1, ...] the group of each element and its place in the group."""
-    group = np.repeat(np.arange(len(counts)), counts)
-    return group, np.arange(len(group)) - (np.cumsum(counts) - counts)[group]
-
-
-def load_window(store: FramesStore, order: Order, window: int, context: tuple[int, int]) -> Window:
-    """Load one window of an order."""
-    return _window(store, order.pieces(window), order.shuffle(window), context)
