@@ -1,4 +1,4 @@
-"""Training, engines `virtual` (all workers in one process) and `sync` (MPI ranks): a block of iterations is one job.
+"""Training, engines `virtual` (one process), `sync` and `async` (MPI ranks): a block of iterations is one job.
 
 Requires: frames/, runs/{run}/plan.json, runs/{run}/iterations/init.*.
 Provides: runs/{run}/iterations/{iter}.combine.safetensors and {iter}.state.json for the last iteration of each block.
@@ -85,3 +85,24 @@ use rule train_virtual as train_sync with:
         engine="sync",
     message:
         "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"
+
+
+use rule train_virtual as train_async with:
+    wildcard_constraints:
+        run=runs_with("async"),
+    conda:
+        "../../envs/mpi.yaml"
+    threads: lambda wildcards: (ranks(wildcards) - 1) * THREADS  # the server naps
+    resources:
+        first=first_of_block,
+        worker_threads=THREADS,
+        checkpoint_s=CHECKPOINT_S,
+        hang_timeout_s=HANG_TIMEOUT_S,
+        device=DEVICE,
+        tasks=ranks,
+        cpus_per_task=THREADS,
+        mpi="mpirun",
+        launcher=lambda wildcards: f"-n {ranks(wildcards)} python -m mpi4py",
+        engine="async",
+    message:
+        "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks with the server"
