@@ -97,6 +97,15 @@ def test_iteration_zero_is_halved_only_where_the_best_worker_is_kept():
     assert (other.minibatch, other.best, other.max_change_scale) == (64, False, 1.0)
 
 
+def test_so_are_iterations_that_begin_with_a_new_layer():
+    asked = {"schedule": schedule(), "minibatch": 64, "insertions": (1, 3)}
+    plan = build_plan([10_000], parallel=parallel(workers=2), **asked)
+    halved = [it.iteration for it in plan.iterations if it.minibatch == 32]
+    assert halved == [0, 1, 3] == [it.iteration for it in plan.iterations if it.best and it.max_change_scale < 0.71]
+    combined = build_plan([10_000], parallel=parallel(workers=2, first_iteration="combine"), **asked)
+    assert not any(it.best or it.minibatch != 64 or it.max_change_scale != 1.0 for it in combined.iterations)
+
+
 def test_a_fixed_deal_gives_the_longest_first_to_the_least_loaded():
     assert deal([5, 9, 7, 4, 1], 2) == [1, 0, 1, 0, 1]  # loads 9 | 7, 12 | 9 + 4 = 13 | 12 + 1
     with pytest.raises(UserError, match="at least one utterance"):

@@ -108,11 +108,13 @@ def build_plan(
     minibatch: int,
     done: Sequence[Iteration] = (),
     unit: TrainingUnit = FRAME,
+    insertions: Sequence[int] = (),
 ) -> Plan:
     """Plan a run over utterances of the given lengths (frames); see docs/architecture.md.
 
     minibatch: in units; `parallel.period_frames` is divided by the mean frames of one. done: iterations that stay as
-    they are, by another number of workers; what is left of the epoch is dealt anew.
+    they are, by another number of workers; what is left of the epoch is dealt anew. insertions: iterations that begin
+    with a new layer, and keep the best worker as iteration 0 does.
     Raises UserError where there is too little data for the workers.
     """
     counted, fixed = unit.count(lengths), parallel.dealing == "fixed"
@@ -123,6 +125,7 @@ def build_plan(
         workers = worker_range(parallel.workers)[0]
         owner = deal(lengths, workers)
         worker_units = tuple(sum(n for n, w in zip(counted, owner, strict=True) if w == k) for k in range(workers))
+    kept = (0, *insertions) if parallel.keeps_best_worker else ()
     iterations = list(done)
     wanted = schedule.iterations
     begin = done[-1].slices[-1][1] if done and not done[-1].end_of_epoch else 0
@@ -138,7 +141,7 @@ def build_plan(
         for index, (count, parts) in enumerate(zip(counts, slices, strict=True)):
             parts = tuple((begin + first, begin + end) for first, end in parts)
             ends = index == len(counts) - 1
-            iterations.append(_iteration(number + index, epoch, count, minibatch, ends, parallel, parts))
+            iterations.append(_iteration(number + index, epoch, count, minibatch, ends, number + index in kept, parts))
         begin = 0
     return Plan(frames, units, minibatch, parallel.dealing, worker_units, _with_progress(iterations[: wanted or None]))
 
@@ -203,10 +206,9 @@ def _slices(
 
 
 def _iteration(
-    number: int, epoch: int, workers: int, minibatch: int, ends: bool, parallel: ParallelOptions, slices: tuple
+    number: int, epoch: int, workers: int, minibatch: int, ends: bool, best: bool, slices: tuple
 ) -> Iteration:
-    """Make one; where the best worker is kept iteration 0 has half the minibatch and 1/sqrt(2) of the max-change."""
-    best = number == 0 and parallel.keeps_best_worker
+    """Make one; where the best worker is kept it has half the minibatch and 1/sqrt(2) of the max-change."""
     size, scale = (max(1, minibatch // 2), 0.5**0.5) if best else (minibatch, 1.0)
     return Iteration(number, epoch, workers, size, scale, best, ends, 0.0, slices)
 

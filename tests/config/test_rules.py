@@ -41,6 +41,20 @@ ASYNC = {"combine": "async", "engine": "async"}
         ({"observers": {"slow": {"kind": "ema", "window": 1.1}}}, "observers.slow.window: 1.1 is out of range"),
         ({"observers": {"ema": {"decy": 0.9}}}, "observers.ema.decy: unknown key: did you mean decay?"),
         ({"observers": {"x": "emma"}}, 'observers.x.kind: "emma" is not one of ema, polyak, tail: did you mean ema?'),
+        (
+            {"initialisation": "layerwise", "network": {"hidden": [8, 8, 9]}},
+            "network.hidden: [8, 8, 9]: initialisation",
+        ),
+        ({"initialisation": "layerwise", "schedule": "newbob"}, "initialisation.kind: layerwise: newbob may end a run"),
+        (
+            {"initialisation": {"kind": "layerwise", "period": 0}},
+            "initialisation.period: 0 is out of range: at least 1",
+        ),
+        (
+            {"initialisation": "layerwise", "parallel": {"engine": "virtual", "combine": "async"}},
+            "initialisation.kind: layerwise: combine async never lets",
+        ),
+        ({"initialisation": {"bias_stddev": -1}}, "initialisation.bias_stddev: -1 is out of range: at least 0"),
         ({"initialisation": "model"}, "initialisation.path: missing"),
         ({"corpus": {"kind": "table"}}, "corpus.dir: missing: corpus.kind table"),
         ({"lm": {"kind": "arpa"}}, "lm.arpa: missing"),

@@ -13,12 +13,13 @@ from torch.utils import backend_registration
 
 from tests.support.settings import section
 from tests.support.training import NG, training
-from unisono.config.network import PnormOptions
+from unisono.config.network import NetworkOptions, PnormOptions
 from unisono.core import fisher, flat, natural_gradient, products
 from unisono.core.natural_gradient import OnlineEstimator, estimator_for
 from unisono.core.optimiser import Optimiser
 from unisono.nn.batch import Batch
 from unisono.nn.lstm import Lstm, LstmOptions
+from unisono.nn.network import make
 from unisono.nn.pnorm import Pnorm
 
 DEVICE = torch.device("privateuseone", 0)
@@ -106,6 +107,28 @@ def test_other_networks_stay_on_their_device(fake, network, kind, limit):
         stats = net.step_(Batch(torch.zeros(shape, device=DEVICE), ids, None), optimiser, rate)
         assert stats.objective_sum.device == stats.correct.device == params.device == DEVICE
     assert all(tensor.device.type == "cpu" for tensor in optimiser.state().values())
+
+
+@pytest.mark.parametrize("kind", ["sgd", "ng_online"])
+@pytest.mark.parametrize("network", ["dnn", "pnorm"])
+def test_a_network_that_grows_stays_on_its_device(fake, network, kind):
+    """The vector grows on the host, between iterations; the new network trains it where the old one did."""
+    rate = torch.zeros((), dtype=torch.float64, device=DEVICE)
+    group = {"group": 2} if network == "pnorm" else {}
+    trained = old = None
+    for hidden in ((16,), (16, 16)):
+        options = section(NetworkOptions, kind=network, hidden=hidden, context=(1, 1), **group)
+        net = make(options, 5, 7)
+        host = flat.zeros(net.layout.size)
+        if trained is not None:
+            host = flat.carried_over(old.layout, net.layout, trained.cpu(), host)
+        trained, old = host.to(DEVICE), net
+        net.bind(trained)
+        optimiser = Optimiser(training(kind, "nnet3", momentum=0.5)[1].options, net.layout)
+        for _ in range(3):
+            stats = net.step_(net.buffers(30), optimiser, rate)
+            assert stats.objective_sum.device == trained.device == DEVICE
+        assert all(tensor.device.type == "cpu" for tensor in optimiser.state().values())
 
 
 @pytest.mark.parametrize("preset", ["nnet3", "nnet2_2014"])

@@ -306,7 +306,7 @@ def test_a_model_is_looked_at_on_the_same_frames_whatever_the_seed(tmp_path):
         assert task.dev.frames > 50 and task.train.frames > 50
         params = torch.linspace(-1, 1, task.network.layout.size)
         evaluator = Evaluator(task.session, Alone())
-        found.append(evaluator.evaluate(params, whole_dev=False))
+        found.append(evaluator.evaluate(params, iteration=0, whole_dev=False))
     assert found[0] == found[1]
 
 

@@ -8,12 +8,14 @@ import json
 import pytest
 import torch
 
-from tests.support.miniature import Task, config
+from tests.support.miniature import TENANTS, Task, config
 from unisono.core import average
 from unisono.engines.worker import Worker
 
 torch.set_num_threads(1)
 
+PNORM, GROWING_PNORM = TENANTS["pnorm"], TENANTS["growing"]
+GROWING = {"network": {"hidden": [12, 12, 12], "context": [2, 1]}, "initialisation": {"kind": "layerwise", "period": 1}}
 # A covering set: every pair of values of two axes occurs.
 COVERING = [
     ("mean", "sgd", 1, {}),
@@ -32,16 +34,34 @@ COVERING = [
     ("ring", "sgd", 3, {"parallel__dealing": "fixed", "final_model": "end",
                         "observers__end": {"kind": "tail", "combinations": 2}}),
     ("ring", "ng_online", 4, {"parallel__carry_state": "reset"}),
-    ("mean", "ng_online", 3, {"network": {"kind": "pnorm", "hidden": [8, 6], "group": 2, "context": [2, 1]}}),
+    ("mean", "ng_online", 3, PNORM),
+    ("mean", "ng_online", 4, GROWING_PNORM),
+    ("bmuf_nesterov", "ng_simple", 2, GROWING | {"parallel__first_iteration": "combine", "final_model": "tail",
+                                                "observers__tail": {"combinations": 2}}),
+    ("ring", "sgd", 3, GROWING_PNORM | {"final_model": "best", "parallel__carry_state": "reset"}),
     ("hopping_ring", "sgd", 4, {"observers__ema": {"decay": 0.7, "start": 0.25}, "final_model": "ema"}),
 ]  # fmt: skip
+RULES = ("mean", "bmuf", "bmuf_nesterov", "butterfly", "ring", "hopping_ring")
+OPTIMISERS = ("sgd", "ng_online", "ng_simple")
 FULL = [
     (rule, optimiser, workers, {})
-    for rule in ("mean", "bmuf", "bmuf_nesterov", "butterfly", "ring", "hopping_ring")
-    for optimiser in ("sgd", "ng_online", "ng_simple")
+    for rule in RULES
+    for optimiser in OPTIMISERS
     for workers in (1, 2, 3, 4)
     if rule != "butterfly" or workers != 3
+] + [
+    (rule, optimiser, 4, network)
+    for network in (PNORM, GROWING, GROWING_PNORM)
+    for rule in RULES
+    for optimiser in OPTIMISERS
 ]
+
+
+def named(case):
+    network = case[3].get("network", {}).get("kind", "")
+    return "-".join(
+        [*map(str, case[:3]), *([network] if network else []), *(["grows"] * ("initialisation" in case[3]))]
+    )
 
 
 def settings_of(rule, optimiser, workers, changes):
@@ -49,7 +69,7 @@ def settings_of(rule, optimiser, workers, changes):
     return config(**base | {"parallel__period_frames": 250} | changes)
 
 
-@pytest.mark.parametrize("case", COVERING, ids=lambda case: "-".join(map(str, case[:3])))
+@pytest.mark.parametrize("case", COVERING, ids=named)
 def test_jobs_and_virtual_write_the_same_bytes(tmp_path, spoken_task, case):
     settings = settings_of(*case)
     by_jobs, virtual = spoken_task(tmp_path / "jobs", settings), spoken_task(tmp_path / "virtual", settings)
@@ -66,7 +86,7 @@ def test_jobs_and_virtual_write_the_same_bytes(tmp_path, spoken_task, case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", FULL, ids=lambda case: "-".join(map(str, case[:3])))
+@pytest.mark.parametrize("case", FULL, ids=named)
 def test_jobs_and_virtual_write_the_same_bytes_everywhere(tmp_path, spoken_task, case):
     settings = settings_of(*case)
     by_jobs, virtual = spoken_task(tmp_path / "jobs", settings), spoken_task(tmp_path / "virtual", settings)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.support.miniature import LIMIT, Interrupted, Task, config
+from tests.support.miniature import LIMIT, TENANTS, Interrupted, Task, config
 from unisono.core import flat
 from unisono.core.optimiser import Optimiser
 from unisono.core.products import Products, allow_tf32
@@ -55,6 +55,17 @@ def train(task, place, keep=False, **options):
 
 def distance(found, wanted):
     return float((found - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("kind", ["sgd", "ng_online"])
+def test_pnorm_agrees_with_the_cpu_and_graphs_are_its_eager_steps(tmp_path, gpu, kind, dropout):
+    task = Task(tmp_path, config(**TENANTS["pnorm"], optimiser__kind=kind, network__dropout=dropout))
+    _, found, stats = train(task, gpu)
+    _, eager, said = train(task, gpu, capture=False)
+    assert distance(found, eager) < REPEATED and stats.objective_sum == pytest.approx(said.objective_sum, rel=1e-6)
+    if not dropout:  # whose masks a GPU draws otherwise
+        assert distance(found, train(task, CPU)[1]) < FLOAT32
 
 
 @pytest.mark.parametrize("nonlinearity", ["relu", "relu_renorm", "sigmoid", "tanh"])
@@ -194,8 +205,10 @@ def test_a_worker_that_blew_up_does_not_spoil_the_next(tmp_path, gpu):
         assert worker.run(WORK._replace(iteration=3), loader).finite
 
 
-def test_a_whole_run_ends_where_that_of_the_cpu_does(tmp_path, gpu):
-    settings = config(optimiser__kind="ng_online", parallel__combine="bmuf", parallel__workers=3)
+@pytest.mark.parametrize("tenant", ["", *TENANTS])
+def test_a_whole_run_ends_where_that_of_the_cpu_does(tmp_path, gpu, tenant):
+    changes = {"optimiser__kind": "ng_online", "parallel__combine": "bmuf", "parallel__workers": 3}
+    settings = config(**changes | TENANTS.get(tenant, {}))
     plain, fast = Task(tmp_path / "cpu", settings), Task(tmp_path / "gpu", settings)
     plain.virtual()
     fast.virtual(place=gpu)

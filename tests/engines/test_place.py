@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.support.miniature import LIMIT, Interrupted, Task, config
+from tests.support.miniature import LIMIT, TENANTS, Interrupted, Task, config
 from unisono.core.optimiser import Optimiser
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.resident import Resident, bytes_needed
@@ -256,8 +256,10 @@ def test_bf16_is_the_same_in_every_engine(tmp_path, hidden):
     assert Task(tmp_path / "a", settings).virtual() == Task(tmp_path / "b", settings).jobs()
 
 
-def test_a_deferred_run_ends_where_an_ordinary_one_does(tmp_path):
-    settings = config(optimiser__kind="ng_online", parallel__combine="bmuf", parallel__workers=3)
+@pytest.mark.parametrize("tenant", ["", *TENANTS])
+def test_a_deferred_run_ends_where_an_ordinary_one_does(tmp_path, tenant):
+    changes = {"optimiser__kind": "ng_online", "parallel__combine": "bmuf", "parallel__workers": 3}
+    settings = config(**changes | TENANTS.get(tenant, {}))
     plain, other = Task(tmp_path / "a", settings), Task(tmp_path / "b", settings)
     plain.virtual()
     other.virtual(place=DEFERRED)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_sync import arguments
 
-from tests.support.miniature import Interrupted, Task, config, make_store
+from tests.support.miniature import TENANTS, Interrupted, Task, config, make_store
 from unisono.__main__ import main
 from unisono.engines.block import Stopped
 from unisono.errors import UserError
@@ -92,6 +92,7 @@ def counted(task):
         (2, 4, {"optimiser__kind": "ng_online", "observers__ema": {"decay": 0.8, "start": 0.1}}),
         (4, 2, {"parallel__combine": "butterfly"}),
         (3, 1, {"parallel__carry_state": "average"}),
+        (2, 3, TENANTS["growing"]),
     ],
 )
 @pytest.mark.parametrize("place", [70, 120, None])

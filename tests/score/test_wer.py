@@ -1,13 +1,11 @@
-"""Word errors against tables, Kaldi's published lines, jiwer and NIST's sclite."""
+"""Word errors against tables, jiwer and NIST's sclite."""
 
 import random
-import re
-import shutil
-import subprocess
 
 import jiwer
 import pytest
 
+from tests.support.sclite import needs_sclite, ours_as_sclite, run_sclite
 from unisono.errors import UserError
 from unisono.score import wer
 
@@ -26,33 +24,6 @@ TABLE = [
     ("a a a", "b b b b b", (2, 0, 3)),
     ("ä ß", "ä ss", (0, 0, 1)),
 ]
-SCLITE = next((p for p in (shutil.which("sclite"), "/usr/lib/sctk/bin/sclite") if p and shutil.which(p)), None)
-needs_sclite = pytest.mark.skipif(SCLITE is None, reason="no sclite (Debian package sctk)")
-
-# reference/kaldi-wer.md: what Kaldi 5.5 printed for these hypotheses
-PUBLISHED = {
-    ("so762_test", "so762_tri1_test"): "%WER 53.25 [ 1910 / 3587, 155 ins, 436 del, 1319 sub ]",
-    ("so762_test", "so762_tri2b_test"): "%WER 50.99 [ 1829 / 3587, 152 ins, 396 del, 1281 sub ]",
-    ("so762_test", "so762_dnn_test"): "%WER 46.45 [ 1666 / 3587, 147 ins, 319 del, 1200 sub ]",
-    ("so762_dev", "so762_tri1_dev"): "%WER 53.92 [ 873 / 1619, 52 ins, 233 del, 588 sub ]",
-    ("so762_dev", "so762_tri2b_dev"): "%WER 53.55 [ 867 / 1619, 60 ins, 206 del, 601 sub ]",
-    ("so762_dev", "so762_dnn_dev"): "%WER 50.09 [ 811 / 1619, 51 ins, 189 del, 571 sub ]",
-    ("fsdd_test", "fsdd_mono_test"): "%WER 7.40 [ 37 / 500, 5 ins, 9 del, 23 sub ]",
-    ("fsdd_test", "fsdd_tri1_test"): "%WER 6.20 [ 31 / 500, 0 ins, 22 del, 9 sub ]",
-    ("fsdd_test", "fsdd_tri2b_test"): "%WER 7.60 [ 38 / 500, 0 ins, 26 del, 12 sub ]",
-    ("fsdd_test", "fsdd_dnn_test"): "%WER 5.80 [ 29 / 500, 8 ins, 1 del, 20 sub ]",
-    ("fsdd_dev", "fsdd_mono_dev"): "%WER 3.40 [ 17 / 500, 4 ins, 1 del, 12 sub ]",
-    ("fsdd_dev", "fsdd_dnn_dev"): "%WER 5.20 [ 26 / 500, 8 ins, 0 del, 18 sub ]",
-}
-
-
-@pytest.fixture
-def kaldi_dir(corpora_dir):
-    """Kaldi's hypotheses, which lie beside the corpora."""
-    path = corpora_dir.parent / "reference" / "kaldi-wer"
-    if not path.is_dir():
-        pytest.skip("no hypotheses of Kaldi beside the corpora")
-    return path
 
 
 @pytest.mark.parametrize(("reference", "hypothesis", "expected"), TABLE)
@@ -85,24 +56,6 @@ def test_errors_equal_those_of_jiwer(vocabulary):
 def test_counts_equal_those_of_sclite_on_random_texts(tmp_path, vocabulary, noise):
     pairs = random_pairs(400, vocabulary=vocabulary, noise=noise, seed=11)
     assert [ours_as_sclite(*pair) for pair in pairs] == run_sclite(tmp_path, pairs)
-
-
-@needs_sclite
-@pytest.mark.parametrize(("reference_name", "name"), sorted(PUBLISHED))
-def test_counts_equal_those_of_sclite_on_real_texts(tmp_path, kaldi_dir, reference_name, name):
-    references = wer.read_text([kaldi_dir / f"{reference_name}.ref"])
-    hypotheses = wer.read_text([kaldi_dir / f"{name}.hyp"])
-    pairs = [(references[u], hypotheses.get(u, [])) for u in sorted(references)]
-    theirs = run_sclite(tmp_path, pairs)
-    assert [ours_as_sclite(*pair) for pair in pairs] == theirs
-    assert wer.evaluate(references, hypotheses).total.errors == sum(map(sum, theirs))
-
-
-@pytest.mark.parametrize(("reference_name", "name"), sorted(PUBLISHED))
-def test_published_lines_of_kaldi(kaldi_dir, reference_name, name):
-    references = wer.read_text([kaldi_dir / f"{reference_name}.ref"])
-    score = wer.evaluate(references, wer.read_text([kaldi_dir / f"{name}.hyp"]))
-    assert wer.kaldi_lines(score.total).splitlines()[0] == PUBLISHED[reference_name, name]
 
 
 def test_lines_of_kaldi_to_the_byte():
@@ -183,21 +136,3 @@ def random_pairs(number, *, vocabulary, noise, seed):
                 hypothesis.append(f"w{chance.randrange(vocabulary)}")
         pairs.append((reference, hypothesis))
     return pairs
-
-
-def ours_as_sclite(reference, hypothesis):
-    counts = wer.count(wer.align(reference, hypothesis, wer.SCLITE))
-    return (counts.insertions, counts.deletions, counts.substitutions)
-
-
-def run_sclite(folder, pairs):
-    """Let sclite count; returns (insertions, deletions, substitutions) of each pair."""
-    for name, side in (("ref", 0), ("hyp", 1)):
-        lines = [f"{' '.join(pair[side])} (spk_{i:05d})\n" for i, pair in enumerate(pairs)]
-        (folder / f"{name}.trn").write_text("".join(lines))
-    command = [SCLITE, "-r", "ref.trn", "trn", "-h", "hyp.trn", "trn", "-i", "spu_id", "-s", "-o", "pra"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    pattern = r"id: \(spk_(\d+)\)\nScores: \(#C #S #D #I\) \d+ (\d+) (\d+) (\d+)"
-    found = re.findall(pattern, (folder / "hyp.trn.pra").read_text())
-    assert len(found) == len(pairs)
-    return [(int(i), int(d), int(s)) for _, s, d, i in sorted(found)]

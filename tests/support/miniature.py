@@ -83,6 +83,7 @@ class Task:
             self.run.parallel,
             self.run.minibatch,
             unit=self.run.network.unit,
+            insertions=self.run.insertions,
         )
         write_plan(self.folder / "plan.json", self.plan)
         self.iterations = self.folder / "iterations"
@@ -114,7 +115,7 @@ class Task:
     def initialise(self):
         session = self.session
         vectors, state = first(session, initial_parameters(session))
-        save(self.combined(-1), vectors.to_write(), COMBINE, session.layout, -1)
+        save(self.combined(-1), vectors.to_write(), COMBINE, session.layout_at(-1), -1)
         write_state(self.state(-1), state)
         return vectors, state
 
@@ -186,6 +187,15 @@ class Task:
 
 NAMES = ("final.safetensors", "final.json", "ledger.json")
 
+
+# Networks other than layers of one width under a random start; the second grows from one hidden layer to three.
+TENANTS = {
+    "pnorm": {"network": {"kind": "pnorm", "hidden": [8, 6], "group": 2, "context": [2, 1]}},
+    "growing": {
+        "network": {"kind": "pnorm", "hidden": [8, 8, 8], "group": 2, "context": [2, 1]},
+        "initialisation": {"kind": "layerwise", "period": 1, "bias_stddev": 0.5},
+    },
+}
 
 # Max-change that some steps of the first iterations are within, and others not.
 LIMIT = {"kind": "nnet3", "per_layer": 0.1, "total": 0.12, "per_sample": 0.075}

@@ -26,5 +26,5 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     with open_session(args.config, args.plan, args.frames) as session:
         vectors, state = first(session, initial_parameters(session, args.model))
-        save(args.out, vectors.to_write(), COMBINE, session.layout, -1)
+        save(args.out, vectors.to_write(), COMBINE, session.layout_at(-1), -1)
     write_state(args.out_state, state)

@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> None:
 
     from unisono.config.rules import warnings
     from unisono.data.frames.store import FramesStore
-    from unisono.engines import redeal
+    from unisono.engines import growth, redeal
     from unisono.engines.run import read_run
     from unisono.files import read_json
     from unisono.iterations import done_of, read_redeal
@@ -35,8 +35,9 @@ def run(args: argparse.Namespace) -> None:
             redeal.check_run(read_redeal(args.redealt), args.redealt, read_json(args.config), store.digest)
         plan = build_plan(
             store.lengths.tolist(), settings.schedule, settings.parallel, settings.minibatch, done,
-            settings.network.unit,
+            settings.network.unit, settings.insertions,
         )  # fmt: skip
+        growth.check(settings, plan)
     for change in redeal.changes(plan, settings.parallel.workers):
         logger.warning("from iteration %(iteration)d on: %(to)d workers instead of %(from)d", change)
     logger.info(

@@ -70,15 +70,33 @@ NetworkOptions = Annotated[DnnOptions | PnormOptions, Kinds("dnn")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomStart(Section):
-    """Seeded random weights."""
+class Drawn(Section):
+    """What starts from seeded random numbers have."""
 
-    kind: Literal["random"]
-    """Seeded random weights."""
     hidden_gain: Annotated[float, Gt(0)] | None = None
     """Standard deviation of hidden weights times the square root of their inputs; null: sqrt(2) for relu, 1 for relu_renorm and tanh, 3.5 for sigmoid."""  # noqa: E501
     output_gain: Annotated[float, Ge(0)] = 0.0
     """The same for the output layer; 0 starts from equal posteriors."""
+    bias_stddev: Annotated[float, Ge(0)] = 0.0
+    """Standard deviation of hidden biases (Povey et al. 2014: 0.5)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomStart(Drawn):
+    """Seeded random weights."""
+
+    kind: Literal["random"]
+    """Seeded random weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerwiseStart(Drawn):
+    """One hidden layer of seeded random weights; the others follow one by one while the network learns."""
+
+    kind: Literal["layerwise"]
+    """One hidden layer of seeded random weights; the others follow one by one while the network learns."""
+    period: Annotated[int, Ge(1), Unit("iterations")] = 2
+    """A hidden layer is inserted before the output layer before iterations 1, 1 + period, 1 + 2 period and so on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,4 +109,4 @@ class ModelStart(Section):
     """Model file to start from, relative to the working directory."""
 
 
-InitialisationOptions = Annotated[RandomStart | ModelStart, Kinds("random")]
+InitialisationOptions = Annotated[RandomStart | LayerwiseStart | ModelStart, Kinds("random")]

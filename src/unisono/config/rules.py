@@ -37,6 +37,8 @@ def check_run(run: Run) -> None:
     _check_observers(run)
     if run.initialisation.kind == "model" and not run.initialisation.path:
         raise UserError("initialisation.path: missing: kind model needs the path of a final.safetensors")
+    if run.initialisation.kind == "layerwise":
+        _check_growth(run)
 
 
 def check_engine(parallel: ParallelOptions) -> None:
@@ -161,6 +163,25 @@ def _check_observers(run: Run) -> None:
         raise UserError(
             f"final_model: {run.final_model} needs observers.{run.final_model}: give it (bare: {{}}) or choose one of"
             f" {', '.join(dict.fromkeys([*run.candidates, 'best']))}"
+        )
+
+
+def _check_growth(run: Run) -> None:
+    hidden = list(run.network.hidden)
+    if len(set(hidden)) > 1:
+        raise UserError(
+            f"network.hidden: {hidden}: initialisation.kind: layerwise keeps the output layer while hidden layers are"
+            " inserted below it: make all widths equal"
+        )
+    if run.parallel.served:
+        raise UserError(
+            f"initialisation.kind: layerwise: combine {run.parallel.combine.kind} never lets the workers wait for a new"
+            " layer: choose another parallel.combine, or initialisation.kind: random"
+        )
+    if run.schedule.kind == "newbob":
+        raise UserError(
+            "initialisation.kind: layerwise: newbob may end a run before the last layer is inserted: choose another"
+            " schedule.kind, or initialisation.kind: random"
         )
 
 

@@ -1,12 +1,12 @@
 """What one training run is: the sections that decide its result."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from annotated_types import Ge
 
 from unisono.config.markers import NAME, Section, Unit
-from unisono.config.network import DnnOptions, InitialisationOptions, NetworkOptions, RandomStart
+from unisono.config.network import DnnOptions, InitialisationOptions, LayerwiseStart, NetworkOptions, RandomStart
 from unisono.config.observers import ObserverOptions
 from unisono.config.optimiser import OptimiserOptions, Sgd
 from unisono.config.parallel import ParallelOptions
@@ -63,6 +63,18 @@ class Run(Section):
     """Objective and accuracy after each iteration."""
     data: DataOptions = DataOptions()
     """The store of training frames."""
+
+    @property
+    def insertions(self) -> tuple[int, ...]:
+        """The iterations before which a hidden layer is inserted; none but with a layer-wise start."""
+        if not isinstance(self.initialisation, LayerwiseStart):
+            return ()
+        return tuple(1 + self.initialisation.period * count for count in range(len(self.network.hidden) - 1))
+
+    def network_at(self, iteration: int) -> NetworkOptions:
+        """Return the network that an iteration trains: without the hidden layers that are inserted after it."""
+        later = sum(insertion > iteration for insertion in self.insertions)
+        return replace(self.network, hidden=self.network.hidden[:-later]) if later else self.network
 
     @property
     def minibatch(self) -> int:

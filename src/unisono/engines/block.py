@@ -5,7 +5,7 @@ A block reads and writes the same files as `jobs` does at its borders, so blocks
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 from typing import NamedTuple, Protocol
 
 from unisono.data.frames.loader import Loader
@@ -13,9 +13,10 @@ from unisono.engines.border import Block, Border
 from unisono.engines.comm import Comm
 from unisono.engines.diagnose import described
 from unisono.engines.evaluate import Evaluator
+from unisono.engines.growth import fit_, grown
 from unisono.engines.records import Record
 from unisono.engines.session import Session
-from unisono.engines.start import begin_, grown
+from unisono.engines.start import begin_
 from unisono.engines.state import State
 from unisono.engines.step import Models, advance, pass_on
 from unisono.engines.worker import Worker
@@ -54,8 +55,8 @@ class Group(Models, Protocol):
         ...
 
     @property
-    def workers(self) -> Mapping[int, Worker]:
-        """The workers of this process, by number."""
+    def workers(self) -> MutableMapping[int, Worker]:
+        """The workers of this process, by number; others take their place where the network grows."""
         ...
 
     def train(self, state: State, loader: Loader, interrupted: Callable[[], bool]) -> None:
@@ -81,6 +82,9 @@ def train_block(session: Session, group: Group, block: Block) -> None:
                 standing.states.append(pass_on(standing.states[-1]))
                 continue
             before, state = grown(session, standing.before, standing.states[-1])
+            if before is not standing.before:
+                standing.owned = {}
+            fit_(session, group.workers, state.iteration + 1)
             begun = time.perf_counter()
             if not standing.under_way:
                 for number, worker in group.workers.items():

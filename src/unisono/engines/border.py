@@ -6,7 +6,7 @@ also lie within an iteration; then the workers' files hold all that they own, an
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from unisono.engines.checkpoint import Checkpoints, digest_of
 from unisono.engines.comm import Comm
 from unisono.engines.dealing import dealing_of
 from unisono.engines.ending import next_rate
+from unisono.engines.growth import fit_
 from unisono.engines.session import Session
 from unisono.engines.state import State, from_json, read_state, to_json, write_state
 from unisono.engines.store import COMBINE, WORKER, Folder, Formed, Held, Stored, save
@@ -78,7 +79,7 @@ class Border:
     """The files of one block. Collective: every rank calls the same methods, and writes its own workers' files."""
 
     def __init__(
-        self, session: Session, block: Block, comm: Comm, workers: Mapping[int, Worker],
+        self, session: Session, block: Block, comm: Comm, workers: MutableMapping[int, Worker],
         ask: Callable[[Path, int], None] | None = None,
     ) -> None:  # fmt: skip
         """Take the lease of the run's checkpoints. Raises UserError for a block that the plan does not have.
@@ -122,7 +123,8 @@ class Border:
 
     def _from_files(self) -> Standing:
         """Return what the iteration before the block left in files."""
-        number, layout = self._block.first - 1, self._session.layout
+        number = self._block.first - 1
+        layout = self._session.layout_at(number)
         state = read_state(self._files.state(number), number)
         before = Stored(self._files.combined(number), COMBINE, layout, number)
         if self._served and number >= 0:
@@ -142,19 +144,20 @@ class Border:
 
     def _from_checkpoint(self, path: Path) -> Standing:
         """Return what a checkpoint holds, without the iterations of earlier blocks."""
-        layout, folder, saved = self._session.layout, Folder(path), read_json(path / HISTORY)
+        session, folder, saved = self._session, Folder(path), read_json(path / HISTORY)
         states = [from_json(value, str(path / HISTORY)) for value in saved["states"]]
         number = states[-1].iteration
-        standing = Standing(Stored(folder.combined(number), COMBINE, layout, number), states)
+        standing = Standing(Stored(folder.combined(number), COMBINE, session.layout_at(number), number), states)
         standing.under_way = bool(saved["under_way"])
         if self._served:
             standing.now = from_json(saved["now"], str(path / HISTORY)) if "now" in saved else None
             self._served_standing(folder, standing)
         elif standing.under_way:
-            for worker, file in folder.owned(number, self._workers, layout).items():
+            fit_(session, self._workers, number + 1)
+            for worker, file in folder.owned(number, self._workers, session.layout_at(number + 1)).items():
                 self._workers[worker].restore({name: file.take(name) for name in file.names})
         else:
-            standing.owned = folder.owned(number, self._took_part(states[-1]), layout)
+            standing.owned = folder.owned(number, self._took_part(states[-1]), session.layout_at(number))
         del states[: max(0, self._block.first - 1 - states[0].iteration)]
         return standing
 
@@ -227,7 +230,8 @@ class Border:
 
     def _write(self, folder: Folder, standing: Standing) -> None:
         """Write the workers' files and the vectors, which need not name where single workers start."""
-        state, layout = standing.states[-1], self._session.layout
+        state, session = standing.states[-1], self._session
+        layout = session.layout_at(state.iteration + standing.under_way)
         for number in self._workers if standing.under_way else self._took_part(state):
             tensors = self._goes_on_with(number, standing)
             save(folder.worker(state.iteration, number), tensors, WORKER, layout, state.iteration)
@@ -238,7 +242,7 @@ class Border:
         if self._comm.rank == 0:
             vectors = standing.before.to_write()
             kept = {name: vector for name, vector in vectors.items() if not name.startswith("start.")}
-            save(folder.combined(state.iteration), kept, COMBINE, layout, state.iteration)
+            save(folder.combined(state.iteration), kept, COMBINE, session.layout_at(state.iteration), state.iteration)
 
     def _goes_on_with(self, number: int, standing: Standing) -> Mapping[str, Tensor | Formed]:
         """Return what is written of a worker."""

@@ -31,9 +31,9 @@ def diagnose_job(session: Session, *, combined: PathLike, state: PathLike, out: 
     found: dict[str, float | None] = {}
     begun = time.perf_counter()
     if numbers.workers:
-        model = Stored(combined, COMBINE, session.network_at(number).layout, number).take("model")
+        model = Stored(combined, COMBINE, session.layout_at(number), number).take("model")
         ends = plan.iterations[number].end_of_epoch or plan.is_last(number)
-        found = Evaluator(session, Alone()).evaluate(model, whole_dev=ends)
+        found = Evaluator(session, Alone()).evaluate(model, iteration=number, whole_dev=ends)
     seconds = time.perf_counter() - begun
     write_json(out, {"format": FORMAT, "iteration": number, "diagnostics": found, "seconds": seconds})
     return replace(numbers, diagnostics=found)

@@ -42,7 +42,7 @@ def end(
         after.put("best", before.take(known(before, "best")))
     ends = iteration.end_of_epoch or plan.is_last(number)  # a run of n iterations may end within an epoch
     begun = time.perf_counter()
-    found = evaluator.evaluate(after.view("model"), whole_dev=ends) if evaluator else None
+    found = evaluator.evaluate(after.view("model"), iteration=number, whole_dev=ends) if evaluator else None
     seconds = {"evaluate": time.perf_counter() - begun if evaluator else None}
     state = replace(state, diagnostics=found, seconds=seconds)
     if ends and run.keeps_best:

@@ -73,7 +73,8 @@ class Evaluator:
     """
 
     def __init__(self, session: Session, comm: Comm) -> None:
-        self.network, self._comm, self._device = session.network, comm, session.place.device
+        self._session, self._comm = session, comm
+        self.network = session.network
         unit = self.network.unit
         self._train, self._dev = Split(session.train, unit), Split(session.dev_frames(), unit)
         self.frames = session.run.diagnostics.frames
@@ -82,14 +83,17 @@ class Evaluator:
         self._dev_batches = self._batches(self._dev.subset(1, self.frames))
         self._cache: dict[tuple[str, int], Window] = {}
 
-    def evaluate(self, params: Tensor, *, whole_dev: bool) -> dict[str, float | None]:
+    def evaluate(self, params: Tensor, *, iteration: int, whole_dev: bool) -> dict[str, float | None]:
         """Return objective_train, objective_dev, frame_accuracy (dev) of the subsets; with `whole_dev` two more.
+
+        params: [P], as `iteration` trains them.
 
         objective_dev_full, frame_accuracy_full: over all dev frames. None: not finite, or no frames. Collective:
         every rank calls it and gets the same.
         """
         found: dict[str, float | None] = dict.fromkeys(SUBSETS)
-        self.network.bind(params.to(self._device))
+        self.network = self._session.network_at(iteration)
+        self.network.bind(params.to(self._session.place.device))
         if self.frames:
             found["objective_train"], _ = self._mean(self._train, self._train_batches, keep="train")
             found["objective_dev"], found["frame_accuracy"] = self._mean(self._dev, self._dev_batches, keep="dev")

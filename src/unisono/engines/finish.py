@@ -41,7 +41,7 @@ def finish(session: Session, *, combined: PathLike, iterations_dir: Path, engine
     evaluator, objectives = Evaluator(session, Alone()), {}
     for name, key in _candidates(session, states[-1]).items():
         vector = vectors.take(known(vectors, key))
-        found = evaluator.evaluate(vector, whole_dev=True)
+        found = evaluator.evaluate(vector, iteration=states[-1].iteration, whole_dev=True)
         objectives[name] = {
             "objective_dev": found["objective_dev_full"],
             "frame_accuracy": found["frame_accuracy_full"],

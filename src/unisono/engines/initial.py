@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from unisono.config.network import Drawn
 from unisono.engines import seeds
 from unisono.engines.session import Session
 from unisono.errors import UserError
@@ -13,8 +14,8 @@ def initial_parameters(session: Session, model_path: str | None = None) -> Tenso
 
     model_path: a model file, for `initialisation.kind: model`. Raises UserError where it is of another network.
     """
-    run, network = session.run, session.network
-    if run.initialisation.kind == "random":
+    run, network = session.run, session.network_at(-1)
+    if isinstance(run.initialisation, Drawn):
         return network.initial_parameters(
             run.initialisation, seeds.generator_for(run.seed, seeds.INITIAL), session.utterances
         )

@@ -14,9 +14,10 @@ from unisono.core import average, gossip
 from unisono.core.flat import Layout
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
+from unisono.engines.growth import grown, grows
 from unisono.engines.records import Record
 from unisono.engines.session import Session
-from unisono.engines.start import begin_, grown
+from unisono.engines.start import begin_
 from unisono.engines.state import State, read_state, write_state
 from unisono.engines.step import advance, pass_on
 from unisono.engines.store import COMBINE, MODEL, WORKER, Formed, PathLike, Stored, Vectors, save, take_group
@@ -38,13 +39,15 @@ def train_job(
     out: WorkerFiles,
 ) -> None:  # fmt: skip
     """Train one slice of one iteration, from files to files. own: what the worker left in the iteration before."""
-    worker = session.worker(slice_)
+    worker = session.worker(slice_, iteration)
     before, numbers = _before(session, combined, state, iteration)
     if numbers.stop:
         passed = Record(iteration=iteration, slice=slice_, worker=slice_, start=numbers.iteration, complete=True)
         _write(session, out, passed)
         return
-    left = None if own is None or numbers.shared else Stored(own, WORKER, session.layout)
+    left = None
+    if own is not None and not numbers.shared and not grows(session, iteration):
+        left = Stored(own, WORKER, session.layout_at(iteration))
     begin_(session.run, numbers, before, worker, left)
     with session.loader() as loader:
         started = seconds_since_start()
@@ -60,8 +63,9 @@ def _write(session: Session, out: WorkerFiles, record: Record, worker: Worker | 
     if worker is not None:
         model = {"model": worker.params}
         left = worker.optimiser_tensors() if session.run.parallel.carry_state != "reset" else {}
-    save(out.model, model, MODEL, session.layout, record.iteration)
-    save(out.state, left, WORKER, session.layout, record.iteration)
+    layout = session.layout_at(record.iteration)
+    save(out.model, model, MODEL, layout, record.iteration)
+    save(out.state, left, WORKER, layout, record.iteration)
     record.seconds_write = time.perf_counter() - begun
     write_json(out.record, record.to_json())
 
@@ -109,9 +113,10 @@ def combine_job(
 ) -> None:  # fmt: skip
     """Combine the slices of one iteration, from files to files."""
     before, numbers = _before(session, combined, state, iteration)
+    layout = session.layout_at(iteration)
     if numbers.stop:
         kept = {name: before.view(name) for name in before.names if not name.startswith(("start.", "optimiser."))}
-        save(out, kept, COMBINE, session.layout, iteration)
+        save(out, kept, COMBINE, layout, iteration)
         write_state(out_state, pass_on(numbers))
         return
     records = [Record.from_json(read_json(files.record), str(files.record)) for files in workers]
@@ -122,17 +127,17 @@ def combine_job(
         if (record.slice, record.iteration) != (number, iteration):
             found = f"of worker {record.slice}, iteration {record.iteration}"
             raise UserError(f"{files.record}: {found}: give {number}'s")
-    models = FileModels([files.model for files in workers], [files.state for files in workers], session.layout)
+    models = FileModels([files.model for files in workers], [files.state for files in workers], layout)
     evaluator = None if session.run.looks_apart else Evaluator(session, Alone())
     after, numbers = advance(session, before, numbers, records, models, evaluator)
-    save(out, after.to_write(), COMBINE, session.layout, iteration)
+    save(out, after.to_write(), COMBINE, layout, iteration)
     write_state(out_state, numbers)
 
 
 def _before(session: Session, combined: PathLike, state: PathLike, iteration: int) -> tuple[Vectors, State]:
     """Return what the iteration starts from."""
     numbers = read_state(state, iteration - 1)
-    return grown(session, Stored(combined, COMBINE, session.layout, iteration - 1), numbers)
+    return grown(session, Stored(combined, COMBINE, session.layout_at(iteration - 1), iteration - 1), numbers)
 
 
 def seconds_since_start() -> float:

@@ -18,10 +18,11 @@ from unisono.engines.comm import Alone
 from unisono.engines.dealing import Dealer, dealing_of
 from unisono.engines.diagnose import described
 from unisono.engines.evaluate import Evaluator
+from unisono.engines.growth import grown
 from unisono.engines.records import Record
 from unisono.engines.rules import How
 from unisono.engines.session import Session
-from unisono.engines.start import fetch_, grown
+from unisono.engines.start import fetch_
 from unisono.engines.state import State
 from unisono.engines.step import pass_on, take_in
 from unisono.engines.worker import Worker

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unisono.config.network import NetworkOptions
 from unisono.config.run import Run
 from unisono.config.schedule import Decaying
 from unisono.core.flat import Layout
@@ -39,30 +40,41 @@ class Session:
     train: FramesStore
     dev: FramesStore | None = None
     place: Place = field(default=CPU)
+    _networks: dict[NetworkOptions, Network] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if self.plan.frames != self.train.frames:
             found = f"{self.train.frames} frames, the plan says {self.plan.frames}"
             raise UserError(f"{self.train.path}: {found}: run the plan stage anew")
 
-    @cached_property
+    @property
     def network(self) -> Network:
-        """The network for the features and pdfs of the data; it serves all workers of the process."""
-        return make(self.run.network, self.train.dim, self.train.num_pdfs, self.run.precision)
+        """The network that the run ends with."""
+        return self.network_at(len(self.plan.iterations) - 1)
 
     def network_at(self, iteration: int) -> Network:
-        """Return the network that an iteration trains, -1 for the initial one: where it grows, another than before."""
-        return self.network
+        """Return the network that an iteration trains, -1 for the initial one: where it grows, another than before.
+
+        It is for the features and pdfs of the data, and serves all workers of the process.
+        """
+        options = self.run.network_at(iteration)
+        if options not in self._networks:
+            self._networks[options] = make(options, self.train.dim, self.train.num_pdfs, self.run.precision)
+        return self._networks[options]
 
     def utterances(self) -> Iterable[Tensor]:
         """Yield the frames [T, D] of each training utterance, float32."""
-        for begin, end in zip(self.train.offsets.tolist(), self.train.offsets[1:].tolist(), strict=True):
+        for begin, end in itertools.pairwise(self.train.offsets.tolist()):
             yield torch.from_numpy(self.train.read(begin, end)).float()
 
     @property
     def layout(self) -> Layout:
-        """How a vector of parameters is cut."""
+        """How the parameters that the run ends with are cut."""
         return self.network.layout
+
+    def layout_at(self, iteration: int) -> Layout:
+        """Return how the parameters that an iteration trains are cut, -1 for the initial ones."""
+        return self.network_at(iteration).layout
 
     @property
     def most_workers(self) -> int:
@@ -84,9 +96,10 @@ class Session:
         """Return the combine rule for so many workers."""
         return rule_for(self.run.parallel.combine, workers)
 
-    def worker(self, number: int) -> Worker:
-        """Return a worker as new."""
-        return Worker(number, self.network, self.network.updater(self.run.optimiser), self.run.seed, self.place)
+    def worker(self, number: int, iteration: int = 0) -> Worker:
+        """Return a worker as new, for the network of an iteration."""
+        network = self.network_at(iteration)
+        return Worker(number, network, network.updater(self.run.optimiser), self.run.seed, self.place)
 
     def task(self, state: State, slice_: int) -> Task:
         """Return the task that is one slice of the iteration after `state`."""

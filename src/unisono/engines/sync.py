@@ -16,6 +16,7 @@ from unisono.engines.block import Block, Joined, train_block
 from unisono.engines.records import Record
 from unisono.engines.session import Session
 from unisono.engines.state import State
+from unisono.engines.worker import Worker
 
 if TYPE_CHECKING:
     from unisono.engines.mpi import Mpi
@@ -30,8 +31,11 @@ class Sync:
 
     def __init__(self, session: Session, comm: "Mpi") -> None:
         self.comm, self._session = comm, session
-        self._own = session.worker(comm.rank)
-        self.workers = {comm.rank: self._own}
+        self.workers = {comm.rank: session.worker(comm.rank)}
+
+    @property
+    def _own(self) -> Worker:
+        return self.workers[self.comm.rank]
 
     def train(self, state: State, loader: Loader, interrupted: Callable[[], bool]) -> None:
         """Train the own slice of the iteration after `state`, and begin to load the next one's first window."""

@@ -71,7 +71,7 @@ class Worker:
 
     def __init__(self, number: int, network: Network, optimiser: Trainer, seed: int, place: Place = CPU) -> None:
         self.number, self.optimiser = number, optimiser
-        self._network, self._seed, self._place = network, seed, place
+        self.network, self._seed, self._place = network, seed, place
         self.params = place.host_vector(network.layout.size)
         self._trained = place.own_vector(self.params)
         self._rate = torch.zeros((), dtype=torch.float64, device=place.device)
@@ -88,14 +88,14 @@ class Worker:
         record = self._record_of(task)
         if record.complete:
             return record
-        self._network.bind(self._fetched())
+        self.network.bind(self._fetched())
         self.optimiser.begin_task(task.max_change_scale, task.seen + task.workers * record.frames, task.workers)
         rest = task.part._replace(begin=task.part.begin + record.units)
         sums = Sums(record.objective_sum, record.correct, record.limited)
         begun = time.perf_counter()
         ended = interrupted()
         if not ended:
-            for batch, frames in loader.minibatches(rest, task.minibatch, self._network.buffers):
+            for batch, frames in loader.minibatches(rest, task.minibatch, self.network.buffers):
                 loaded = time.perf_counter()
                 rate = task.rate_after(record.minibatches)
                 done = self._step(batch, self._rate.fill_(rate) if self._place.deferred else rate)
@@ -143,8 +143,8 @@ class Worker:
         """Change the weights by one minibatch."""
         key = self._key(batch)
         if key is None:  # always so on a CPU
-            return self._network.step_(batch, self.optimiser, rate, self._generator)
-        return self._replay.take(partial(self._network.step_, batch, self.optimiser, rate, self._generator), key)
+            return self.network.step_(batch, self.optimiser, rate, self._generator)
+        return self._replay.take(partial(self.network.step_, batch, self.optimiser, rate, self._generator), key)
 
     def _key(self, batch: Batch) -> Hashable:
         """Return what names a step that can be replayed: its work and where its tensors lie; None where it cannot."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unisono.config.build import complete
-from unisono.config.network import DnnOptions, PnormOptions, RandomStart
+from unisono.config.network import DnnOptions, Drawn, PnormOptions
 from unisono.config.optimiser import OptimiserOptions
 from unisono.core import flat
 from unisono.core.flat import Layout
@@ -143,7 +143,7 @@ class FrameNetwork:
         return {**shape, "feature_dim": self.feature_dim, "num_pdfs": self.num_pdfs}
 
     def initial_parameters(
-        self, options: RandomStart, generator: torch.Generator, utterances: Utterances = no_utterances
+        self, options: Drawn, generator: torch.Generator, utterances: Utterances = no_utterances
     ) -> Tensor:
         """Return random parameters [P], float32."""
         return random_parameters(self.layout, self._kind, options, generator)

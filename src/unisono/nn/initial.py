@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from unisono.config.network import RandomStart
+from unisono.config.network import Drawn
 from unisono.core import flat
 from unisono.core.flat import Layout
 
@@ -14,7 +14,7 @@ from unisono.core.flat import Layout
 _GAINS = {"relu": math.sqrt(2.0), "relu_renorm": 1.0, "tanh": 1.0, "sigmoid": 3.5}
 
 
-def random_parameters(layout: Layout, nonlinearity: str, options: RandomStart, generator: torch.Generator) -> Tensor:
+def random_parameters(layout: Layout, nonlinearity: str, options: Drawn, generator: torch.Generator) -> Tensor:
     """Return a flat vector [P]: the last matrix of `layout` is the output layer, the others are hidden.
 
     Numbers are drawn matrix by matrix from `generator` alone, so they depend on its seed and the shapes only.
@@ -30,4 +30,6 @@ def random_parameters(layout: Layout, nonlinearity: str, options: RandomStart, g
             gain = math.sqrt(inputs / rows) if nonlinearity == "pnorm" else _GAINS[nonlinearity]
         drawn = torch.randn(rows, inputs, generator=generator)
         matrix[:, :-1] = drawn.mul_(gain / math.sqrt(inputs))
+        if options.bias_stddev > 0.0 and name != layout.names[-1]:
+            matrix[:, -1] = torch.randn(rows, generator=generator).mul_(options.bias_stddev)
     return parameters
