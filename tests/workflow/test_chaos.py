@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import SMALL
 
 from unisono.__main__ import main
+
+SMALL = Path(__file__).resolve().parent.parent.parent / "config" / "spoken_small.yaml"
 
 VIRTUAL = ["parallel.engine=virtual", "parallel.combine=elastic", "parallel.workers=8", "parallel.period_frames=250"]
 ASYNC = ["parallel.engine=async", "parallel.combine=async", "parallel.period_frames=1000"]

@@ -64,8 +64,7 @@ def run(args: argparse.Namespace) -> None:
             advance = stack.enter_context(console.progress("train", args.last - args.first + 1))
             files = (args.config, args.plan, args.frames_train, args.frames_dev)
             index = local_rank(os.environ, process.rank)
-            device = args.device if process.computes else "cpu"
-            session = stack.enter_context(open_session(*files, device=device, index=index))
+            session = stack.enter_context(open_session(*files, device=process.place(args.device), index=index))
             block = Block(
                 first=args.first,
                 last=args.last,

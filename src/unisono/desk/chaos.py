@@ -63,31 +63,38 @@ def certify(words: Sequence[str], name: str | None, faults: int, seed: int) -> i
     folder.mkdir(parents=True)
     _prepare(configs, changes, root, name, folder)
     training = Training(folder / "killed", run, root, name)
-    last = training.last
-    if faults > last:
-        raise UserError(f"--faults: {faults}: the run has only {last + 1} iterations: lower it, or raise schedule")
+    if faults > training.last:
+        raise UserError(
+            f"--faults: {faults}: the run has only {training.last + 1} iterations: lower it, or raise these"
+        )
     done = training.under_fire(faults, random.Random(seed))
     whole = Training(folder / "whole", run, root, name, replays=training if run.parallel.engine == "async" else None)
     whole.train()
+    certificate = {"seed": seed} | _certificate(training, whole, done, run)
+    write_json(folder / "certificate.json", certificate)
+    equal = f"{'equal' if certificate['equal'] else 'DIFFERENT'} by {certificate['compared_by']}"
+    print(
+        f"{len(done)} kills in {certificate['intervals']} checkpoint intervals survived:"
+        f" {certificate['share_kept']:.1%}"
+        f" of the training kept, {certificate['frames_lost']} frames lost, final model {equal}\n"
+        f"{folder}/certificate.json"
+    )
+    return 0 if certificate["equal"] and certificate["frames_lost"] == 0 else 1
+
+
+def _certificate(training: "Training", whole: "Training", faults: Sequence[Fault], run: Run) -> dict[str, Any]:
+    """Return what the certificate says."""
     models = [one.finish() for one in (training, whole)]
-    kept_s, lost_s = training.kept_s, sum(fault.lost_s for fault in done)
+    kept_s, lost_s = training.kept_s, sum(fault.lost_s for fault in faults)
     ledger = read_json(training.folder / "ledger.json")
     read = sum(worker["seen"] + worker["discarded"] for worker in ledger["workers"].values())
-    certificate: dict[str, Any] = {
+    return {
         "format": FORMAT, "engine": run.parallel.engine, "workers": worker_range(run.parallel.workers)[1],
-        "seed": seed, "cpu": read_json(training.folder / "final.json")["cpu"], "intervals": last + 1,
-        "faults": [fault._asdict() for fault in done], "kept_s": kept_s, "lost_s": lost_s,
+        "cpu": read_json(training.folder / "final.json")["cpu"], "intervals": training.last + 1,
+        "faults": [fault._asdict() for fault in faults], "kept_s": kept_s, "lost_s": lost_s,
         "share_kept": 1.0 - lost_s / kept_s, "frames_lost": training.frames() - read,
         "compared_by": "replay" if run.parallel.engine == "async" else "bytes", "equal": models[0] == models[1],
     }  # fmt: skip
-    write_json(folder / "certificate.json", certificate)
-    sound = certificate["equal"] and certificate["frames_lost"] == 0
-    equal = f"{'equal' if certificate['equal'] else 'DIFFERENT'} by {certificate['compared_by']}"
-    print(
-        f"{len(done)} kills in {last + 1} checkpoint intervals survived: {certificate['share_kept']:.1%} of the"
-        f" training kept, {certificate['frames_lost']} frames lost, final model {equal}\n{folder}/certificate.json"
-    )
-    return 0 if sound else 1
 
 
 def _prepare(configs: Sequence[str], changes: Sequence[str], root: Path, name: str, folder: Path) -> None:
@@ -124,16 +131,10 @@ class Training:
         self.kept_s = 0.0
 
     def frames(self) -> int:
-        """Return the frames that the plan deals in all."""
-        plan = read_plan(str(self.folder / "plan.json"))
-        ran = read_json(self.folder / "ledger.json")["iterations"]
-        epochs = len({iteration.epoch for iteration in plan.iterations[:ran]})
-        return epochs * plan.frames if plan.iterations[ran - 1].end_of_epoch else self._dealt(ran)
-
-    def _dealt(self, ran: int) -> int:
-        """Return the frames of a run that ends within an epoch, as its ledger counts them."""
-        ledger = read_json(self.folder / "ledger.json")
-        return round(ledger["epochs"] * ledger["corpus_frames"])
+        """Return the frames that the plan deals in the iterations that ran."""
+        plan, ran = read_plan(str(self.folder / "plan.json")), read_json(self.folder / "ledger.json")["iterations"]
+        units = sum(end - begin for iteration in plan.iterations[:ran] for begin, end in iteration.slices)
+        return units * plan.frames // plan.units
 
     def train(self) -> None:
         """Train to the end, left alone. Raises UserError where that fails."""

@@ -28,7 +28,6 @@ from unisono.engines.link import PIECE, Link, Say, Tell, nap, pieces
 from unisono.engines.records import NUMBERS, Record
 from unisono.engines.rules import How
 from unisono.engines.session import Session
-from unisono.engines.start import grown
 from unisono.engines.state import State
 from unisono.engines.step import pass_on, take_in
 
@@ -84,7 +83,7 @@ class Server:
                 standing.states.append(pass_on(standing.states[-1]))
                 continue
             if standing.now is None:
-                standing.before, standing.now = grown(self._session, standing.before, standing.states[-1])
+                standing.now = standing.states[-1]
             self._answer()
             if self._drains and self._is_quiet():
                 self._border.save(standing)
@@ -200,19 +199,19 @@ class Server:
         if after.iteration < self._block.last and self._border.is_due():
             self._drains = True
 
-    def evaluate(self, params: Tensor, *, whole_dev: bool) -> dict[str, float | None]:
+    def evaluate(self, params: Tensor, *, iteration: int, whole_dev: bool) -> dict[str, float | None]:
         """Let a worker evaluate a model and wait for the result: at the end of an epoch, when nothing is out."""
         while not self._waiting:
             self._listen()
         worker = self._waiting.pop(0)
-        self._send_model(worker, -1, params, whole_dev=whole_dev)
+        self._send_model(worker, iteration, params, whole_dev=whole_dev)
         while worker in self._looking:
             self._listen()
         return self._found
 
     def _send_model(self, worker: int, iteration: int, params: Tensor, *, whole_dev: bool) -> None:
         self._looking[worker] = (iteration, whole_dev)
-        self._link.answer(worker, Say.LOOK, float(whole_dev))
+        self._link.answer(worker, Say.LOOK, iteration, float(whole_dev))
         self._link.send(params.numpy(), worker)
 
     def _looked(self, worker: int, seconds: float, values: np.ndarray) -> None:
@@ -223,7 +222,7 @@ class Server:
         self._found = dict(zip(keys, found, strict=True))
         states = self._standing.states
         for index, state in enumerate(states):
-            if state.iteration == number and number >= 0:
+            if state.iteration == number:
                 states[index] = replace(
                     state, diagnostics=self._found, seconds=state.seconds | {"evaluate": seconds}
                 )  # fmt: skip

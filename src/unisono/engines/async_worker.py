@@ -43,7 +43,7 @@ class OneWorker:
                 if said == Say.DEAL:
                     said, numbers = self._deal(numbers)
                 elif said == Say.LOOK:
-                    said, numbers = self._look(bool(numbers[0]))
+                    said, numbers = self._look(int(numbers[0]), bool(numbers[1]))
                 else:
                     said, numbers = self._file(said, numbers)
         if numbers[0]:
@@ -90,12 +90,12 @@ class OneWorker:
         self._waited += time.perf_counter() - begun
         return self._ask(Tell.READY)
 
-    def _look(self, whole_dev: bool) -> tuple[Say, np.ndarray]:
+    def _look(self, iteration: int, whole_dev: bool) -> tuple[Say, np.ndarray]:
         """Evaluate a model and tell what was found."""
         self._link.receive(self._start.numpy())
         begun = time.perf_counter()
         self._evaluator = self._evaluator or Evaluator(self._session, Alone())
-        found = self._evaluator.evaluate(self._start, whole_dev=whole_dev)
+        found = self._evaluator.evaluate(self._start, iteration=iteration, whole_dev=whole_dev)
         keys = (*SUBSETS, *FULL) if whole_dev else SUBSETS
         values = [np.nan if (value := found[key]) is None else value for key in keys]
         return self._ask(Tell.LOOKED, time.perf_counter() - begun, *values)

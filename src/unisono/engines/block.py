@@ -14,6 +14,7 @@ from unisono.engines.comm import Comm
 from unisono.engines.diagnose import described
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.growth import fit_, grown
+from unisono.engines.place import Device
 from unisono.engines.records import Record
 from unisono.engines.session import Session
 from unisono.engines.start import begin_
@@ -44,6 +45,10 @@ class Joined(NamedTuple):
     beat: Callable[[], None] = nothing
     rest: Callable[[], None] = nothing
     computes: bool = True
+
+    def place(self, device: Device) -> Device:
+        """Return where this process shall compute."""
+        return device if self.computes else "cpu"
 
 
 class Group(Models, Protocol):

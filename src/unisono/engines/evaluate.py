@@ -23,7 +23,7 @@ FULL = ("objective_dev_full", "frame_accuracy_full")
 class Evaluates(Protocol):
     """Whatever finds out how good a model is: `Evaluator`, or a server that lets a worker do it."""
 
-    def evaluate(self, params: Tensor, *, whole_dev: bool) -> dict[str, float | None]:
+    def evaluate(self, params: Tensor, *, iteration: int, whole_dev: bool) -> dict[str, float | None]:
         """Return what `Evaluator.evaluate` does."""
         ...
 

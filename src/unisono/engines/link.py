@@ -34,7 +34,7 @@ class Say(IntEnum):
     ADD = 3  # hand over what was learned
     EXCHANGE = 4  # hand over the model, and get it back changed, piece by piece
     REFUSE = 5
-    LOOK = 6  # whether at the whole of dev; a model follows
+    LOOK = 6  # iteration, whether at the whole of dev; a model follows
     SAVE = 7  # iteration, length of the path of a folder, which follows
     RESTORE = 8  # the same
     END = 9  # whether the run was interrupted
