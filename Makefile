@@ -8,7 +8,7 @@ REPORT := results/demo/report
 PYTEST := CORPORA_DIR="$(CORPORA_DIR)" $(BIN)/python -m pytest
 export PYTHON
 
-.PHONY: help venv demo test test-full test-mpich fuzz lint format bench debian clean
+.PHONY: help venv demo test test-full test-mpich test-slurm fuzz lint format bench debian clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -36,6 +36,10 @@ test-full: venv ## all tests
 test-mpich: venv ## the MPI tests once more with MPICH (in .venv-mpich, on top of .venv)
 	@bash envs/mpich.sh
 	CORPORA_DIR="$(CORPORA_DIR)" .venv-mpich/bin/python -m pytest -m mpi $(ARGS)
+
+test-slurm: venv ## the tests on a SLURM of two nodes with accounting, brought up here and taken down again (Debian, as root)
+	@bash tests/setup_debian.sh slurm
+	SLURM_BOX=accounting $(PYTEST) -m slurm $(ARGS)
 
 fuzz: venv ## hostile random input, many examples
 	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -m fuzz $(ARGS)

@@ -30,6 +30,7 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/settings.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/iterations.smk"
+include: "workflow/rules/needs.smk"
 include: "workflow/rules/warm.smk"
 # From recordings to aligned frames,
 include: "workflow/rules/corpus.smk"

@@ -7,14 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import ROOT
-
-MPI_ENVIRONMENT = {  # Open MPI 5: allow root and more ranks than cores, and bind nothing; other MPIs do not read these
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-    "PRTE_MCA_hwloc_default_binding_policy": "none",
-    "OMPI_MCA_osc": "^ucx",
-}
+from unisono import launch
 
 
 def python(arguments: Sequence[str | Path]) -> None:
@@ -32,7 +25,7 @@ def mpirun(ranks: int, arguments: Sequence[str | Path]) -> None:
 def _run(command: list[str]) -> None:
     paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "PYTHONNOUSERSITE": "1"}
     bin_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = os.environ | MPI_ENVIRONMENT | paths | {"PATH": bin_first}
+    environment = launch.environment(os.environ) | paths | {"PATH": bin_first}
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

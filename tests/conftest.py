@@ -15,6 +15,8 @@ os.environ.setdefault("SLURM_CONF", "/dev/null")
 import hypothesis
 import pytest
 
+from unisono import launch
+
 ROOT = Path(__file__).resolve().parent.parent
 # For the processes that tests start: `python -m unisono` means this working tree.
 os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -22,17 +24,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 hypothesis.settings.register_profile("default", derandomize=True, deadline=None, max_examples=40, database=None)
-hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=5000, print_blob=True)
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=10_000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
-
-MPI_ENVIRONMENT = {
-    # Open MPI 5: allow root, more ranks than cores, no binding inside an allocation; silence a harmless warning.
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-    "PRTE_MCA_hwloc_default_binding_policy": "none",
-    "OMPI_MCA_osc": "^ucx",
-}
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +54,7 @@ def mpirun():
     def run(n, arguments, timeout=120, env=None, **keywords):
         return subprocess.run(
             [str(program), "-n", str(n), sys.executable, *map(str, arguments)],
-            env={**os.environ, **MPI_ENVIRONMENT, **(env or {})},
+            env={**os.environ, **launch.OPEN_MPI, **(env or {})},
             timeout=timeout,
             capture_output=True,
             text=True,
@@ -69,6 +62,21 @@ def mpirun():
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """A SLURM of two nodes; with accounting in `make test-slurm`."""
+    from tests.support import slurm as support
+
+    accounting = os.environ.get("SLURM_BOX") == "accounting"
+    if reason := support.missing(accounting):
+        pytest.skip(reason)
+    box = support.Slurm(tmp_path_factory.mktemp("slurm"), accounting)
+    try:
+        yield box
+    finally:
+        box.stop()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install the Debian tools that some tests compare with. Without them those tests are skipped, and counted as such.
+# Install the Debian tools that some tests compare with or run on. Without them those tests are skipped, and counted as such.
+# With `slurm` also what only `make test-slurm` needs: accounting, and Debian's Open MPI.
 set -euo pipefail
 
 fail() {
@@ -10,6 +11,11 @@ fail() {
 missing=()
 [ -x /usr/lib/sctk/bin/sclite ] || missing+=(sctk)
 command -v irstlm >/dev/null || missing+=(irstlm)
+[ -x /usr/sbin/slurmctld ] && [ -x /usr/sbin/munged ] || missing+=(slurm-wlm munge libpmix2)
+if [ "${1:-}" = slurm ]; then
+    [ -x /usr/sbin/slurmdbd ] && [ -x /usr/sbin/mariadbd ] || missing+=(slurmdbd mariadb-server)
+    [ -x /usr/bin/mpirun.openmpi ] || missing+=(openmpi-bin)
+fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 command -v apt-get >/dev/null || fail "no apt-get: install ${missing[*]} by hand"
 [ "$(id -u)" -eq 0 ] || fail "not root: sudo apt-get install ${missing[*]}"

@@ -26,10 +26,10 @@ def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def locked():
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+def locked(name="requirements.lock"):
+    lines = (ROOT / name).read_text().splitlines()
     pins = [re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.+!]+)", line) for line in lines if line and line[0] != "#"]
-    assert all(pins), "every line of requirements.lock is name==version"
+    assert all(pins), f"every line of {name} is name==version"
     return {canonical(pin[1]): pin[2] for pin in pins}
 
 
@@ -38,9 +38,9 @@ def project():
 
 
 def test_lock_meets_pyproject():
-    lock = locked()
-    extras = {name: wants for name, wants in project()["optional-dependencies"].items() if name != "slurm"}
-    for text in [*project()["dependencies"], *sum(extras.values(), [])]:
+    lock = locked() | locked("requirements-slurm.lock")
+    assert not set(locked()) & set(locked("requirements-slurm.lock"))
+    for text in [*project()["dependencies"], *sum(project()["optional-dependencies"].values(), [])]:
         wanted = Requirement(text)
         version = lock.get(canonical(wanted.name))
         assert version is not None, f"{wanted.name} is not in requirements.lock"

@@ -22,7 +22,7 @@ from unisono.errors import MACHINE, UserError
 
 # Numeric libraries read these once, when they are first imported.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-TOP = """what you type (on a cluster, in place of run: snakemake --cores N --configfile mine.yaml, docs/own-data.md):
+TOP = """what you type (on a cluster, in place of run: snakemake --cores N --configfile mine.yaml, docs/slurm.md):
 {typed}
 
 what the workflow calls, and config-reference, which makes a page of the docs:

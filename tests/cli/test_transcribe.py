@@ -12,7 +12,6 @@ import soundfile
 
 from tests.support.settings import section
 from unisono.__main__ import main
-from unisono.config.features import Fbank
 from unisono.recognise.transcribe import Borders
 
 RATE = 8000
@@ -121,10 +120,9 @@ def test_times_of_words(tones, exported, capsys):
 
 def test_borders_between_frames():
     """The first is the recording's begin, the last its end, the others lie between the windows' middles."""
-    options = Fbank(kind="fbank", frame_length_ms=25.0, frame_shift_ms=10.0)
-    borders = Borders(98, 1.0, options)
+    borders = Borders(98, 1.0, 10.0, 15.0)
     assert [borders.at(frame) for frame in (0, 1, 50, 97, 98)] == pytest.approx([0, 0.0175, 0.5075, 0.9775, 1])
-    assert Borders(1, 0.025, options).at(1) == 0.025 and Borders(2, 0.036, options).at(1) == 0.0175
+    assert Borders(1, 0.025, 10.0, 15.0).at(1) == 0.025 and Borders(2, 0.036, 10.0, 15.0).at(1) == 0.0175
 
 
 def test_phones_that_know_their_position_change_no_word_and_no_time(tones, positioned_tones, capsys, tmp_path):
@@ -226,8 +224,8 @@ def test_mistakes_are_one_line(tones, exported, capsys, tmp_path):
     (tmp_path / "twice.tsv").write_text("utterance_id\tspeaker_id\tpath\nu\ts\tx.wav\nu\ts\ty.wav\n")
     (tmp_path / "none.tsv").write_text("utterance_id\tspeaker_id\tpath\n")
     cases = [
-        ([], "give either recordings or a table"),
-        ([good, "--table", tmp_path / "bad.tsv"], "give either recordings or a table"),
+        ([], "give one of these: recordings, a table"),
+        ([good, "--table", tmp_path / "bad.tsv"], "give one of these: recordings, a table"),
         ([good, good], "given twice"),
         ([tmp_path / "nowhere.wav"], "no such file"),
         ([good, tmp_path], "not a plain file"),

@@ -16,7 +16,7 @@ from tests.support.miniature import Task, config
 
 torch.set_num_threads(1)
 
-FEW, MANY = 3, 20
+FEW, MANY = 3, 70  # with many, 210 in all
 
 
 def killed_after(action, seconds):

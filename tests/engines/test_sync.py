@@ -14,6 +14,7 @@ import torch
 from test_equality import COVERING, FULL, settings_of
 
 from tests.support.miniature import Task, config
+from unisono import launch
 from unisono.core import average
 
 torch.set_num_threads(1)
@@ -170,7 +171,7 @@ def started(mpirun, task, env, ranks=2, engine="sync", **flags):
     """A job in the background; whatever is left of it at the end is killed."""
     program = Path(sys.executable).parent / "mpirun"
     command = [str(program), "-n", str(ranks), sys.executable, *map(str, arguments(task, engine, **flags))]
-    env = os.environ | mpirun.__globals__["MPI_ENVIRONMENT"] | env
+    env = launch.environment(os.environ) | env
     job = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         yield job

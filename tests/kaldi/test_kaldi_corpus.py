@@ -93,15 +93,21 @@ def test_kaldi_features_for_a_network(corpus):
     with archive_writer(corpus / "cmvn.ark", corpus / "cmvn.scp") as writer:
         for speaker in ("a", "b"):
             writer.add(speaker, np.float64([[20, 0, 10], [80, 10, 0]]))
-    given = KaldiFeatures(folder / "feats.scp", corpus / "cmvn.scp", folder / "utt2spk", variance=True, deltas=2)
+    given = KaldiFeatures(folder / "feats.scp", folder / "utt2spk", deltas=2)
+    statistics = read_statistics(corpus / "cmvn.scp", given.base_dim)
+    given.normalise(statistics, True, "cmvn.scp")
     assert given.utts == ["a1", "a2", "b1"] and given.dim == 6 and given.get("a1").shape == (4, 6)
     np.testing.assert_allclose(given.get("a1")[:, :2], (frames_of("a1") - [2, 0]) / [2, 1], rtol=1e-5)
-    assert np.array_equal(KaldiFeatures(folder / "feats.scp").get("b1"), frames_of("b1"))
-    with pytest.raises(UserError, match="'a1' of 'a1' is missing: give files of one data folder"):
-        KaldiFeatures(folder / "feats.scp", corpus / "cmvn.scp")
+    assert np.array_equal(KaldiFeatures(folder / "raw.ark").get("b1"), frames_of("b1"))
+    own = KaldiFeatures(folder / "feats.scp", folder / "utt2spk")
+    own.normalise(own.statistics(), True, "feats.scp")
+    both = np.concatenate([own.get("a1"), own.get("a2")])
+    assert abs(both.mean()) < 1e-6 and np.abs(both.std(axis=0) - 1).max() < 1e-5
+    with pytest.raises(UserError, match=r"cmvn\.scp: 'a1' of 'a1' is missing: give files of one data folder"):
+        KaldiFeatures(folder / "feats.scp").normalise(statistics, True, "cmvn.scp")
     (corpus / "utt2spk").write_text("a1 a\na2 a\n")
     with pytest.raises(UserError, match="utterance 'b1' has no speaker"):
-        KaldiFeatures(folder / "feats.scp", corpus / "cmvn.scp", corpus / "utt2spk")
+        KaldiFeatures(folder / "feats.scp", corpus / "utt2spk")
     with pytest.raises(UserError, match="2 x 3 numbers, features of 5 need 2 x 6"):
         read_statistics(corpus / "cmvn.scp", 5)
 

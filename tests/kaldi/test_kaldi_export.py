@@ -11,8 +11,7 @@ from tests.support import recogniser
 from unisono import load
 from unisono.__main__ import main
 from unisono.bootstrap.kaldi import hmm_model
-from unisono.config.build import build
-from unisono.config.features import FeatureOptions
+from unisono.config.network import DnnOptions, PnormOptions, RandomStart
 from unisono.data.kaldi import model_write
 from unisono.data.kaldi.archive import Script
 from unisono.data.kaldi.gmm import read_model
@@ -26,16 +25,21 @@ from unisono.data.kaldi.transitions import read_transitions
 from unisono.files import read_json, sha256, write_json
 from unisono.hmm.arcs import Arcs, read_fst
 from unisono.hmm.model import load_model
+from unisono.nn.dnn import Dnn
+from unisono.nn.model_file import Model
 from unisono.nn.model_file import load_model as load_network
 from unisono.nn.model_file import save_model as save_network
+from unisono.nn.pnorm import Pnorm
 from unisono.recognise.decode import Beam, Searcher, Setting
-from unisono.recognise.kaldi_export import feature_conf, layers_of, transitions_of
+from unisono.recognise.kaldi_export import layers_of, nonlinearity_of, transitions_of
 
 NON_HMM = b"""<TransitionModel> <Topology> <TopologyEntry> <ForPhones> 1 3 </ForPhones>
 <State> 0 <ForwardPdfClass> 0 <SelfLoopPdfClass> 1 <Transition> 0 0.5 <Transition> 1 0.5 </State>
 <State> 1 </State> </TopologyEntry> </Topology> <Tuples> 2 1 0 0 1 3 0 2 3 </Tuples>
 <LogProbs> [ 0 -0.7 -0.7 -0.7 -0.7 ] </LogProbs> </TransitionModel>
 """
+PNORM = PnormOptions(kind="pnorm", hidden=(4, 2), group=3, context=(2, 1))
+RENORM = DnnOptions(kind="dnn", hidden=(4, 5), nonlinearity="relu_renorm", context=(0, 0))
 
 
 @pytest.mark.parametrize("path", cases("*/final.mdl", "nnet3/*.mdl"))
@@ -89,12 +93,32 @@ def test_nnet3_in_and_out_again(path, tmp_path):
     for number, (mine, other) in enumerate(pairs):
         assert mine.kind == other.kind
         assert [field.name for field in mine.fields] == [f.name for f in other.fields if mine.get(f.name) is not None]
+        assert [type(field.value) for field in mine.fields] == [type(other.get(field.name)) for field in mine.fields]
         folded = fixed and number == len(pairs) - 1
-        for name in ("LinearParams", "BiasParams", "RankIn", "RankOut", "Dim", "TargetRms"):
+        for name in ("LinearParams", "BiasParams", "MaxChange", "RankIn", "RankOut", "Dim", "TargetRms"):
             if mine.get(name) is not None and not folded:
                 np.testing.assert_allclose(mine.get(name), other.get(name), rtol=1e-6)
     assert main(["import-model", str(tmp_path / "again.mdl"), "--out", str(tmp_path / "n.safetensors")]) == 0
     assert torch.equal(load_network(tmp_path / "n.safetensors").flat, model.flat)
+
+
+@pytest.mark.parametrize("network", [Pnorm(PNORM, 3, 7), Dnn(RENORM, 3, 7)], ids=["pnorm", "dnn"])
+def test_networks_of_ours_come_back(network, tmp_path):
+    """All bits of the parameters, in components that are in the order of Kaldi's own layers."""
+    parameters = network.initial_parameters(
+        RandomStart(kind="random", output_gain=1.0), torch.Generator().manual_seed(1)
+    )
+    model = Model(network.spec(), network.layout, parameters, None)
+    shape = (nonlinearity_of(model.network), 3, network.context)
+    (tmp_path / "x.raw").write_bytes(b"\0B" + model_write.nnet3_bytes(layers_of(model), *shape))
+    kinds = [
+        component.kind.removesuffix("Component") for component in read_nnet3(tmp_path / "x.raw").network.components
+    ]
+    units = ["Pnorm", "Normalize"] if network.spec()["kind"] == "pnorm" else ["RectifiedLinear", "Normalize"]
+    assert kinds == 2 * ["NaturalGradientAffine", *units] + ["NaturalGradientAffine", "LogSoftmax"]
+    assert main(["import-model", str(tmp_path / "x.raw"), "--out", str(tmp_path / "x.safetensors")]) == 0
+    again = load_network(tmp_path / "x.safetensors")
+    assert torch.equal(again.flat, parameters) and again.network == network.spec()
 
 
 @pytest.fixture(scope="module")
@@ -207,11 +231,3 @@ def test_nnet1(tones, tmp_path):
     assert main(["import-model", str(out / "final.nnet"), *flags]) == 0
     assert torch.equal(load_network(again).flat, model.flat) and load_network(again).network == spec
     assert "nnet-forward" in (out / "README.md").read_text()
-
-
-@pytest.mark.parametrize("kind", ["fbank", "mfcc"])
-def test_feature_conf(kind):
-    options = build(FeatureOptions, {"kind": kind, "high_freq": -400.0, "use_energy": True, "dither": 0.5}, "features")
-    name, lines = feature_conf(options, 16000)
-    assert name == f"{kind}.conf" and lines["high-freq"] == "-400" and lines["use-energy"] == "true"
-    assert lines["dither"] == "0.5" and ("num-ceps" in lines) == (kind == "mfcc")

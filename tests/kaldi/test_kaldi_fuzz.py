@@ -6,13 +6,20 @@ import random
 import numpy as np
 import pytest
 
+from unisono.data.kaldi import model_write
 from unisono.data.kaldi.archive import Script, read_archive
 from unisono.data.kaldi.fst import Fst, read_fst
 from unisono.data.kaldi.gmm import read_model
+from unisono.data.kaldi.lstm_write import lstm_bytes
+from unisono.data.kaldi.networks import read_stack
+from unisono.data.kaldi.nnet3 import read_nnet3
+from unisono.data.kaldi.nnet3_lstm import cells_of
+from unisono.data.kaldi.stack import Affine, Cell, RecurrentStack
 from unisono.data.kaldi.tree import read_tree
 from unisono.data.kaldi.write import archive_writer
 from unisono.errors import UserError
 from unisono.hmm import tree as trees
+from unisono.recognise.kaldi_network import model_of
 
 CASES = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 500
 WORDS = [
@@ -103,6 +110,31 @@ def graph(path):
     return read
 
 
+def network(path):
+    """A p-norm network, spliced."""
+    draw = np.random.default_rng(1).normal
+    layers = [(draw(size=shape).astype(np.float32), np.zeros(shape[0], np.float32)) for shape in ((4, 6), (3, 2))]
+    path.write_bytes(b"\0B" + model_write.nnet3_bytes(layers, "pnorm", 2, (1, 1)))
+    return lambda: model_of(read_stack(path))
+
+
+def recurrent(path):
+    """An LSTM with a projection."""
+    draw = np.random.default_rng(1).normal
+    gates = Affine(draw(size=(8, 5)).astype(np.float32), np.zeros(8, np.float32))
+    projection = Affine(draw(size=(3, 2)).astype(np.float32), np.zeros(3, np.float32))
+    cell = Cell(gates, draw(size=(3, 2)).astype(np.float32), projection, 2)
+    output = Affine(draw(size=(4, 3)).astype(np.float32), np.zeros(4, np.float32))
+    path.write_bytes(b"\0B" + lstm_bytes(RecurrentStack("x", 3, (0,), (cell,), output, 2, None)))
+    return lambda: cells_of(read_nnet3(path), "x")
+
+
+def nnet1(path):
+    layers = [(np.ones(shape, np.float32), np.zeros(shape[0], np.float32)) for shape in ((4, 6), (3, 4))]
+    path.write_bytes(b"\0B" + model_write.nnet1_bytes(layers, "sigmoid", 2, (1, 1)))
+    return lambda: model_of(read_stack(path))
+
+
 def spoil(data, chance):
     """Change, cut, double or insert a few bytes."""
     for _ in range(chance.choice((1, 1, 2, 5))):
@@ -113,7 +145,7 @@ def spoil(data, chance):
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("make", [archive, integers, script, model, tree, graph])
+@pytest.mark.parametrize("make", [archive, integers, script, model, tree, graph, network, recurrent, nnet1])
 def test_spoiled_files(make, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "spoiled"

@@ -1,13 +1,14 @@
 """Kaldi's archives and scripts against their text forms and Kaldi's own decompression."""
 
 import builtins
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from tests.kaldi.golden import IO, cases, first_system
 from unisono.data.features.extract import add_deltas
-from unisono.data.features.kaldi import KaldiFeatures
+from unisono.data.features.kaldi import KaldiFeatures, read_statistics
 from unisono.data.kaldi.archive import Script, parts, read_all, read_archive
 from unisono.data.kaldi.networks import read_priors
 from unisono.data.kaldi.tokens import read_tokens
@@ -82,7 +83,10 @@ def test_hostile_files_are_refused_in_one_line_and_nothing_runs(path, tmp_path, 
         return dict(read_archive(path, kind))
 
     if path.name.startswith(LEGAL + OTHERS):
+        tracemalloc.start()
         assert all(np.isfinite(value).all() for value in read().values())
+        assert tracemalloc.get_traced_memory()[1] < 200e6
+        tracemalloc.stop()
     else:
         with pytest.raises(UserError) as caught:
             read()
@@ -122,6 +126,7 @@ def test_our_deltas_are_kaldis(scp):
 
 @pytest.mark.parametrize("scp", cases("feats/cmvned.scp"))
 def test_our_normalisation_is_kaldis(scp):
-    given = KaldiFeatures(scp.with_name("raw.scp"), scp.with_name("cmvn.ark"), scp.with_name("utt2spk"))
+    given = KaldiFeatures(scp.with_name("raw.scp"), scp.with_name("utt2spk"))
+    given.normalise(read_statistics(scp.with_name("cmvn.ark"), given.base_dim), False, "cmvn.ark")
     for utt, expected in Script(scp, "matrix").items():
         np.testing.assert_allclose(given.get(utt), expected, atol=1e-4)

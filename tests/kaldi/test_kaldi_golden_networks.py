@@ -8,7 +8,9 @@ from tests.kaldi.golden import IO, cases, first_system
 from unisono import load
 from unisono.__main__ import main
 from unisono.data.kaldi.archive import Script, read_archive
-from unisono.data.kaldi.nnet3 import network_bytes, read_nnet3
+from unisono.data.kaldi.nnet3 import Component, Field, Nnet3, Nnet3File, network_bytes, read_nnet3
+from unisono.data.kaldi.nnet3_lstm import cells_of
+from unisono.data.kaldi.nnet3_stack import stack_of
 from unisono.errors import UserError
 from unisono.nn.model_file import load_model
 
@@ -108,6 +110,21 @@ def test_recurrent_networks_are_refused_by_name(path, tmp_path, capsys):
 def test_hostile_networks(path):
     with pytest.raises(UserError, match="byte"):
         read_nnet3(path)
+
+
+@pytest.mark.parametrize("path", cases("hostile/*.config"))
+def test_hostile_nodes(path):
+    """The lines as a file would hold them, each component an affine one."""
+    lines = path.read_text().splitlines()
+    names = [line.split("name=")[1].split()[0] for line in lines if line.startswith("component ")]
+    fields = (Field("LinearParams", np.eye(10, dtype=np.float32)), Field("BiasParams", np.zeros(10, np.float32)))
+    components = tuple(Component(name, "AffineComponent", fields) for name in names)
+    nodes = tuple(line for line in lines if line and not line.startswith("component "))
+    file = Nnet3File(Nnet3(nodes, components), None, None, None)
+    for read in (stack_of, cells_of):
+        with pytest.raises(UserError, match="see docs/kaldi.md") as caught:
+            read(file, str(path))
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
 @first_system

@@ -6,7 +6,7 @@ import torch
 
 from unisono.data.kaldi.networks import read_priors, read_stack
 from unisono.data.kaldi.nnet3 import Component, Field, Nnet3, array_bytes, integer_bytes, network_bytes
-from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Renorm, Stack
+from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Pnorm, Renorm, Stack
 from unisono.errors import UserError
 from unisono.nn.model_file import save_model
 from unisono.nn.module import load
@@ -37,6 +37,8 @@ def evaluate(network, frames):
             x = x @ step.weight.T.astype(np.float64) + step.bias
         elif isinstance(step, Diagonal):
             x = step.scale * x + step.shift
+        elif isinstance(step, Pnorm):
+            x = np.sqrt((x.reshape(len(x), step.outputs, -1) ** 2).sum(axis=2))
         elif isinstance(step, Activation):
             x = functions[step.kind](x)
         else:
@@ -60,6 +62,8 @@ STACKS = {
     "transform before": stack(Diagonal(draw(9), draw(9)), affine(7, 9), affine(5, 7), RELU, affine(6, 5)),
     "renorm": stack(affine(5, 9), RELU, Renorm(1.0), affine(6, 5)),
     "renorm of another size": stack(affine(5, 9), RELU, Renorm(0.3), affine(5, 5), RELU, Renorm(0.3), affine(6, 5)),
+    "p-norm": stack(affine(6, 9), Pnorm(6, 2), Renorm(1.0), affine(9, 2), Pnorm(9, 3), Renorm(1.0), affine(6, 3)),
+    "p-norm of another size": stack(affine(6, 9), Pnorm(6, 3), Renorm(0.2), affine(6, 3)),
     "scales between": stack(affine(5, 9), RELU, Diagonal(draw(5), draw(5)), affine(4, 5), RELU, affine(6, 4)),
     "scales at the end": stack(affine(5, 9), RELU, affine(6, 5), Diagonal(draw(6), draw(6))),
     "bottleneck": stack(affine(5, 9), RELU, affine(2, 5), affine(4, 2), RELU, affine(6, 4)),
@@ -93,9 +97,23 @@ def test_what_needs_no_folding_keeps_its_bits():
         ([affine(5, 9), RELU], "without an affine layer before its softmax"),
         ([RELU, affine(6, 9)], "a relu without an affine layer before it"),
         ([affine(5, 9), RELU, RELU, affine(6, 5)], "a relu without an affine layer"),
-        ([affine(5, 9), SIGMOID, Renorm(1.0), affine(6, 5)], "renormalisation that follows no ReLU"),
+        ([affine(5, 9), SIGMOID, Renorm(1.0), affine(6, 5)], "renormalisation that follows no ReLU and no p-norm"),
         ([affine(5, 9), RELU, affine(5, 5), SIGMOID, affine(6, 5)], "hidden layers of relu, sigmoid"),
-        ([affine(5, 9), RELU, Renorm(1.0), affine(5, 5), RELU, affine(6, 5)], "hidden layers of relu_renorm, relu"),
+        (
+            [affine(5, 9), RELU, Renorm(1.0), affine(5, 5), RELU, affine(6, 5)],
+            "hidden layers of relu with renormalisation, relu:",
+        ),
+        ([affine(6, 9), Pnorm(6, 2), affine(6, 2)], "p-norm without renormalisation"),
+        ([affine(6, 9), Pnorm(6, 2), Renorm(1.0), Renorm(1.0), affine(6, 2)], "renormalisation that follows no ReLU"),
+        (
+            [affine(6, 9), Pnorm(4, 2), Renorm(1.0), affine(6, 2)],
+            "a p-norm takes 4 numbers, the step before it gives 6",
+        ),
+        ([Pnorm(9, 3), Renorm(1.0), affine(6, 3)], "a p-norm without an affine layer before it"),
+        (
+            [affine(6, 9), Pnorm(6, 2), Renorm(1.0), affine(6, 2), Pnorm(6, 3), Renorm(1.0), affine(6, 3)],
+            "hidden layers of p-norm of groups of 3 with renormalisation, p-norm of groups of 2 with renormalisation",
+        ),
         ([affine(5, 8), RELU, affine(6, 5)], "takes 8 numbers, the one before it gives 9"),
         ([affine(5, 9), RELU, Diagonal(draw(4), draw(4)), affine(6, 5)], "takes 4 numbers, the one before it gives 5"),
         (
@@ -151,6 +169,9 @@ COMPONENTS = [layer("a", 5, 9), of("f", "RectifiedLinearComponent", ("Dim", 5)),
 def test_a_network_that_was_written_is_read(tmp_path):
     found = read_stack(write(tmp_path / "x.raw", NODES, COMPONENTS))
     assert found.input_dim == 3 and found.offsets == (-1, 0, 1) and found.steps[1] == RELU
+    pnorm = of("f", "PnormComponent", ("InputDim", 6), ("OutputDim", 2))
+    components = [layer("a", 6, 9), pnorm, layer("b", 6, 2), END]
+    assert read_stack(write(tmp_path / "y.raw", NODES, components)).steps[1] == Pnorm(6, 2)
     assert np.array_equal(found.steps[0].weight, draw(5, 9)) and np.array_equal(found.steps[2].bias, draw(6))
 
 
@@ -169,7 +190,11 @@ def test_batch_normalisation_by_its_statistics(tmp_path):
 @pytest.mark.parametrize(
     ("middle", "said"),
     [
-        (of("f", "PnormComponent", ("InputDim", 5), ("OutputDim", 5)), "'f' is a PnormComponent"),
+        (of("f", "PnormComponent", ("InputDim", 5), ("OutputDim", 2)), "'f': p-norm from 5 to 2 numbers"),
+        (
+            of("f", "ElementwiseProductComponent", ("InputDim", 10), ("OutputDim", 5)),
+            "'f' is a ElementwiseProductCompo",
+        ),
         (of("f", "NoOpComponent", ("Dim", 5), ("Scale", 0.5)), "NoOpComponent with scale 0.5"),
         (of("f", "NormalizeComponent", ("InputDim", 5), ("AddLogStddev", True)), "in blocks or with its deviation"),
         (

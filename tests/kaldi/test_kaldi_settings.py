@@ -26,6 +26,14 @@ GIVEN = {
         ({"features": "kaldi"}, "features.kind: kaldi reads feats.scp of data directories"),
         ({**GIVEN, "hmm": {}}, "hmm.features.kind: without recordings GMMs need features of kind kaldi"),
         ({**GIVEN, "decode": {"systems": ["mono"]}}, "hmm.features.kind: without recordings"),
+        (
+            {**GIVEN, "hmm": {"align": "kaldi", "kaldi": {**SYSTEM, "dev": "gmm"}}},
+            "hmm.features.kind: without recordin",
+        ),
+        (
+            {**GIVEN, "hmm": {"align": "kaldi", "kaldi": {**GIVEN["hmm"]["kaldi"], "dev": "train"}}},
+            "hmm.kaldi.dev: dev_alignments say it already",
+        ),
         ({"corpus": CORPUS, "hmm": {"features": "kaldi"}}, "hmm.features.kind: kaldi goes with features.kind: kaldi"),
         ({**GIVEN, "hmm": {"features": "kaldi"}, "speed_perturbation": [0.9]}, "speed_perturbation: features of Kaldi"),
     ],
@@ -56,3 +64,31 @@ def test_files_that_are_named(tmp_path, monkeypatch):
     (tmp_path / "corpora/digits/dev").mkdir(parents=True)
     (tmp_path / "corpora/digits/dev/cmvn.scp").touch()
     assert files.kaldi_features(shared, "net", "dev", "cmvn.scp") == "corpora/digits/dev/cmvn.scp"
+
+
+MIXTURES = b"</TransitionModel> <DIMENSION> \4\x27\0\0\0<NUMPDFS> "
+
+
+@pytest.mark.parametrize(
+    ("model", "features", "dev", "expected"),
+    [
+        (MIXTURES, {"kind": "kaldi"}, None, "gmm"),  # 13 with deltas of both orders: 39
+        (MIXTURES, {"kind": "kaldi", "deltas": 1}, None, "train"),
+        (MIXTURES, {"kind": "kaldi", "deltas": 1}, "gmm", "gmm"),
+        (MIXTURES, {"kind": "kaldi"}, "train", "train"),
+        (MIXTURES, {"kind": "mfcc"}, None, "train"),  # there are no recordings
+        (b"</TransitionModel> \n<DIMENSION> 39 <NUMPDFS> 2 ", {"kind": "kaldi"}, None, "gmm"),
+        (b"</TransitionModel> <Nnet3> \n", {"kind": "kaldi"}, None, "train"),
+        (b"", {"kind": "kaldi"}, None, "train"),
+        (bytes(2**20 - 7) + MIXTURES, {"kind": "kaldi"}, None, "gmm"),  # across two blocks
+    ],
+)
+def test_what_stands_for_dev(tmp_path, monkeypatch, model, features, dev, expected):
+    monkeypatch.chdir(tmp_path)
+    hmm = {"align": "kaldi", "features": features, "kaldi": {**SYSTEM, "dev": dev}}
+    shared, _, _ = read_config({"name": "x", **GIVEN, "hmm": hmm})
+    for name in ("exp/tri/tree", *(f"data/lang/{n}" for n in ("words.txt", "phones.txt", "L.fst", "L_disambig.fst"))):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "exp/tri/final.mdl").write_bytes(model)
+    assert files.kaldi_dev(shared) == expected

@@ -34,22 +34,24 @@ def write_config(workspace, **kaldi):
     return workspace.config("digits.yaml", yaml.safe_dump(config))
 
 
-@pytest.mark.parametrize("dev", [True, False])
+@pytest.mark.parametrize("dev", ["given", "gmm", "train"])
 def test_a_kaldi_directory_resolves(workspace, dev):
-    """Whatever stands in the files: a dry run only looks whether they are there."""
+    """Whatever stands in the files: a dry run only looks whether they are there, and for what size of Gaussians."""
     names = [f"corpora/digits/{split}/{name}" for split in ("train", "dev", "test") for name in ("feats.scp", "text")]
     names += [f"corpora/digits/{split}/utt2spk" for split in ("train", "dev", "test")]
     names += ["corpora/digits/lexicon.txt", "exp/final.mdl", "exp/tree", "exp/ali.1.gz", "exp/dev.1.gz"]
     for name in [*names, *(f"lang/{part}" for part in ("words.txt", "phones.txt", "L.fst", "L_disambig.fst"))]:
         (workspace.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (workspace.folder / name).touch()
+    if dev == "gmm":
+        (workspace.folder / "exp/final.mdl").write_text("</TransitionModel> <DIMENSION> 39 <NUMPDFS> 2 ")
     given = {"dir": "exp", "lang": "lang", "alignments": ["exp/ali.*.gz"]}
-    path = write_config(workspace, **given, **({"dev_alignments": ["exp/dev.*.gz"]} if dev else {}))
+    path = write_config(workspace, **given, **({"dev_alignments": ["exp/dev.*.gz"]} if dev == "given" else {}))
     done = workspace.run("--dry-run", config=path)
     assert done.returncode == 0, done.stdout[-3000:]
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE))
-    assert jobs["adopt_kaldi"] == "1" and jobs["adopt_kaldi_alignments"] == ("2" if dev else "1")
-    assert ("align_by_kaldi" in jobs) != dev
+    assert jobs["adopt_kaldi"] == "1" and jobs["adopt_kaldi_alignments"] == ("1" if dev == "gmm" else "2")
+    assert ("align_by_kaldi" in jobs) == (dev == "gmm") and ("hold_out" in jobs) == (dev == "train")
     assert not {"lang", "train_mono", "train_tri", "align", "graph", "lm"} & set(jobs)
     (workspace.folder / "exp/tree").unlink()
     done = workspace.run("--dry-run", config=path)

@@ -20,7 +20,7 @@ rule corpus:
         results("benchmarks/corpus/corpus.tsv")
     conda:
         "../../envs/corpus.yaml"
-    threads: 8
+    threads: PROCESSES
     params:
         recipe=RECIPE["corpus"],
         options=told("corpus"),

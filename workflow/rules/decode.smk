@@ -25,7 +25,7 @@ rule tune_gmm:
         results("benchmarks/decode/gmm.{system}.tune.tsv")
     conda:
         "../../envs/bootstrap.yaml"
-    threads: 8
+    threads: PROCESSES
     params:
         recipe=RECIPE["decode"],
         options=told("tune-gmm"),
@@ -113,7 +113,9 @@ rule tune_dnn:
         results("benchmarks/decode/{run}.{candidate}.tune.tsv")
     conda:
         "../../envs/bootstrap.yaml"
-    threads: 8
+    threads: PROCESSES
+    resources:
+        **DECODE_GPU,
     params:
         recipe=RECIPE["decode"],
         options=told("tune-dnn"),
@@ -159,6 +161,8 @@ rule decode_dnn:
         results("benchmarks/decode/{run}.{candidate}.{shard}.tsv")
     conda:
         "../../envs/bootstrap.yaml"
+    resources:
+        **DECODE_GPU,
     params:
         recipe=RECIPE["decode"],
         options=told("decode"),

@@ -11,14 +11,14 @@ ALIGN_GRAPH = results(f"graph/{ALIGN}/HCLG.fst")
 checkpoint frames:
     """Join features and alignment into the two stores that training reads: train (with perturbed) and dev."""
     input:
-        train_table=expand(results("data/{split}.tsv"), split=LEARNT),
+        train_table=[table_of(split) for split in LEARNT],
         train_features=[file for split in LEARNT for file in feature_shards("net", split)],
         train_cmvn=[cmvn_file("net", split) for split in LEARNT],
         train_alignment=expand(f"{ALIGNMENTS}/ali.{{split}}.h5", split=LEARNT),
         train_alignment_report=expand(f"{ALIGNMENTS}/ali.{{split}}.json", split=LEARNT),
-        dev_table=results("data/dev.tsv"),
-        dev_features=feature_shards("net", "dev"),
-        dev_cmvn=cmvn_file("net", "dev"),
+        dev_table=table_of("dev"),
+        dev_features=feature_shards("net", source("dev")),
+        dev_cmvn=cmvn_file("net", source("dev")),
         dev_alignment=f"{ALIGNMENTS}/ali.dev.h5",
         dev_alignment_report=f"{ALIGNMENTS}/ali.dev.json",
     output:

@@ -24,7 +24,7 @@ rule train_mono:
         results("benchmarks/hmm/mono.tsv")
     conda:
         "../../envs/bootstrap.yaml"
-    threads: 8
+    threads: PROCESSES
     params:
         recipe=RECIPE["hmm"],
         options=told("train-mono"),
@@ -64,7 +64,7 @@ rule train_tri:
         results("benchmarks/hmm/tri.tsv")
     conda:
         "../../envs/bootstrap.yaml"
-    threads: 8
+    threads: PROCESSES
     params:
         recipe=RECIPE["hmm"],
         options=told("train-tri"),
@@ -106,7 +106,7 @@ rule train_lda_mllt:
         results("benchmarks/hmm/lda_mllt.tsv")
     conda:
         "../../envs/bootstrap.yaml"
-    threads: 8
+    threads: PROCESSES
     params:
         recipe=RECIPE["hmm"],
         options=told("train-lda-mllt"),
@@ -149,7 +149,7 @@ rule align:
         system="mono|tri|lda_mllt",
     conda:
         "../../envs/bootstrap.yaml"
-    threads: 8
+    threads: PROCESSES
     params:
         recipe=RECIPE["hmm"],
         options=told("align"),
@@ -219,7 +219,7 @@ rule align_dnn:
         results("benchmarks/hmm/dnn.ali.{split}.tsv")
     conda:
         "../../envs/bootstrap.yaml"
-    threads: 8
+    threads: PROCESSES
     params:
         recipe=RECIPE["hmm"],
         options=told("align-dnn"),

@@ -1,8 +1,12 @@
 """A system of Kaldi in place of our GMMs: language, model, graph and alignments are checked and taken.
 
 Requires: the files of hmm.kaldi, features/net/.
-Provides: hmm/lang/, hmm/kaldi/model.h5, graph/kaldi/HCLG.fst, hmm/kaldi/ali.{split}.h5 of train, perhaps of dev.
+Provides: hmm/lang/, hmm/kaldi/model.h5, graph/kaldi/HCLG.fst, hmm/kaldi/ali.{train,dev}.h5; where a part of train stands
+for dev, hmm/kaldi/{train,dev}.tsv.
 """
+
+# Whose alignments are Kaldi's; those of dev may be made by its Gaussians instead.
+GIVEN = "train" if KALDI_DEV == "gmm" else "train|dev"
 
 
 rule adopt_kaldi:
@@ -52,10 +56,10 @@ rule adopt_kaldi:
 rule adopt_kaldi_alignments:
     """Take Kaldi's alignments of a split."""
     input:
-        alignments=lambda wildcards: files.kaldi_alignments(SHARED, wildcards.split),
+        alignments=lambda wildcards: files.kaldi_alignments(SHARED, source(wildcards.split)),
         model=results("hmm/kaldi/model.h5"),
-        table=results("data/{split}.tsv"),
-        features=of_split(feature_shards, "net"),
+        table=lambda wildcards: table_of(wildcards.split),
+        features=lambda wildcards: feature_shards("net", source(wildcards.split)),
     output:
         alignments=results("hmm/kaldi/ali.{split}.h5"),
         report=results("hmm/kaldi/ali.{split}.json"),
@@ -64,7 +68,7 @@ rule adopt_kaldi_alignments:
     benchmark:
         results("benchmarks/hmm/kaldi.ali.{split}.tsv")
     wildcard_constraints:
-        split="train|dev" if SHARED.hmm.kaldi.dev_alignments else "train",
+        split=GIVEN,
     conda:
         "../../envs/bootstrap.yaml"
     params:
@@ -86,7 +90,37 @@ rule adopt_kaldi_alignments:
         " --log {log:q}"
 
 
-if not SHARED.hmm.kaldi.dev_alignments:
+if KALDI_DEV == "train":
+
+    rule hold_out:
+        """Set a seeded tenth of train apart, which stands for dev in training."""
+        input:
+            results("data/train.tsv"),
+        output:
+            train=results("hmm/kaldi/train.tsv"),
+            dev=results("hmm/kaldi/dev.tsv"),
+        log:
+            results("logs/hmm/hold_out.log"),
+        benchmark:
+            results("benchmarks/hmm/hold_out.tsv")
+        localrule: True  # less than a job's way through a cluster's queue
+        conda:
+            "../../envs/corpus.yaml"
+        params:
+            recipe=RECIPE["hmm"],
+            seed=SHARED.hmm.seed,
+        message:
+            "HMM: a tenth of train stands for dev"
+        shell:
+            "python -m unisono hold-out"
+            " --table {input:q}"
+            " --seed {params.seed:q}"
+            " --out-train {output.train:q}"
+            " --out-dev {output.dev:q}"
+            " --log {log:q}"
+
+
+if KALDI_DEV == "gmm":
 
     rule align_by_kaldi:
         """Find the best path of states through each utterance of dev with the Gaussians of Kaldi's system."""
@@ -105,7 +139,7 @@ if not SHARED.hmm.kaldi.dev_alignments:
             results("benchmarks/hmm/kaldi.ali.dev.tsv")
         conda:
             "../../envs/bootstrap.yaml"
-        threads: 8
+        threads: PROCESSES
         params:
             recipe=RECIPE["hmm"],
             options=told("align"),

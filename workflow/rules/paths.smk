@@ -33,6 +33,16 @@ def given_features(name, flag):
     return words
 
 
+def source(split):
+    """Return the split of the corpus that a split of training is made of: where a part of train stands for dev, train."""
+    return "train" if KALDI_DEV == "train" else split
+
+
+def table_of(split):
+    """Return the utterances of a split of training."""
+    return results(f"{'hmm/kaldi' if KALDI_DEV == 'train' else 'data'}/{split}.tsv")
+
+
 def decoded():
     """Return the folder of every decoded system: GMMs and each candidate of each run, or what the study names."""
     if STUDY:

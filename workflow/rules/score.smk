@@ -28,10 +28,9 @@ rule score:
         where=r"gmm/\w+|runs/[A-Za-z0-9._-]+/decode/\w+",
     conda:
         "../../envs/base.yaml"
-    resources:
-        tuned_flag=tuned_flag,
     params:
         recipe=RECIPE["score"],
+        tuned_flag=tuned_flag,
         seed=SHARED.seed,
         out_dir=subpath(output.wer, parent=True),
     message:
@@ -39,7 +38,7 @@ rule score:
     shell:
         "python -m unisono score"
         " --table {input.table:q}"
-        " --hyp {input.hyps:q} {resources.tuned_flag} {input.tuned:q}"
+        " --hyp {input.hyps:q} {params.tuned_flag:q} {input.tuned:q}"
         " --system {wildcards.where:q}"
         " --seed {params.seed:q}"
         " --out-dir {params.out_dir:q}"

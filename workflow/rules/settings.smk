@@ -40,6 +40,8 @@ STUDY = SHARED.study
 SYSTEMS = [f"gmm/{system}" for system in SHARED.decode.systems]
 # Whose tree and alignment the network takes; `dnn`: those of another config's network.
 ALIGN = SHARED.aligner
+# With alignments of Kaldi: whose frames stand for dev in training.
+KALDI_DEV = files.kaldi_dev(SHARED)
 # The splits whose frames the network learns from.
 LEARNT = SHARED.learnt
 

@@ -32,8 +32,11 @@ rule train_job:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
+        **TRAIN_GPU,
         worker_threads=THREADS,
         device=DEVICE,
+        mem_mb=memory("train_job"),
+        runtime=minutes("train_job"),
     params:
         recipe=RECIPE["train"],
         worker_state=optional_flag("--worker-state", "worker_state"),
@@ -83,8 +86,11 @@ rule combine:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
+        **TRAIN_GPU,
         worker_threads=THREADS,
         device=DEVICE,
+        mem_mb=memory("combine"),
+        runtime=minutes("combine"),
     params:
         recipe=RECIPE["train"],
     message:
@@ -129,8 +135,11 @@ rule diagnose:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
+        **TRAIN_GPU,
         worker_threads=THREADS,
         device=DEVICE,
+        mem_mb=memory("diagnose"),
+        runtime=minutes("diagnose"),
     params:
         recipe=RECIPE["train"],
     message:
@@ -172,6 +181,7 @@ rule finish:
     resources:
         worker_threads=THREADS,
         engine=lambda wildcards: ENGINES[wildcards.run],
+        mem_mb=memory("finish"),
     params:
         recipe=RECIPE["train"],
         iterations=subpath(input.combined, parent=True),

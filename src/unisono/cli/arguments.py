@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from unisono.config.features import FeatureOptions
     from unisono.config.hmm import HmmOptions
+    from unisono.data.features.kaldi import KaldiFeatures
     from unisono.data.features.reader import FeatureReader
+    from unisono.data.features.recordings import Recording, RecordingFeatures
+    from unisono.recognise.system import System
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +61,51 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", metavar="FILE", help="final.safetensors, where --system is dnn")
     parser.add_argument("--graph", required=True, metavar="FILE", help="HCLG.fst")
     parser.add_argument("--options", required=True, metavar="JSON", help="config section decode")
+
+
+def add_utterances(parser: argparse.ArgumentParser) -> None:
+    """Declare what a finished system is used on: recordings, or features that Kaldi computed."""
+    parser.add_argument("audio", nargs="*", metavar="AUDIO", help="recordings, WAV or FLAC")
+    parser.add_argument(
+        "--table",
+        metavar="TSV",
+        help="recordings by columns utterance_id, speaker_id, path (relative to the table's folder)",
+    )
+    parser.add_argument("--one-speaker", action="store_true", help="all AUDIO files are of one speaker")
+    parser.add_argument("--conf", metavar="FILE", help="mfcc.conf or fbank.conf, if the system learnt Kaldi's features")
+    parser.add_argument("--feats", metavar="FILE", help="in place of recordings: feats.scp, or an archive of features")
+    parser.add_argument("--cmvn", metavar="FILE", help="with --feats: CMVN statistics, a script or an archive")
+    parser.add_argument("--utt2spk", metavar="FILE", help="with --feats: whose utterances they are (else all others')")
+
+
+def utterances(
+    args: argparse.Namespace, system: "System"
+) -> "tuple[list[Recording], RecordingFeatures | KaldiFeatures]":
+    """Return the utterances that `add_utterances` names, and their features as the system reads them, not computed."""
+    from unisono.data.features.recordings import of_files, read_recordings
+    from unisono.recognise import transcribe
+
+    check_utterances(args)
+    if args.feats:
+        given = transcribe.given_features(system, args.feats, args.cmvn, args.utt2spk)
+        return transcribe.recordings_of(given), given
+    recordings = read_recordings(args.table) if args.table else of_files(args.audio, args.one_speaker)
+    return recordings, transcribe.features_of(system, recordings, args.conf)
+
+
+def check_utterances(args: argparse.Namespace) -> None:
+    """Raise UserError for flags of `add_utterances` that do not go together."""
+    from unisono.errors import UserError
+
+    if sum(bool(given) for given in (args.audio, args.table, args.feats)) != 1:
+        raise UserError("AUDIO, --table, --feats: give one of these: recordings, a table of them, or features")
+    if args.one_speaker and not args.audio:
+        raise UserError("--one-speaker: goes with AUDIO: a table or utt2spk names the speakers")
+    for flag in ("cmvn", "utt2spk"):
+        if getattr(args, flag) and not args.feats:
+            raise UserError(f"--{flag}: goes with --feats")
+    if args.conf and args.feats:
+        raise UserError("--conf: goes with recordings: --feats are computed already")
 
 
 def hmm_options(args: argparse.Namespace) -> "HmmOptions":

@@ -37,6 +37,7 @@ COMMANDS = {
     "adopt-hmm": Command("Copy the HMM of another config's finished run."),
     "adopt-kaldi": Command("Take model, language and decoding graph of a system of Kaldi."),
     "adopt-kaldi-alignments": Command("Take Kaldi's alignments of one split."),
+    "hold-out": Command("Set a seeded tenth of the training table apart, to stand for dev."),
     "align": Command("Align a split with a trained HMM."),
     "align-dnn": Command("Align a split with the network of another config's finished run."),
     "graph": Command("Build the decoding graph HCLG of one HMM."),

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     stack = read_stack(args.network, args.feature_transform)
     model = model_of(stack, read_priors(args.priors) if args.priors else None)
     save_model(args.out, model.network, model.layout, model.flat, model.log_prior, model.constants)
-    settings = {key: model.network[key] for key in ("kind", "hidden", "nonlinearity", "context")}
+    settings = {key: value for key, value in model.network.items() if key not in ("feature_dim", "num_pdfs")}
     logging.getLogger("unisono.kaldi").info(
         "%s: %d features a frame, %d pdfs, %s priors; network: %s", args.out, model.network["feature_dim"],
         model.network["num_pdfs"], "no" if model.log_prior is None else "with", settings,

@@ -3,8 +3,11 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from unisono.cli import arguments
+
 if TYPE_CHECKING:
     from unisono.recognise.acoustics import Features
+    from unisono.recognise.system import System
 
 EXAMPLES = """examples:
   unisono loglikes --system results/mine/runs/main --table recordings.tsv --out likes.ark --scp likes.scp
@@ -19,16 +22,11 @@ and the model of the HMM that the network was trained with: unisono export --for
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.epilog = EXAMPLES
-    parser.add_argument("audio", nargs="*", metavar="AUDIO", help="recordings, WAV or FLAC; needs --system")
-    parser.add_argument("--table", metavar="TSV", help="recordings as in unisono transcribe; needs --system")
-    parser.add_argument("--one-speaker", action="store_true", help="all AUDIO files are of one speaker")
-    parser.add_argument("--feats", metavar="SCP", help="features of Kaldi in place of recordings")
-    parser.add_argument("--cmvn", metavar="FILE", help="with --feats: CMVN statistics, an archive or a script")
-    parser.add_argument("--utt2spk", metavar="FILE", help="with --cmvn: these are by speaker (else by utterance)")
-    parser.add_argument("--norm-vars", action="store_true", help="with --cmvn: divide by the deviation, too")
-    parser.add_argument("--deltas", type=int, choices=(0, 1, 2), default=0, help="with --feats: deltas to add (0)")
+    arguments.add_utterances(parser)
     parser.add_argument("--system", metavar="DIR", help="folder of a finished run, or an exported one")
-    parser.add_argument("--model", metavar="FILE", help="in place of --system: a network, final.safetensors")
+    parser.add_argument("--model", metavar="FILE", help="in place of --system: a network, on --feats")
+    parser.add_argument("--norm-vars", action="store_true", help="with --model: --cmvn divides by the deviation, too")
+    parser.add_argument("--deltas", type=int, choices=(0, 1, 2), default=0, help="with --model: deltas to add (0)")
     parser.add_argument("--no-priors", action="store_true", help="log-posteriors: priors are not divided out")
     parser.add_argument("--out", required=True, metavar="ARK", help="archive to write")
     parser.add_argument("--scp", metavar="FILE", help="its script, too")
@@ -44,18 +42,18 @@ def run(args: argparse.Namespace) -> None:
     from unisono.recognise.acoustics import network_scorer
     from unisono.recognise.system import read_system
 
-    given = [flag for flag in ("audio", "table", "feats") if getattr(args, flag)]
-    if len(given) != 1:
-        raise UserError("AUDIO, --table, --feats: give one of these")
+    arguments.check_utterances(args)
     if bool(args.system) == bool(args.model):
         raise UserError("--system, --model: give one of these")
-    for flag, needs in (("utt2spk", "cmvn"), ("norm_vars", "cmvn"), ("cmvn", "feats"), ("deltas", "feats")):
-        if getattr(args, flag) and not getattr(args, needs):
-            raise UserError(f"--{flag.replace('_', '-')}: goes with --{needs}")
-    if args.one_speaker and not args.audio:
-        raise UserError("--one-speaker: goes with AUDIO")
-    names, features = _features(args)
-    network = read_system(args.system).network if args.system else args.model
+    if args.system and (args.norm_vars or args.deltas):
+        raise UserError("--norm-vars, --deltas: go with --model: a system knows how its features are made")
+    if args.model and not args.feats:
+        raise UserError("--system: missing: recordings need the settings of its features; --model goes with --feats")
+    if args.norm_vars and not args.cmvn:
+        raise UserError("--norm-vars: goes with --cmvn")
+    system = read_system(args.system) if args.system else None
+    names, features = _given(args) if system is None else _of(args, system)
+    network = args.model if system is None else system.network
     scorer = network_scorer(network, args.threads, features, priors=not args.no_priors)
     frames = 0
     with console.progress("Log-likelihoods", len(names)) as advance, archive_writer(args.out, args.scp) as writer:
@@ -67,20 +65,18 @@ def run(args: argparse.Namespace) -> None:
     logging.getLogger("unisono.loglikes").info("%d utterances, %d frames", len(names), frames)
 
 
-def _features(args: argparse.Namespace) -> "tuple[list[str], Features]":
-    """Return the utterances and where their features come from."""
-    from unisono.data.features.kaldi import KaldiFeatures
-    from unisono.data.features.recordings import of_files, read_recordings
-    from unisono.errors import UserError
-    from unisono.recognise.system import read_system
-    from unisono.recognise.transcribe import features_of
-
-    if args.feats:
-        features = KaldiFeatures(args.feats, args.cmvn, args.utt2spk, variance=args.norm_vars, deltas=args.deltas)
-        return features.utts, features
-    if not args.system:
-        raise UserError("--system: missing: recordings need the settings of its features; --model goes with --feats")
-    recordings = read_recordings(args.table) if args.table else of_files(args.audio, args.one_speaker)
-    found = features_of(read_system(args.system), recordings)
+def _of(args: argparse.Namespace, system: "System") -> "tuple[list[str], Features]":
+    """Return the utterances and their features as a system reads them."""
+    recordings, found = arguments.utterances(args, system)
     found.compute()
     return [recording.utterance_id for recording in recordings], found
+
+
+def _given(args: argparse.Namespace) -> "tuple[list[str], Features]":
+    """Return the utterances and their features as the flags say."""
+    from unisono.data.features.kaldi import KaldiFeatures, read_statistics
+
+    found = KaldiFeatures(args.feats, args.utt2spk, deltas=args.deltas)
+    if args.cmvn:
+        found.normalise(read_statistics(args.cmvn, found.base_dim), args.norm_vars, args.cmvn)
+    return found.utts, found

@@ -12,6 +12,7 @@ from unisono.cli import arguments
 EXAMPLES = """examples:
   unisono transcribe --system results/mine/runs/main a.wav b.flac
   unisono transcribe --system mine-recogniser --table recordings.tsv --format ctm --out words.ctm --processes 4
+  unisono transcribe --system results/mine/runs/main --feats feats.scp --cmvn cmvn.scp --utt2spk utt2spk
 
 --format text is Kaldi's: utterance_id WORD WORD ...; json is an object a line: utterance_id, speaker_id, path,
 duration_s, text, complete (false: no whole sentence survived the search, this is the best part of one) and, with
@@ -25,14 +26,8 @@ leave it at 1 unless there are fewer recordings than cores. No result depends on
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.epilog = EXAMPLES
-    parser.add_argument("audio", nargs="*", metavar="AUDIO", help="recordings, WAV or FLAC")
-    parser.add_argument(
-        "--table",
-        metavar="TSV",
-        help="recordings by columns utterance_id, speaker_id, path (relative to the table's folder)",
-    )
+    arguments.add_utterances(parser)
     parser.add_argument("--system", required=True, metavar="DIR", help="folder of a finished run, or an exported one")
-    parser.add_argument("--one-speaker", action="store_true", help="all AUDIO files are of one speaker")
     parser.add_argument("--format", choices=("text", "json", "ctm"), default="text", help="default: text")
     parser.add_argument("--times", action="store_true", help="with --format json: the time of each word, too")
     parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output; --log needs it")
@@ -43,24 +38,21 @@ def run(args: argparse.Namespace) -> None:
     """Read, recognise, write."""
     import sys
 
-    from unisono.data.features.recordings import of_files, read_recordings
     from unisono.errors import UserError
     from unisono.files import write_text
     from unisono.recognise.system import read_system
     from unisono.recognise.transcribe import transcribe
     from unisono.recognise.transcripts import FORMATS
 
-    if bool(args.audio) == bool(args.table):
-        raise UserError("AUDIO, --table: give either recordings or a table of them")
-    if args.one_speaker and args.table:
-        raise UserError("--one-speaker: goes with AUDIO: a table names the speakers")
+    arguments.check_utterances(args)
     if args.times and args.format != "json":
         raise UserError("--times: goes with --format json: ctm has them anyway, text has none")
     if args.log and not args.out:
         raise UserError("--out: missing: --log takes all that is printed, so the words need a file of their own")
-    recordings = read_recordings(args.table) if args.table else of_files(args.audio, args.one_speaker)
+    system = read_system(args.system)
+    recordings, features = arguments.utterances(args, system)
     timed = args.format == "ctm" or args.times
-    found = transcribe(read_system(args.system), recordings, timed, args.threads, args.processes)
+    found = transcribe(system, recordings, features, timed, args.threads, args.processes)
     text = FORMATS[args.format](found)
     if args.out:
         write_text(args.out, text)

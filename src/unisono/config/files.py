@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Mapping
 
 from unisono.config.build import complete
@@ -16,6 +17,8 @@ KALDI_FILES = ("wav.scp", "text", "utt2spk", "segments", "spk2gender")
 # Of a data directory whose features are read in place of recordings.
 KALDI_FEATURES = ("feats.scp", "text", "utt2spk", "cmvn.scp", "spk2gender")
 
+_END_OF_TRANSITIONS = b"</TransitionModel>"
+
 
 def check_named_files(shared: Shared, runs: Mapping[str, Run]) -> None:
     """Refuse a config that names a file which is not there. Raises UserError, one line, for the first."""
@@ -27,6 +30,7 @@ def check_named_files(shared: Shared, runs: Mapping[str, Run]) -> None:
     if kaldi_system(shared):
         kaldi_alignments(shared, "train")
         kaldi_alignments(shared, "dev")
+        kaldi_dev(shared)
     for run in runs.values():
         path, order = start_model(run), run.parallel.arrival
         if order.kind == "log":
@@ -162,6 +166,37 @@ def kaldi_alignments(shared: Shared, split: str) -> list[str]:
             raise UserError(f"hmm.kaldi: {pattern}: no such file: the path is read from the working directory")
         found += files
     return found
+
+
+def kaldi_dev(shared: Shared) -> str:
+    """Return what training evaluates itself on: `given` alignments of dev, dev aligned by `gmm`, part of `train`."""
+    named = shared.hmm.kaldi
+    system = kaldi_system(shared)
+    if named is None or not system or named.dev_alignments:
+        return "given"
+    if named.dev:
+        return named.dev
+    features = shared.hmm.features
+    usable = features.kind == "kaldi" or shared.features.kind != "kaldi"
+    return "gmm" if usable and mixture_dim(system["final.mdl"]) == features.dim else "train"
+
+
+def mixture_dim(path: str) -> int:
+    """Return the numbers a frame of the Gaussians in a `final.mdl`; 0 where it holds none.
+
+    Only what stands behind the transition model is looked at; the reader of the stage checks all.
+    """
+    tail = b""
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            data = tail + block
+            found = data.find(_END_OF_TRANSITIONS)
+            if found >= 0:
+                text = data[found + len(_END_OF_TRANSITIONS) :] + file.read(64)
+                dim = re.match(rb"\s*<DIMENSION> (?:\x04(.{4})|(\d{1,9})\s)", text, re.DOTALL)
+                return 0 if dim is None else int.from_bytes(dim[1], "little") if dim[1] else int(dim[2])
+            tail = data[-len(_END_OF_TRANSITIONS) :]
+    return 0
 
 
 def start_model(run: Run) -> list[str]:

@@ -72,7 +72,9 @@ class KaldiSystem(Section):
     alignments: Annotated[tuple[str, ...], MinLen(1)]
     """Archives, scripts (.scp) or patterns of the training set's alignments, such as exp/tri3_ali/ali.*.gz."""
     dev_alignments: tuple[str, ...] = ()
-    """The same of dev; empty: dev is aligned with the Gaussians of final.mdl on hmm.features."""
+    """The same of dev; empty: see `dev`."""
+    dev: Literal["gmm", "train"] | None = None
+    """What training evaluates itself on where dev has no alignments; gmm: dev, aligned with the Gaussians of final.mdl on hmm.features; train: a seeded tenth of train (hmm.seed), which is not trained on; null: gmm if final.mdl has Gaussians of as many numbers as hmm.features gives, else train."""  # noqa: E501
     graph: str | None = None
     """Folder with HCLG.fst; null: dir, or the one folder graph* in it."""
 
@@ -112,4 +114,4 @@ class HmmOptions(Section):
     acoustic_scale: Annotated[float, Gt(0)] = 0.1
     """Scale of acoustic log-likelihoods in alignment."""
     seed: Annotated[int, Ge(0)] = 1
-    """Seed of the flat start and of the splitting of Gaussians."""
+    """Seed of the flat start, of the splitting of Gaussians and of the tenth of train that stands for dev."""

@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from unisono.config.markers import Execution, Kinds, Section, Shapes, Unit
+from unisono.config.markers import Execution, Kinds, Pattern, Section, Shapes, Unit
 
+# As `needs.gpus` takes it apart.
+GPU = Pattern(r"|gpu=[1-9]\d*|gres=[A-Za-z0-9_]+(:[A-Za-z0-9_.]+)?(:\d+)?")
 Workers = Annotated[int, Ge(1), Le(100_000), Unit("workers")]
 
 
@@ -177,5 +179,9 @@ class ResourceOptions(Section):
     """Silence after which a rank of sync or async counts as hung."""
     checkpoint_s: Annotated[float, Ge(0), Unit("s")] = 300.0
     """Time between two checkpoints of virtual, sync and async; 0: after each iteration."""
+    train_gpu: Annotated[str, GPU] = ""
+    """GPU that each job of training asks a cluster for, each rank of sync: `gpu=1` (sbatch --gpus) or `gres=gpu:1` (--gres), as the site wants it."""  # noqa: E501
+    decode_gpu: Annotated[str, GPU] = ""
+    """The same for the jobs that tune and decode networks; they compute on the CPU, but some partitions give no node without a GPU."""  # noqa: E501
     warm_interpreter: bool = True
     """Local jobs run in copies of one Python that has imported torch; false starts one for each."""

@@ -110,10 +110,13 @@ def _check_kaldi(shared: Shared) -> None:
         )
     if given and shared.speed_perturbation:
         raise UserError("speed_perturbation: features of Kaldi cannot be heard faster: leave it out")
-    if given == ["features"] and (shared.decode.systems or hmm.kaldi is None or not hmm.kaldi.dev_alignments):
+    if hmm.kaldi and hmm.kaldi.dev and hmm.kaldi.dev_alignments:
+        raise UserError("hmm.kaldi.dev: dev_alignments say it already: keep one")
+    wants = shared.decode.systems or hmm.kaldi is None or hmm.kaldi.dev == "gmm"
+    if given == ["features"] and wants:
         raise UserError(
             "hmm.features.kind: without recordings GMMs need features of kind kaldi, too: set it, or leave out"
-            " decode.systems and give hmm.kaldi.dev_alignments"
+            " decode.systems and take hmm.align: kaldi"
         )
 
 

@@ -42,6 +42,9 @@ def write_sequences(
         writer.extra.update(extra or {})
 
 
+_HEADERS = 1 << 16  # bytes; all that HDF5 writes at a close lies in these, where no dataset is large
+
+
 class SequenceWriter:
     """Streaming writer; the file appears under its name when the `with` block ends without an error.
 
@@ -66,10 +69,13 @@ class SequenceWriter:
 
     def __enter__(self) -> Self:
         """Open the temporary file."""
-        temporary = self._stack.enter_context(atomic_path(self.path))
+        self._temporary = self._stack.enter_context(atomic_path(self.path))
+        self._allocate(_HEADERS)
+        self._stack.callback(self._cut)  # after the close
         self._file = self._stack.enter_context(
-            h5py.File(temporary, "w", alignment_threshold=1, alignment_interval=64, track_order=False)
+            h5py.File(self._temporary, "w", alignment_threshold=1, alignment_interval=64, track_order=False)
         )
+        self._allocate(_HEADERS)
         return self
 
     def __exit__(
@@ -77,10 +83,40 @@ class SequenceWriter:
     ) -> None:
         """Publish the file, or remove it after an error."""
         with self._stack:
-            if error is None:
-                self._finish()
-            else:
+            try:
+                if error is None:
+                    self._finish()
+                    self._allocate(self._file.id.get_filesize())
+            except BaseException:
+                self._make_room()
+                raise
+            if error is not None:
+                self._make_room()
                 self._stack.__exit__(kind, error, trace)
+
+    def _allocate(self, size: int) -> None:
+        """Let the disk set aside the first `size` bytes: a close that finds it full would end the process in HDF5."""
+        if not hasattr(os, "posix_fallocate"):
+            return
+        descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
+        finally:
+            os.close(descriptor)
+
+    def _cut(self) -> None:
+        """Cut what was set aside and not used: where the superblock (version 0) says that the file ends."""
+        with self._temporary.open("r+b") as file:
+            if len(head := file.read(48)) == 48 and head[8] == 0:
+                file.truncate(int.from_bytes(head[40:48], "little"))
+
+    def _make_room(self) -> None:
+        """Give the disk back what was written, but for what the close writes."""
+        os.truncate(self._temporary, _HEADERS)
+        for spool in self._spools.values():
+            spool.close()
 
     def add(self, utt: str, **arrays: np.ndarray) -> None:
         """Append one utterance.

@@ -199,7 +199,7 @@ class Training:
     def _started(self) -> Any:
         """Start the training; whatever is left of it at the end is killed."""
         beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        environ = {**victims.OPEN_MPI, **snakemake.environment(), "PATH": beside}
+        environ = {**snakemake.environment(), "PATH": beside}
         with open(self.folder / "train.log", "ab") as log:
             job = subprocess.Popen(self._command(), env=environ, stdout=log, stderr=log, start_new_session=True)
             try:
@@ -219,7 +219,7 @@ class Training:
         if self._engine == "virtual":
             return [sys.executable, *train]
         ranks = str(workers + (self._engine == "async"))
-        return ["mpirun", "-n", ranks, sys.executable, "-m", "mpi4py", *train]
+        return [sys.executable, "-m", "unisono.launch", "mpirun", ranks, sys.executable, "-m", "mpi4py", *train]
 
     def finish(self) -> bytes:
         """Make the results of the training and return its final model."""

@@ -24,6 +24,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "adopt_hmm",
         "align_dnn",
         "adopt_kaldi",
+        "hold_out",
         "adopt_kaldi_alignments",
         "align_by_kaldi",
     ),

@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from unisono.config.check import Settings
-from unisono.desk import software
+from unisono.desk import cluster, software
 from unisono.desk.corpus_checks import check_corpus
-from unisono.desk.estimate import FLOPS, need
+from unisono.desk.estimate import need
 from unisono.desk.findings import Child, Finding, ask_python, of_error, red
 from unisono.desk.settings import read_settings, snakefile
 from unisono.desk.words import duration, size
 from unisono.errors import UserError
+from unisono.needs import FLOPS
 
 ROUGH = 2.0  # an estimate is so far off at times; what exceeds half of what is free is yellow
 
 
-def examine(configs: Sequence[str], changes: Sequence[str] = (), cores: int | None = None) -> list[Finding]:
-    """Check programs and machine, and with config files these, their corpus, disk, memory and time."""
+def examine(
+    configs: Sequence[str], changes: Sequence[str] = (), cores: int | None = None, profile: Path = cluster.PROFILE
+) -> list[Finding]:
+    """Check programs and machine, and with config files these, their corpus, disk, memory and time.
+
+    profile: folder of the settings for SLURM, which is asked where it is.
+    """
     cores = cores or len(os.sched_getaffinity(0))
     # Slow children beside each other; a wheel that does not fit ends its own process only.
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -35,6 +41,7 @@ def examine(configs: Sequence[str], changes: Sequence[str] = (), cores: int | No
     device = settings.shared.resources.device if settings else "auto"
     found += [] if broken else [software.gpus(facts, device)]
     found += findings
+    found += cluster.examine(settings, profile)
     if settings and checked:
         found += checked.findings
         if checked.seconds and checked.seconds["train"]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from unisono import needs
 from unisono.config.config import Config
 from unisono.config.corpus import Spoken
 from unisono.config.hmm import LdaMlltOptions, MonoOptions, TriOptions
@@ -21,11 +22,8 @@ FEATURES = 0.006  # seconds for a second of speech, each front end
 PASS = 0.0007  # of GMM training, for a second of speech
 DECODE = 0.015  # of one search, for a second of speech, in a small graph; that of more words costs more:
 WORDS_OF_DECODE = 500
-EFFICIENCY = 0.5  # of the rate of matrix products in training
-FLOPS = 2e10  # of one thread, where nothing was measured
 SPOKEN_SENTENCE_S = 2.8  # of speech in a sentence of the spoken corpus
 BYTES_PER_S = 60_000  # of files, for a second of speech, as the corpus stage asks for
-MONO_PDFS = 120
 PROCESS_BYTES = 450e6  # of a process that trains, without the model
 
 
@@ -57,7 +55,7 @@ def need(
     runs: Mapping[str, Run],
     seconds: Mapping[str, float],
     cores: int,
-    flops: float = FLOPS,
+    flops: float = needs.FLOPS,
     vocabulary: int = 0,
 ) -> Need:
     """Predict what the config takes.
@@ -68,7 +66,7 @@ def need(
     command, start = (WARM_S, WARM_S) if warm else (COMMAND_S, START_S)
     speeds = 1 + len(shared.speed_perturbation)
     counts = {name: iterations(run, seconds["train"], speeds) for name, run in runs.items()}
-    weights = {name: run.network.weights(shared.features.dim, _pdfs(shared)) for name, run in runs.items()}
+    weights = {name: run.network.weights(shared.features.dim, needs.pdfs(shared)) for name, run in runs.items()}
     found = _stages(shared, runs, seconds, cores, vocabulary, command)
     frames = seconds["train"] * FRAMES_PER_S * speeds
     found["train"] = sum(
@@ -92,7 +90,7 @@ def _stages(
     searches = len(decode.acoustic_scales) + len(decode.word_insertion_penalties) + 4
     search = DECODE * (1 + vocabulary / WORDS_OF_DECODE) * (seconds["dev"] * searches + seconds["test"])
     systems = len(decode.systems) + sum(len(run.candidates) for run in runs.values())
-    wide = min(8, cores)
+    wide = min(needs.PROCESSES, cores)
     return {
         "corpus": 2 * command + (0.3 * speech / 10 / wide if shared.corpus.kind == "spoken" else speech / 4000),
         "features": (FEATURES * speech * (1 + speeds) + 6 * shards * command) / cores,
@@ -106,12 +104,6 @@ def _stages(
     }
 
 
-def _pdfs(shared: Config) -> int:
-    # Of a tree that another config or Kaldi made nothing is known here.
-    tree = shared.hmm.lda_mllt if shared.aligner == "lda_mllt" else shared.hmm.tri
-    return MONO_PDFS if shared.aligner == "mono" else tree.leaves
-
-
 def _gmms(shared: Config) -> list[MonoOptions | TriOptions | LdaMlltOptions]:
     """Return the systems that are trained: each needs those before it."""
     order, wanted = ("mono", "tri", "lda_mllt"), {shared.aligner, *shared.decode.systems}
@@ -122,7 +114,7 @@ def _gmms(shared: Config) -> list[MonoOptions | TriOptions | LdaMlltOptions]:
 def _training(run: Run, count: int, weights: int, frames: float, cores: int, flops: float, start: float) -> float:
     frames *= run.schedule.epochs or 1
     workers = 1 if run.parallel.engine == "virtual" else min(_workers(run), cores)
-    compute = 6 * weights * frames / (flops * EFFICIENCY) / workers
+    compute = 6 * weights * frames / (flops * needs.EFFICIENCY) / workers
     jobs = run.parallel.engine == "jobs"
     starts = count * (math.ceil(_workers(run) / cores) + 2) if jobs else 1 + count / run.parallel.iterations_per_job
     return compute + (starts + 2) * start

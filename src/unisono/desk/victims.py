@@ -7,13 +7,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-# For Open MPI in a container or on a laptop: allow root, and more ranks than cores. Others do not read these.
-OPEN_MPI = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
-    "PRTE_MCA_hwloc_default_binding_policy": "none",
-}
 _RANKS = (b"OMPI_COMM_WORLD_RANK=", b"PMI_RANK=")
 
 

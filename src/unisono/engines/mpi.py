@@ -1,5 +1,6 @@
 """Ranks under MPI: sums in rank order over buffers, in chunks of about 4 MB. mpi4py is imported only here."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 import mpi4py
@@ -11,6 +12,7 @@ mpi4py.rc.thread_level = "multiple"
 
 from mpi4py import MPI  # noqa: E402  (the thread level is read at this import)
 
+from unisono import launch  # noqa: E402
 from unisono.engines.heartbeat import Heartbeat  # noqa: E402
 from unisono.engines.link import Link  # noqa: E402
 from unisono.errors import UserError  # noqa: E402
@@ -34,6 +36,7 @@ class Mpi:
                 f" {expected}"
             )
         self._comm = world.Dup()
+        logging.getLogger("unisono.train").info("rank %d of %d on %s", self.rank, self.size, launch.node())
 
     def mean(self, vector: Tensor, weights: Sequence[float]) -> Tensor:
         """Return sum_r weights[r] vector_r [P]: each rank adds up its own part of the vector, then all parts travel.

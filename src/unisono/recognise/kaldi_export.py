@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from unisono.config.build import build
-from unisono.config.features import Fbank, FeatureOptions, KaldiFeatures, Mfcc
+from unisono.config.features import FeatureOptions, KaldiFeatures
 from unisono.core import flat
 from unisono.data.features import cmvn
+from unisono.data.features.kaldi_conf import write_conf
 from unisono.data.kaldi import model_write
 from unisono.data.kaldi.fst import read_fst
 from unisono.data.kaldi.nnet3 import array_bytes
@@ -66,6 +67,11 @@ def transitions_of(hmm: HmmModel) -> Transitions:
     return Transitions(topology, np.array(rows, np.int32), hmm.transition_log_probs)
 
 
+def nonlinearity_of(spec: Mapping[str, Any]) -> str:
+    """Return the nonlinearity of a feed-forward network as `model_write` names it."""
+    return spec.get("nonlinearity", spec["kind"])
+
+
 def layers_of(model: Model) -> model_write.Layers:
     """Return weight [outputs, inputs] and bias [outputs] of each layer, float32."""
     matrices = flat.views(model.layout, model.flat).values()
@@ -74,18 +80,18 @@ def layers_of(model: Model) -> model_write.Layers:
 
 def _check(system: System, network: Model, program: Program) -> None:
     spec = network.network
-    if spec["kind"] != "dnn":
-        _refuse(system, f"a network of kind {spec['kind']}", "only feed-forward networks (dnn) are exported")
-    if program == "nnet1" and spec["nonlinearity"] not in model_write.nnet1_nonlinearities():
-        _refuse(system, f"nonlinearity {spec['nonlinearity']} in nnet1", "export it with --format kaldi")
-    if network.log_prior is None:
-        _refuse(system, "a network without priors", "give a final model")
+    if spec["kind"] not in ("dnn", "pnorm"):
+        _refuse(system, f"a network of kind {spec['kind']}", "only feed-forward networks (dnn, pnorm) are exported")
+    if program == "nnet1" and nonlinearity_of(spec) not in model_write.nnet1_nonlinearities():
+        _refuse(system, f"nonlinearity {nonlinearity_of(spec)} in nnet1", "export it with --format kaldi")
+    if network.log_prior is None or network.constants:
+        _refuse(system, "a network without priors or with constants", "give a final model, which has these folded in")
 
 
 def _write_models(folder: Path, network: Model, hmm: HmmModel, program: Program) -> None:
     spec, layers, transitions = network.network, layers_of(network), transitions_of(hmm)
     context = (spec["context"][0], spec["context"][1])
-    shape = (layers, spec["nonlinearity"], spec["feature_dim"], context)
+    shape = (layers, nonlinearity_of(spec), spec["feature_dim"], context)
     assert network.log_prior is not None  # checked before
     priors = torch.softmax(network.log_prior.double(), 0).numpy()
     if program == "kaldi":
@@ -132,7 +138,7 @@ def _write_features(folder: Path, system: System) -> None:
     folder.mkdir()
     options = build(FeatureOptions, system.facts["settings"]["features"], "recogniser.json: settings.features")
     if not isinstance(options, KaldiFeatures):  # those were Kaldi's to begin with
-        name, lines = feature_conf(options, int(system.facts["sampling_rate"]))
+        name, lines = write_conf(options, int(system.facts["sampling_rate"]))
         write_text(folder / name, "".join(f"--{key}={value}\n" for key, value in lines.items()))
     if options.cmvn != "none":
         write_text(folder / "cmvn_opts", f"--norm-means=true --norm-vars={_word(options.cmvn_variance)}\n")
@@ -141,23 +147,6 @@ def _write_features(folder: Path, system: System) -> None:
     if system.cmvn is not None:
         (total,) = cmvn.read_statistics(system.cmvn, options.base_dim).values()
         (folder / "global_cmvn.stats").write_bytes(model_write.BINARY + array_bytes(total))
-
-
-def feature_conf(options: Fbank | Mfcc, rate: int) -> tuple[str, dict[str, Any]]:
-    """Return the name of Kaldi's config file for features, and its options; `rate` in Hz."""
-    lines: dict[str, Any] = {
-        "sample-frequency": rate,
-        "frame-length": f"{options.frame_length_ms:g}",
-        "frame-shift": f"{options.frame_shift_ms:g}",
-        "num-mel-bins": options.num_mel_bins,
-        "low-freq": f"{options.low_freq:g}",
-        "high-freq": f"{options.high_freq:g}",
-        "use-energy": _word(options.use_energy),
-        "dither": f"{options.dither:g}",
-    }
-    if options.kind == "mfcc":
-        lines["num-ceps"] = options.num_ceps
-    return f"{options.kind}.conf", lines
 
 
 def _word(value: bool) -> str:

@@ -1,15 +1,20 @@
 """Recordings to words with a recogniser that is trained; what `transcribe` does."""
 
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from unisono import console
 from unisono.config.build import build
-from unisono.config.features import FeatureOptions, Features, KaldiFeatures
+from unisono.config.features import FeatureOptions
+from unisono.config.features import KaldiFeatures as KaldiOptions
 from unisono.data.features import cmvn
+from unisono.data.features.kaldi import KaldiFeatures, read_statistics
+from unisono.data.features.kaldi_conf import read_conf
 from unisono.data.features.recordings import Recording, RecordingFeatures
+from unisono.errors import UserError
 from unisono.hmm.arcs import read_fst
 from unisono.hmm.lexicon import load_lang
 from unisono.hmm.model import load_model
@@ -41,14 +46,18 @@ class Transcript(NamedTuple):
 
 
 def transcribe(
-    system: System, recordings: Sequence[Recording], timed: bool, threads: int = 1, processes: int = 1
+    system: System,
+    recordings: Sequence[Recording],
+    features: RecordingFeatures | KaldiFeatures,
+    timed: bool,
+    threads: int = 1,
+    processes: int = 1,
 ) -> list[Transcript]:
     """Recognise recordings, in the order given: the words that the pipeline's decoding would find.
 
-    Raises UserError for a recording that cannot be used, before anything is computed.
+    `features` are theirs, not yet computed. Raises UserError where they are none of this system.
     """
     facts, count = system.facts, len(recordings)
-    features = features_of(system, recordings)
     lang, hmm = load_lang(system.lang), load_model(system.hmm)
     setting = Setting(float(facts["acoustic_scale"]), float(facts["word_insertion_penalty"]))
     searcher = Searcher(read_fst(system.graph), hmm.id2pdf, (setting.word_insertion_penalty,))
@@ -67,22 +76,22 @@ def transcribe(
             times = word_times(aligner, scorer, words, setting.acoustic_scale, processes, advance)
     seconds = features.seconds
     _tell(found, times, sum(seconds.values()), time.monotonic() - begin, processes)
-    options = features.options
-    assert not isinstance(options, KaldiFeatures)  # `check_rate` refuses these
-    borders = {name: Borders(features.frames(name), seconds[name], options) for name in names}
+    steps = features.frame_shift_ms, features.spare_ms
+    borders = {name: Borders(features.frames(name), seconds[name], *steps) for name in names}
     return [_transcript(recording, seconds, found, times, lang, borders) for recording in recordings]
 
 
 class Borders(NamedTuple):
     """Where the borders between the frames of a recording lie.
 
-    A frame's window is longer than the step from one to the next, and stands for its middle. So the border before
-    frame f lies at f x shift + (length - shift) / 2; the first is the recording's begin, the last its end.
+    A frame's window is longer than the step from one to the next by `spare_ms`, and stands for its middle. So the
+    border before frame f lies at f x shift + spare / 2; the first is the recording's begin, the last its end.
     """
 
     frames: int
     seconds: float
-    options: Features
+    shift_ms: float
+    spare_ms: float
 
     def at(self, frame: int) -> float:
         """Return the time in seconds of the border before a frame, 0 to `frames`."""
@@ -90,15 +99,69 @@ class Borders(NamedTuple):
             return 0.0
         if frame >= self.frames:
             return self.seconds
-        shift, length = self.options.frame_shift_ms, self.options.frame_length_ms
-        return min(self.seconds, (frame * shift + (length - shift) / 2) / 1000)
+        return min(self.seconds, (frame * self.shift_ms + self.spare_ms / 2) / 1000)
 
 
-def features_of(system: System, recordings: Sequence[Recording]) -> RecordingFeatures:
-    """Return the features of recordings as the system's network reads them, not yet computed."""
-    options = build(FeatureOptions, system.facts["settings"]["features"], "recogniser.json: settings.features")
+def features_of(
+    system: System, recordings: Sequence[Recording], conf: str | os.PathLike[str] | None = None
+) -> RecordingFeatures:
+    """Return the features of recordings as the system's network reads them, not yet computed.
+
+    conf: for a system of Kaldi's features, the config file of the program that computed them. Raises UserError for
+    recordings that cannot be used, and where the system's features are not known or need no `conf`.
+    """
+    options, rate = _options(system), int(system.facts["sampling_rate"])
+    if isinstance(options, KaldiOptions):
+        if conf is None:
+            raise UserError(
+                f"{system.folder}: trained on features of Kaldi: give them by --feats, or with recordings --conf,"
+                " the mfcc.conf or fbank.conf that they were computed by"
+            )
+        normalisation = {key: getattr(options, key) for key in ("deltas", "cmvn", "cmvn_variance")}
+        theirs, rate = read_conf(conf, normalisation)
+        if theirs.base_dim != options.base_dim:
+            raise UserError(f"{conf}: {theirs.base_dim} features a frame, {system.folder} reads {options.base_dim}")
+        options = theirs
+    elif conf is not None:
+        raise UserError(f"--conf: {system.folder} knows how its features are computed: leave it out")
     statistics = cmvn.read_statistics(system.cmvn, options.base_dim) if system.cmvn else None
-    return RecordingFeatures(recordings, options, int(system.facts["sampling_rate"]), statistics)
+    return RecordingFeatures(recordings, options, rate, statistics)
+
+
+def given_features(
+    system: System,
+    feats: str | os.PathLike[str],
+    statistics: str | os.PathLike[str] | None = None,
+    utt2spk: str | os.PathLike[str] | None = None,
+) -> KaldiFeatures:
+    """Return features that are given, before CMVN and deltas, as the system's network reads them.
+
+    feats: a script, an archive or a pattern of archives. Where the system normalises by speaker, `statistics` names
+    CMVN statistics; without it they are summed over the utterances given. Raises UserError for what does not fit.
+    """
+    options = _options(system)
+    if statistics is not None and options.cmvn != "speaker":
+        raise UserError(f"--cmvn: {system.folder} normalises its features by {options.cmvn}: leave it out")
+    found = KaldiFeatures(feats, utt2spk, deltas=options.deltas, frame_shift_ms=options.frame_shift_ms)
+    if found.base_dim != options.base_dim:
+        raise UserError(f"{feats}: {found.base_dim} features a frame, {system.folder} reads {options.base_dim}")
+    if statistics is not None:
+        found.normalise(read_statistics(statistics, options.base_dim), options.cmvn_variance, statistics)
+    elif options.cmvn == "global":
+        assert system.cmvn is not None  # a system is described with it
+        found.normalise(cmvn.read_statistics(system.cmvn, options.base_dim), options.cmvn_variance, system.cmvn)
+    elif options.cmvn == "speaker":
+        found.normalise(found.statistics(), options.cmvn_variance, feats)
+    return found
+
+
+def recordings_of(features: KaldiFeatures) -> list[Recording]:
+    """Return what stands for the recordings of features that are given: id, speaker and the file of the features."""
+    return [Recording(utt, features.speaker(utt), features.path) for utt in features.utts]
+
+
+def _options(system: System) -> FeatureOptions:
+    return build(FeatureOptions, system.facts["settings"]["features"], "recogniser.json: settings.features")
 
 
 def _beam(facts: Mapping) -> Beam:

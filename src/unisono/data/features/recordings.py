@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unisono.config.features import FeatureOptions
+from unisono.config.features import FeatureOptions, KaldiFeatures
 from unisono.data.corpus.audio import UnusableAudio, inspect, read_audio
 from unisono.data.corpus.text import check_id, read_rows, short_list
 from unisono.data.features import cmvn
@@ -84,9 +84,11 @@ class RecordingFeatures:
         Raises UserError naming the file that is unusable or of another rate.
         """
         check_rate(options, rate)
+        assert not isinstance(options, KaldiFeatures)  # `check_rate` refuses these
         if options.cmvn == "global" and not statistics:
             raise ValueError("features with cmvn: global need the statistics of the training set")
         self.options = options
+        self.spare_ms = options.frame_length_ms - options.frame_shift_ms
         self.seconds = check_files(recordings, rate)
         self._rate, self._statistics = rate, statistics or {}
         self._recordings = sorted(recordings)  # the order in which the statistics of a corpus are summed
@@ -98,6 +100,11 @@ class RecordingFeatures:
     def dim(self) -> int:
         """Return the number of features a frame that a network reads."""
         return self.options.dim
+
+    @property
+    def frame_shift_ms(self) -> float:
+        """Return the time from one frame to the next."""
+        return self.options.frame_shift_ms
 
     def compute(self, advance: Callable[[], None] = lambda: None) -> None:
         """Read all recordings; `advance` is called after each. Raises UserError naming a file that is damaged."""

@@ -4,7 +4,7 @@ Every function returns bytes without the leading zero byte and B, which stands o
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from unisono.data.kaldi.transitions import Topology, Transitions
 
 BINARY = b"\0B"
 # Of a natural-gradient component of nnet3: what steps/nnet3 sets; only further training by Kaldi reads it.
-_RATE, _MAX_CHANGE = 0.001, 0.75
+_RATE, _MAX_CHANGE, LARGE_CHANGE = 0.001, 0.75, 1.5
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -81,30 +81,52 @@ _NNET1 = {"sigmoid": "Sigmoid", "tanh": "Tanh"}
 
 
 def nnet3_bytes(layers: Layers, nonlinearity: str, dim: int, context: tuple[int, int]) -> bytes:
-    """Return a feed-forward nnet3 network on frames of `dim` features, with a log-softmax at the end."""
-    offsets = range(-context[0], context[1] + 1)
-    frames = ["input" if offset == 0 else f"Offset(input, {offset})" for offset in offsets]
+    """Return a feed-forward nnet3 network on frames of `dim` features, with a log-softmax at the end.
+
+    `nonlinearity`: of the dnn's, or `pnorm`, whose layers have more outputs than the next ones have inputs.
+    """
     nodes = [f"input-node name=input dim={dim}"]
     components: list[Component] = []
-    below = f"Append({', '.join(frames)})" if len(frames) > 1 else "input"
-    kind, component = _NNET3[nonlinearity]
+    below = appended(frames_of(range(-context[0], context[1] + 1)))
     for number, (weight, bias) in enumerate(layers, 1):
-        name = "output" if number == len(layers) else f"l{number}"
-        own = [_affine(f"{name}.affine", weight, bias)]
-        if number == len(layers):
-            own.append(Component("output.log-softmax", "LogSoftmaxComponent", _statistics(len(bias))))
+        last = number == len(layers)
+        name = "output" if last else f"l{number}"
+        own = [affine_component(f"{name}.affine", weight, bias, LARGE_CHANGE if last else _MAX_CHANGE)]
+        if last:
+            own.append(log_softmax(len(bias)))
         else:
-            repair = Field("SelfRepairScale", 1e-5)
-            own.append(Component(f"{name}.{kind}", component, (*_statistics(len(bias)), repair)))
-        if number < len(layers) and nonlinearity == "relu_renorm":
-            fields = (Field("InputDim", len(bias)), Field("TargetRms", 1.0), Field("AddLogStddev", False))
-            own.append(Component(f"{name}.renorm", "NormalizeComponent", fields))
+            own += _units(name, nonlinearity, len(bias), layers[number][0].shape[1])
         for part in own:
             nodes.append(f"component-node name={part.name} component={part.name} input={below}")
             below = part.name
         components += own
     nodes.append(f"output-node name=output input={below} objective=linear")
     return network_bytes(Nnet3(tuple(nodes), tuple(components)))
+
+
+def _units(name: str, nonlinearity: str, inputs: int, outputs: int) -> list[Component]:
+    """Return what stands after an affine component of `inputs` outputs and hands on `outputs` numbers."""
+    if nonlinearity == "pnorm":
+        sizes = (Field("InputDim", inputs), Field("OutputDim", outputs))
+        return [Component(f"{name}.pnorm", "PnormComponent", sizes), _renorm(name, outputs)]
+    kind, component = _NNET3[nonlinearity]
+    own = [Component(f"{name}.{kind}", component, (*statistics(outputs), Field("SelfRepairScale", 1e-5)))]
+    return [*own, _renorm(name, outputs)] if nonlinearity == "relu_renorm" else own
+
+
+def _renorm(name: str, dim: int) -> Component:
+    fields = (Field("InputDim", dim), Field("TargetRms", 1.0), Field("AddLogStddev", False))
+    return Component(f"{name}.renorm", "NormalizeComponent", fields)
+
+
+def frames_of(offsets: Iterable[int]) -> list[str]:
+    """Return frames of the input as Kaldi's descriptors."""
+    return ["input" if offset == 0 else f"Offset(input, {offset})" for offset in offsets]
+
+
+def appended(parts: Sequence[str]) -> str:
+    """Return what a node takes that takes all of these."""
+    return f"Append({', '.join(parts)})" if len(parts) > 1 else parts[0]
 
 
 def nnet3_model_bytes(transitions: Transitions, network: bytes, context: tuple[int, int], priors: NDArray) -> bytes:
@@ -140,10 +162,13 @@ def nnet1_nonlinearities() -> tuple[str, ...]:
     return tuple(_NNET1)
 
 
-def _affine(name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Component:
+def affine_component(
+    name: str, weight: NDArray[np.float32], bias: NDArray[np.float32], max_change: float = LARGE_CHANGE
+) -> Component:
+    """Return a natural-gradient affine component with Kaldi's own settings."""
     outputs, inputs = weight.shape
     fields = (
-        Field("MaxChange", _MAX_CHANGE),
+        Field("MaxChange", max_change),
         Field("LearningRate", _RATE),
         Field("LinearParams", weight),
         Field("BiasParams", bias),
@@ -156,7 +181,12 @@ def _affine(name: str, weight: NDArray[np.float32], bias: NDArray[np.float32]) -
     return Component(name, "NaturalGradientAffineComponent", fields)
 
 
-def _statistics(dim: int) -> tuple[Field, ...]:
+def log_softmax(dim: int) -> Component:
+    """Return the component that ends a network."""
+    return Component("output.log-softmax", "LogSoftmaxComponent", statistics(dim))
+
+
+def statistics(dim: int) -> tuple[Field, ...]:
     """Return the fields of an elementwise component that has seen nothing yet."""
     empty = np.zeros(0, np.float32)
     return (

@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from unisono.data.kaldi.nnet3_stack import MOST_CONTEXT
+from unisono.data.kaldi.nnet3_nodes import MOST_CONTEXT
 from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Stack, Step
 from unisono.data.kaldi.tokens import Tokens, read_tokens
 
