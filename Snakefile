@@ -32,6 +32,7 @@ include: "workflow/rules/paths.smk"
 include: "workflow/rules/iterations.smk"
 include: "workflow/rules/needs.smk"
 include: "workflow/rules/warm.smk"
+include: "workflow/rules/events.smk"
 # From recordings to aligned frames,
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/features.smk"
@@ -54,6 +55,7 @@ include: "workflow/rules/study.smk"
 onstart:
     hold_results()
     warm_up()
+    log_elsewhere()
 
 
 onsuccess:

@@ -13,12 +13,12 @@ import torch
 from benchmarks.setting import Size
 from benchmarks.timing import Results, paired, pinned, put, ratio
 from tests.support.settings import section
+from unisono.config.network import LstmOptions, RandomStart
 from unisono.config.optimiser import MaxChangeOptions, NgOptions, OptimiserOptions
 from unisono.core.optimiser import Optimiser
 from unisono.nn import packed
 from unisono.nn.batch import Batch
-from unisono.nn.lstm import Lstm, LstmOptions
-from unisono.nn.lstm_layer import Truncation
+from unisono.nn.lstm import Lstm
 
 INPUTS, LEFT, WIDTH, CHUNKS = 40, 40, 20, 64
 RATE = 1e-5
@@ -57,10 +57,17 @@ def data(chunks: int, pdfs: int) -> tuple[torch.Tensor, torch.Tensor]:
 def ours(kind: Any, cells: int, chunks: int, pdfs: int) -> tuple[Lstm, Callable[[], object]]:
     """Return our network and its step, with peepholes."""
     options = LstmOptions(
-        cells=(cells, cells), left=LEFT, width=WIDTH, delay=0, margin=None, truncation=Truncation(0.0, 0.0, 20, 1.0)
+        kind="lstm",
+        cells=(cells, cells),
+        left_context=LEFT,
+        chunk=WIDTH,
+        label_delay=0,
+        backprop_margin=None,
+        clip=0.0,
+        zeroing=0.0,
     )
     network = Lstm(options, INPUTS, pdfs)
-    network.bind(network.initial_parameters(torch.Generator().manual_seed(1)))
+    network.bind(network.initial_parameters(RandomStart(kind="random"), torch.Generator().manual_seed(1)))
     max_change = section(MaxChangeOptions, kind="none", per_layer=0.0, total=0.0, per_sample=0.0)
     ng = section(NgOptions, preset="nnet3", history=None, minibatches_history=None, alpha=None, **NG)
     optimiser = Optimiser(

@@ -97,7 +97,7 @@ def _run(name: str, arguments: list[str]) -> int:
     except UserError as error:
         return _fail(name, str(error), 2)
     except KeyboardInterrupt:
-        return _fail(name, "interrupted", 130)
+        return _fail(name, "interrupted: run the same command again", 130)
     except BrokenPipeError:
         raise
     except MemoryError:

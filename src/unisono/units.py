@@ -29,6 +29,11 @@ class TrainingUnit(NamedTuple):
         """What several units are called in a message."""
         return "frames" if self.width == 1 else f"chunks of {self.width} frames"
 
+    @property
+    def minibatch(self) -> int:
+        """How many make a minibatch where nobody says."""
+        return 256 if self.width == 1 else 64
+
     def count(self, lengths: Sequence[int]) -> list[int]:
         """Return how many units each utterance has."""
         return [-(-length // self.width) for length in lengths]

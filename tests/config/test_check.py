@@ -122,7 +122,7 @@ def test_what_is_given_is_not_changed():
         ({"runs": {None: {}}}, "runs: None is no name: put it in quotes"),
         ({"runs": {"a": {"optimiser": {"momentum": 2}}}}, "runs.a.optimiser.momentum: 2 is out of range: at least 0"),
         ({"optimiser": {"momentum": 1.0}}, "optimiser.momentum: 1.0 is out of range: at least 0 and below 1"),
-        ({"optimiser": {"minibatch": 0}}, "optimiser.minibatch: 0 is out of range: at least 1 frames"),
+        ({"optimiser": {"minibatch": 0}}, "optimiser.minibatch: 0 is out of range: at least 1 frames or chunks"),
         ({"optimiser": {"minibatch": 2.5}}, "optimiser.minibatch: 2.5 is not an integer"),
         ({"optimiser": {"learning_rate": float("inf")}}, "optimiser.learning_rate: "),
         ({"optimiser": {"kind": ["sgd"]}}, 'optimiser.kind: ["sgd"] is not one of sgd, ng_online, ng_simple'),

@@ -78,7 +78,7 @@ def test_each_key_reaches_a_command_or_a_rule(root):
     rules = "\n".join(path.read_text() for path in sorted((root / "workflow/rules").glob("*.smk")))
     library = "\n".join((root / f"src/unisono/config/{name}.py").read_text() for name in ("files", "study", "check"))
     read = {f"{section}.{key}" for section, names in READS.values() for key in names or ()}
-    whole = ["features", "hmm.features", "corpus", "lm", "runs", "study"]
+    whole = ["features", "hmm.features", "corpus", "lm", "runs", "study", "logging"]
     run = json.loads(json.dumps(complete(BASE.runs["main"])))
     for key in keys(Config, ""):
         parts = key.path.split(".")

@@ -1,16 +1,21 @@
 """A step whose rate is a tensor: the same mathematics, and nothing in it reads a number."""
 
+import contextlib
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from tests.support.training import NG, NoReading, batches, deferred_rate, training
+from tests.support.settings import section
+from tests.support.training import NG, NoReading, batches, deferred_rate, optimiser_options, training
+from unisono.config.network import InitialisationOptions, LstmOptions
 from unisono.core import bfloat16_unit, flat, number
 from unisono.core.natural_gradient import estimator_for
 from unisono.core.ng_updates import flush
 from unisono.core.products import Products, allow_tf32
 from unisono.nn import dnn, loss
+from unisono.nn.lstm import Lstm
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +59,34 @@ def test_a_static_step_reads_no_number(kind, momentum, limit, precision):
         else:
             net.step_(batch, optimiser, deferred_rate())
     assert static == (20 if kind == "sgd" else 7), "natural gradient updates in calls 0 to 10, 14, 18"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("limit", ["none", "nnet3", "nnet2"])
+@pytest.mark.parametrize("kind", ["sgd", "ng_online"])
+def test_so_does_a_step_on_chunks_with_masked_frames_and_edges(kind, limit, precision):
+    ends = []
+    for rate in (0.01, deferred_rate()):
+        shape = {"cells": (6, 5), "left_context": 3, "chunk": 4, "label_delay": 1, "splice": (1, 0)}
+        net = Lstm(section(LstmOptions, kind="lstm", **shape), 5, 7, precision)
+        optimiser = net.updater(optimiser_options(kind, limit, 0.5, 0.001))
+        params = net.initial_parameters(section(InitialisationOptions), torch.Generator().manual_seed(1))
+        net.bind(params)
+        generator, stats = torch.Generator().manual_seed(2), []
+        for _ in range(16):
+            batch = net.buffers(9)
+            batch.x.normal_(generator=generator)
+            batch.ids.random_(7, generator=generator)
+            batch.mask.bernoulli_(0.8, generator=generator)
+            batch.before.random_(5, generator=generator)
+            reads = (
+                NoReading() if optimiser.is_static() and isinstance(rate, torch.Tensor) else contextlib.nullcontext()
+            )
+            with reads:
+                stats.append(net.step_(batch, optimiser, rate))
+        ends.append((params, [[float(one) for one in step] for step in stats]))
+    torch.testing.assert_close(ends[1][0], ends[0][0], rtol=2e-4, atol=2e-5)
+    assert np.allclose(ends[1][1], ends[0][1], rtol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])

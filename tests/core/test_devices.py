@@ -13,12 +13,11 @@ from torch.utils import backend_registration
 
 from tests.support.settings import section
 from tests.support.training import NG, training
-from unisono.config.network import NetworkOptions, PnormOptions
+from unisono.config.network import LstmOptions, NetworkOptions, PnormOptions
 from unisono.core import fisher, flat, natural_gradient, products
 from unisono.core.natural_gradient import OnlineEstimator, estimator_for
 from unisono.core.optimiser import Optimiser
-from unisono.nn.batch import Batch
-from unisono.nn.lstm import Lstm, LstmOptions
+from unisono.nn.lstm import Lstm
 from unisono.nn.network import make
 from unisono.nn.pnorm import Pnorm
 
@@ -93,18 +92,19 @@ def test_other_networks_stay_on_their_device(fake, network, kind, limit):
     optimiser = training(kind, limit, momentum=0.5, l2=0.001)[1]
     if network == "pnorm":
         net = Pnorm(section(PnormOptions, kind="pnorm", hidden=(7, 16), group=3, context=(1, 1), dropout=0.0), 5, 7)
-        shape = (30, 1, net.input_dim)
+        units = 30
     else:
-        options = LstmOptions(cells=(6, 5), projection=(3, 2), left=3, width=4, delay=1, margin=2)
+        options = LstmOptions(
+            kind="lstm", cells=(6, 5), projection=(3, 2), left_context=3, chunk=4, label_delay=1, backprop_margin=2
+        )
         net = Lstm(options, 5, 7)
-        shape = (8, options.times(), 5)
+        units = 8
     optimiser = Optimiser(optimiser.options, net.layout)
     params = torch.zeros(net.layout.size, device=DEVICE)
     net.bind(params)
     rate = torch.zeros((), dtype=torch.float64, device=DEVICE)
-    ids = torch.zeros(shape[0], 4 if network == "lstm" else 1, dtype=torch.int64, device=DEVICE)
     for _ in range(3):
-        stats = net.step_(Batch(torch.zeros(shape, device=DEVICE), ids, None), optimiser, rate)
+        stats = net.step_(net.buffers(units), optimiser, rate)
         assert stats.objective_sum.device == stats.correct.device == params.device == DEVICE
     assert all(tensor.device.type == "cpu" for tensor in optimiser.state().values())
 

@@ -6,13 +6,13 @@ import torch
 
 from tests.support.kaldi_files import cases, relative
 from tests.support.settings import section
+from unisono.config.network import LstmOptions
 from unisono.config.optimiser import MaxChangeOptions, NgOptions, OptimiserOptions
 from unisono.core import flat
 from unisono.core.gradient import Gradient
 from unisono.core.optimiser import Optimiser
 from unisono.nn.batch import Batch
-from unisono.nn.lstm import Lstm, LstmOptions
-from unisono.nn.lstm_layer import Truncation
+from unisono.nn.lstm import Lstm
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 GATES = "ifoc"
@@ -22,13 +22,17 @@ def network(z, truncation, min_deriv_time):
     clip, zero, interval, scale = (float(value) for value in truncation)
     projection = (int(z["opt_rec"]), int(z["opt_nonrec"])) if str(z["kind"]) == "lstmp" else None
     options = LstmOptions(
+        kind="lstm",
         cells=(int(z["opt_cell"]),) * int(z["opt_layers"]),
         projection=projection,
-        left=int(z["opt_left"]),
-        width=int(z["opt_width"]),
-        delay=int(z["opt_delay"]),
-        margin=None if min_deriv_time <= -9999 else -int(min_deriv_time),
-        truncation=Truncation(clip, zero, int(interval), scale),
+        left_context=int(z["opt_left"]),
+        chunk=int(z["opt_width"]),
+        label_delay=int(z["opt_delay"]),
+        backprop_margin=None if min_deriv_time <= -9999 else -int(min_deriv_time),
+        clip=clip,
+        zeroing=zero,
+        zeroing_interval=int(interval),
+        decay_time=None if scale == 1.0 else 1.0 / (1.0 - scale),
     )
     return Lstm(options, int(z["opt_din"]), int(z["opt_pdf"]))
 
@@ -59,7 +63,7 @@ def bound(z, net, dtype):
 
 
 def minibatch(net, xq, scale, labels):
-    x = net.input_buffer(len(xq)).copy_(torch.from_numpy(xq.astype(np.float32) * scale))
+    x = net.buffers(len(xq)).x.copy_(torch.from_numpy(xq.astype(np.float32) * scale))
     return Batch(x, torch.from_numpy(labels.astype(np.int64)), None)
 
 
@@ -83,10 +87,10 @@ def test_gradients_equal_kaldi(path, dtype):
         assert relative(log_p, z[f"mar17_{part}logp{ending}"]) <= limits["logp"], variant
         for name, found in pieces(net, gradient.sum).items():
             assert relative(found, z[f"mar17_{part}grad_{variant}_{name}"]) <= limits["gradient"], (variant, name)
-        room = net._room(net.options.times(), len(z["xq"]))
+        room = net._room(net.options.times, len(z["xq"]))
         for index, (layer, own) in enumerate(zip(net.layers, room.layers, strict=True)):
-            first = 0 if net.options.margin is None else net.options.left - net.options.margin
-            at_c, at_r = layer.truncations(own, first, -net.options.left)
+            first = 0 if net.options.backprop_margin is None else net.options.left_context - net.options.backprop_margin
+            at_c, at_r = layer.truncations(own, first, -net.options.left_context)
             assert at_c == tuple(z[f"trunc_counts_{variant}_c{index}"]), variant
             assert at_r == tuple(z[f"trunc_counts_{variant}_r{index}"]), variant
         assert torch.equal(params, before)
@@ -116,11 +120,12 @@ def optimiser(z, net):
             kind="nnet3_2017",
             per_layer=float(z["opt_max_change_per_component"]),
             total=float(z["opt_max_param_change"]),
+            output=float(z["opt_max_change_output"]),
             per_sample=0.0,
         ),
         ng=ng,
     )
-    return Optimiser(options, net.layout, float(z["opt_max_change_output"]))
+    return Optimiser(options, net.layout)
 
 
 @DTYPES

@@ -300,8 +300,8 @@ def test_a_vectors_step_is_the_sum_of_its_preconditioned_rows(kind, momentum):
 
 
 def test_the_output_has_a_limit_of_its_own():
-    change = section(MaxChangeOptions, kind="nnet3", per_layer=0.5, total=0.0, per_sample=0.0)
-    trainer = Optimiser(options("sgd", max_change=change), BLOCKS, output_limit=0.125)
+    change = section(MaxChangeOptions, kind="nnet3", per_layer=0.5, total=0.0, output=0.125)
+    trainer = Optimiser(options("sgd", max_change=change), BLOCKS)
     params = torch.zeros(BLOCKS.size, dtype=torch.float64)
     trainer.begin(params, 1.0)
     trainer.layer_(0, torch.full((1, 6), 9.0, dtype=torch.float64), torch.ones(1, 12, dtype=torch.float64))

@@ -265,6 +265,24 @@ def test_estimate_grows_as_the_work():
     assert need(mono.shared, mono.runs, seconds, 2).seconds["hmm"] < one.seconds["hmm"], "no triphones are trained"
 
 
+def test_estimate_of_a_study_counts_what_is_decoded():
+    """One tuning for all cells, and on test only what the study names; runs of one process train side by side."""
+    axes = "study.axes={a: {x: {seed: 5}, y: {optimiser: ng_online}, z: {}}}".replace("{seed: 5}", "{precision: bf16}")
+    words = ["parallel.engine=virtual", "study.name=s", axes, "study.tune_on=x", "decode.systems=[]"]
+    seconds = {"train": 335.0, "dev": 54.0, "test": 87.0}
+
+    def stages(*more, cores=1):
+        settings = read_settings([SMALL], [*words, *more])
+        return need(settings.shared, settings.runs, seconds, cores).seconds
+
+    none, some, both = stages(), stages("study.decode.cells=[x]"), stages("study.decode.cells=[x, y]")
+    assert none["decode"] == none["score"] == 0
+    test_once = 3 * 0.015 * 87  # three seeds
+    assert both["decode"] - some["decode"] == pytest.approx(test_once, abs=10) and some["decode"] > test_once
+    assert 2 * some["score"] == both["score"]
+    assert stages(cores=2)["train"] == pytest.approx(none["train"] / 2)
+
+
 def test_worst():
     assert doctor.worst([]) == "green"
     assert doctor.worst([Finding("yellow", ""), Finding("red", ""), Finding("green", "")]) == "red"

@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.events import events_of
 from unisono.command import main
 from unisono.desk import snakemake
 from unisono.desk.course import RULES, STAGE, Course
@@ -153,11 +155,29 @@ def test_a_mistake_that_a_command_finds(tmp_path):
     (folder / "utterances.tsv").write_text("utterance_id\tspeaker_id\tpath\ttranscript\na\tb\tc.wav\tYES\n")
     (folder / "lexicon.txt").write_text("YES  Y EH S\n")
     (tmp_path / "x.yaml").write_text("name: x\ncorpus: {kind: table, dir: mine}\n")
+    locks = tmp_path / ".snakemake/locks"  # as a Snakemake that was killed leaves them
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text("results/x/data/corpus.json\n")
+    (locks / "0.input.lock").write_text("corpora/mine/utterances.tsv\n")
     done = run(tmp_path, "x.yaml")
     shown = [line for line in done.stderr.splitlines() if not re.match(r" *[\d.]+ %", line)]
     assert done.returncode == 2 and len(shown) == 2, done.stderr
     assert shown[0].startswith("unisono corpus: error: ") and "column 'split' is missing" in shown[0]
     assert shown[1] == "unisono run: log: results/x/logs/corpus/corpus.log"
+
+
+def test_interrupted_it_says_how_to_resume(tmp_path):
+    """Ctrl-C reaches the whole group, as `timeout -s INT` does."""
+    command = [sys.executable, "-m", "unisono", "run", str(SMALL)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes) as process:
+        for line in process.stderr:
+            if "Corpus" in line:
+                os.killpg(process.pid, signal.SIGINT)
+                break
+        said = process.stderr.read().splitlines()
+        assert process.wait(60) == 130
+    assert said[-1] == "interrupted: to resume, run the same command again"
 
 
 def test_dry_run_shows_the_jobs(tmp_path):
@@ -166,23 +186,59 @@ def test_dry_run_shows_the_jobs(tmp_path):
     assert not (tmp_path / "results/other/data").exists()
 
 
-def test_a_whole_run(tmp_path):
-    """A small run: the bar only rises and ends at 100 %, and the last lines hold the answer."""
-    words = ["corpus.spoken.train_sentences=24", "corpus.spoken.train_voices=3", "corpus.spoken.test_sentences=6",
-             "corpus.spoken.dev_sentences=6", "parallel.engine=virtual", "schedule.epochs=3",
-             "parallel.period_frames=1500",
-             "hmm.mono.iterations=4", "hmm.tri.iterations=2", "hmm.tri.leaves=40", "hmm.tri.gaussians=80"]  # fmt: skip
-    done = run(tmp_path, SMALL, *words)
-    assert done.returncode == 0, done.stderr
-    rows = [re.match(r" *([\d.]+) %  (.*)", line) for line in done.stderr.splitlines()]
-    assert all(rows), done.stderr
+WORDS = ["corpus.spoken.train_sentences=24", "corpus.spoken.train_voices=3", "corpus.spoken.test_sentences=6",
+         "corpus.spoken.dev_sentences=6", "schedule.epochs=3", "parallel.period_frames=1500",
+         "logging.tensorboard=true", "hmm.mono.iterations=4", "hmm.tri.iterations=2", "hmm.tri.leaves=40",
+         "hmm.tri.gaussians=80"]  # fmt: skip
+
+
+def only_rises(bar):
+    """Check the lines of the bar: 0 % first, 100 % last, never back, and more than the ends."""
+    rows = [re.match(r" *([\d.]+) %  (.*)", line) for line in bar.splitlines()]
+    assert all(rows), bar
     percents = [float(row[1]) for row in rows if row]
     assert percents == sorted(percents) and percents[-1] == 100 and percents[0] == 0
-    assert 10 < max(p for p in percents if p < 100), "more than the ends"
+    assert 10 < max(p for p in percents if p < 100)
+
+
+def said_as_json(capsys, *words):
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "engine",
+    ["virtual", pytest.param("jobs", marks=pytest.mark.slow),
+     pytest.param("sync", marks=[pytest.mark.slow, pytest.mark.mpi])],
+)  # fmt: skip
+def test_a_whole_run(tmp_path, capsys, engine):
+    """A small run: the bar, the last lines, status, list and event files against what the run left."""
+    words = [*WORDS, f"parallel.engine={engine}"]
+    done = run(tmp_path, SMALL, *words)
+    assert done.returncode == 0, done.stderr
+    only_rises(done.stderr)
     root = tmp_path / "results/spoken_small"
     wer = json.loads((root / "runs/main/wer.json").read_text())
     assert f"{100 * wer['wer']:.2f} %" in done.stdout and "report/index.html" in done.stdout
-    assert main(["status", str(root)]) == 0
+
+    rows = [json.loads(line) for line in (root / "runs/main/metrics.jsonl").read_text().splitlines()]
+    objectives = [row["objective_dev"] for row in rows if row["worker"] is None]
+    status = said_as_json(capsys, "status", str(root))
+    told = status["runs"]["main"]
+    assert status["finished"] and not status["running"] and status["error"] is None
+    assert told["done"] == told["iterations"] == len(objectives) and told["seconds_left"] == 0
+    assert told["objective_dev"] == objectives[-1] and told["wer"] == wer["wer"]
+    assert told["objective_dev_change"] == pytest.approx(objectives[-1] - objectives[-2])
+    assert told["learning_rate"] == rows[-1]["learning_rate"]
+    assert told["rejected"] == sum(bool(row["rejected"]) for row in rows if row["worker"] is not None)
+    (entry,) = said_as_json(capsys, "list", str(tmp_path / "results"))
+    gmm = json.loads((root / "gmm/tri/wer.json").read_text())
+    assert (entry["wer"], entry["ci95"], entry["gmm_wer"]) == (wer["wer"], wer["ci95"], gmm["wer"])
+    written = events_of(root / "runs/main/tensorboard")
+    assert [written["objective_dev", i] for i in range(len(objectives))] == pytest.approx(objectives)
+    assert written["wer", len(objectives) - 1] == pytest.approx(wer["wer"])
+
     assert main(["clean", str(root), "--all", "--yes"]) == 0 and not list((root / "features").rglob("*.h5"))
     again = run(tmp_path, SMALL, *words)
     assert again.returncode == 0 and "all is there already" in again.stdout

@@ -4,16 +4,12 @@ import functools
 import json
 import os
 import shutil
-import struct
-import sys
 import time
 
 import pytest
 
-from unisono.desk.events import Events
 from unisono.desk.training import read_training_state
 from unisono.engines.state import note_progress
-from unisono.errors import UserError
 
 
 def expected(task):
@@ -144,49 +140,3 @@ def test_the_plan_decides_how_many_count(task):
     text = text.replace(f'"iteration": {task.last}', f'"iteration": {task.last + 1}')
     (task.iterations / f"{task.last + 1}.state.json").write_text(text)
     assert read().done == task.last + 1
-
-
-def events_of(folder):
-    """(tag, iteration): value of all event files; a record is length, checksum, data, checksum."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    found = {}
-    for path in folder.glob("*tfevents*"):
-        data, place = path.read_bytes(), 0
-        while place < len(data):
-            (length,) = struct.unpack_from("<Q", data, place)
-            event = Event.FromString(data[place + 12 : place + 12 + length])
-            for value in event.summary.value:
-                assert (value.tag, event.step) not in found, "each number once"
-                found[value.tag, event.step] = value.simple_value
-            place += 16 + length
-    return found
-
-
-def test_tensorboard_gets_each_number_once(task):
-    """Also where dev objectives come later than the rest, and in another order."""
-    task.initialise()
-    events = Events(task.folder.parents[1])
-    for i in range(task.last + 1):
-        for j in range(task.plan.iterations[i].workers):
-            task.train_worker(i, j)
-        task.combine(i)
-        if i == 2:
-            task.diagnose(1)
-        assert events.write(read_training_state(task.folder)) > 0
-    for i in (0, *range(2, task.last + 1)):
-        task.diagnose(i)
-    task.finish()
-    found = read_training_state(task.folder)
-    assert events.write(found) == task.last and events.write(found) == 0
-    events.close()
-    written = events_of(task.folder / "tensorboard")
-    objectives, _ = expected(task)
-    assert [written["objective_dev", i] for i in range(task.last + 1)] == pytest.approx(objectives)
-    assert written["rejected", 0] == 0 and written["learning_rate", 0] == pytest.approx(found.steps[0].learning_rate)
-
-
-def test_without_the_library_the_remedy_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(UserError, match=r"pip install '.\[tensorboard\]'"):
-        Events(tmp_path)

@@ -14,7 +14,7 @@ from unisono.engines.worker import Worker
 
 torch.set_num_threads(1)
 
-PNORM, GROWING_PNORM = TENANTS["pnorm"], TENANTS["growing"]
+PNORM, GROWING_PNORM, LSTM = TENANTS["pnorm"], TENANTS["growing"], TENANTS["lstm"]
 GROWING = {"network": {"hidden": [12, 12, 12], "context": [2, 1]}, "initialisation": {"kind": "layerwise", "period": 1}}
 # A covering set: every pair of values of two axes occurs.
 COVERING = [
@@ -34,6 +34,10 @@ COVERING = [
     ("ring", "sgd", 3, {"parallel__dealing": "fixed", "final_model": "end",
                         "observers__end": {"kind": "tail", "combinations": 2}}),
     ("ring", "ng_online", 4, {"parallel__carry_state": "reset"}),
+    ("mean", "sgd", 3, LSTM | {"network__dropout": 0.2, "prior": "posteriors"}),
+    ("bmuf", "ng_online", 3, LSTM | {"parallel__dealing": "fixed", "parallel__carry_state": "average",
+                                     "optimiser__max_change__kind": "nnet3"}),
+    ("ring", "ng_online", 1, LSTM | {"precision": "bf16"}),
     ("mean", "ng_online", 3, PNORM),
     ("mean", "ng_online", 4, GROWING_PNORM),
     ("bmuf_nesterov", "ng_simple", 2, GROWING | {"parallel__first_iteration": "combine", "final_model": "tail",
@@ -43,18 +47,27 @@ COVERING = [
 ]  # fmt: skip
 RULES = ("mean", "bmuf", "bmuf_nesterov", "butterfly", "ring", "hopping_ring")
 OPTIMISERS = ("sgd", "ng_online", "ng_simple")
-FULL = [
-    (rule, optimiser, workers, {})
-    for rule in RULES
-    for optimiser in OPTIMISERS
-    for workers in (1, 2, 3, 4)
-    if rule != "butterfly" or workers != 3
-] + [
-    (rule, optimiser, 4, network)
-    for network in (PNORM, GROWING, GROWING_PNORM)
-    for rule in RULES
-    for optimiser in OPTIMISERS
-]
+FULL = (
+    [
+        (rule, optimiser, workers, {})
+        for rule in RULES
+        for optimiser in OPTIMISERS
+        for workers in (1, 2, 3, 4)
+        if rule != "butterfly" or workers != 3
+    ]
+    + [
+        (rule, optimiser, 4, network)
+        for network in (PNORM, GROWING, GROWING_PNORM)
+        for rule in RULES
+        for optimiser in OPTIMISERS
+    ]
+    + [
+        (rule, optimiser, workers, LSTM)
+        for rule in ("mean", "bmuf", "ring")
+        for optimiser in ("sgd", "ng_online")
+        for workers in (1, 3)
+    ]
+)
 
 
 def named(case):

@@ -1,6 +1,9 @@
 """A network that grows between two iterations: a literal twin, what starts anew, and what never changes on disk."""
 
+import contextlib
 import math
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -180,6 +183,27 @@ def test_stopped_within_an_insertion_it_ends_at_the_same_bytes(tmp_path, name):
             with pytest.raises(Stopped, match=f"stopped in iteration {number}"):
                 task.block(interrupted=stop, after=stop.after)
             done = number - 1
+    task.block()
+    assert task.finish() == wanted
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_killed_within_an_insertion_it_goes_on_from_its_checkpoint(tmp_path, name):
+    """kill -9 between two steps of iterations that began with a new layer."""
+    wanted = Task(tmp_path / "whole", KILLED[name]).virtual()
+    task = Task(tmp_path / "killed", KILLED[name])
+    task.initialise()
+    for number, done in ((1, -1), (3, 0)):
+        child = os.fork()
+        if child == 0:
+            within = Within(number, done, 5)
+            with contextlib.suppress(BaseException):
+                task.block(
+                    checkpoint_s=0, after=within.after,
+                    interrupted=lambda within=within: within() and os.kill(os.getpid(), signal.SIGKILL),
+                )  # fmt: skip
+            os._exit(0)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     task.block()
     assert task.finish() == wanted
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from test_equality import COVERING, FULL, settings_of
 
-from tests.support.miniature import Task, config
+from tests.support.miniature import TENANTS, Task, config
 from unisono import launch
 from unisono.core import average
 
@@ -105,8 +105,13 @@ def test_another_number_of_ranks_is_one_line(tmp_path, mpirun, python_path):
     assert alone.returncode != 0 and "MPI has 1 ranks: the launcher may not fit" in alone.stderr
 
 
-def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(tmp_path, mpirun, python_path):
-    settings = config(schedule__epochs=25, parallel__combine="bmuf", optimiser__kind="ng_online")
+# Growing every eighth iteration: wherever the rank dies, workers of another network were there before or will be.
+GROWING = TENANTS["growing"] | {"initialisation": {"kind": "layerwise", "period": 8}}
+
+
+@pytest.mark.parametrize("tenant", [{}, GROWING], ids=["", "growing"])
+def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(tmp_path, mpirun, python_path, tenant):
+    settings = config(schedule__epochs=25, parallel__combine="bmuf", optimiser__kind="ng_online", **tenant)
     wanted = Task(tmp_path / "virtual", settings).virtual()
     task = Task(tmp_path / "sync", settings)
     task.initialise()

@@ -195,7 +195,13 @@ TENANTS = {
         "network": {"kind": "pnorm", "hidden": [8, 8, 8], "group": 2, "context": [2, 1]},
         "initialisation": {"kind": "layerwise", "period": 1, "bias_stddev": 0.5},
     },
-}
+    "lstm": {
+        "network": {
+            "kind": "lstm", "cells": [8, 6], "chunk": 6, "left_context": 5, "label_delay": 2, "backprop_margin": 2
+        },
+        "optimiser__minibatch": 8,
+    },
+}  # fmt: skip
 
 # Max-change that some steps of the first iterations are within, and others not.
 LIMIT = {"kind": "nnet3", "per_layer": 0.1, "total": 0.12, "per_sample": 0.075}

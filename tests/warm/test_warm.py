@@ -109,7 +109,7 @@ def test_signals_arrive(shared, number):
 def test_an_interrupt_arrives(shared):
     shell, (pid,) = shared.at_work("sleep")
     os.kill(shared.client(shell), signal.SIGINT)
-    assert shell.communicate(timeout=60)[1] == "unisono probe: error: interrupted\n"
+    assert shell.communicate(timeout=60)[1] == "unisono probe: error: interrupted: run the same command again\n"
     assert shell.returncode == 130 and not is_alive(pid)
 
 

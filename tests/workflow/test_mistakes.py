@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.mistakes import CONFIGS
+
 
 @contextlib.contextmanager
 def holding(path):
@@ -21,31 +23,7 @@ def lines_with(text, output):
     return [line for line in output.splitlines() if text in line]
 
 
-@pytest.mark.parametrize(
-    ("config", "line"),
-    [
-        ("optimizer: {}", "optimizer: unknown key: did you mean optimiser?"),
-        ("optimiser: {momentum: 2}", "optimiser.momentum: 2 is out of range: at least 0 and below 1"),
-        ("runs: {a: {parallel: {combine: ring, workers: {initial: 1, final: 4}}, sed: 1}}", "runs.a.sed: unknown key"),
-        ("runs: {a: {parallel: {combine: butterfly, workers: 3}}}", "runs.a.parallel.combine: butterfly needs"),
-        ("schedule: {epochs: null}", "schedule"),
-        ("corpus: {dir: mine}", "corpus.kind: missing, and spoken, the default, does not use corpus.dir"),
-        ("hmm: {align_with: {name: wrong}}", "hmm.align_with.name: wrong: this config itself"),
-        ("hmm: {align_with: {run: main}}", "hmm.align_with.name: missing: give one: Name of that config"),
-        ("final_model: ema", "final_model: ema needs observers.ema"),
-        ("hmm: {beam: 50}", "hmm.retry_beam: 40 is not above hmm.beam, 50"),
-        ("lm: {kind: arpa, arpa: no.arpa}", "lm.arpa: corpora/no.arpa: no such file"),
-        ("runs: {a: {initialisation: {kind: model, path: no.model}}}", "initialisation.path: no.model: no such file"),
-        ("runs: {a: {}}\nstudy: {name: x}", "runs and study: a config has one of them"),
-        ("study: {name: x, axes: {a: {b: {parallel: {combine: butterfly, workers: 3}}}}, seeds: [4]}",
-         "study.x.b-s4.parallel.combine: butterfly needs"),
-        ("study: {name: x, axes: {a: {b: {sed: 1}}}}", "study.axes.a.b.sed: unknown key: did you mean seed?"),
-        ("study: {name: x, axes: {a: {b/c: {}}}}", 'study.axes.a.b/c: "b/c": only letters, digits'),
-        ("study: {name: x, cells: {a: {}}, seeds: [-1]}", "study.seeds.0: -1 is out of range"),
-        ("study: {name: x, cells: {a: {}}, tune_on: a, decode: {cells: [a], candidates: [ema]}}",
-         "study.decode.candidates: ema: cell a makes only last"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("config", "line"), CONFIGS)
 def test_wrong_config(workspace, config, line):
     process = workspace.run("--dry-run", config=workspace.config("wrong.yaml", f"name: wrong\n{config}\n"))
     assert process.returncode == 1

@@ -1,6 +1,6 @@
 """Train, decode, score and report as a config says: one bar over the whole run, and the answer at its end.
 
-What is finished stays: the same command goes on where it was. On a cluster use snakemake itself (docs/own-data.md).
+What is finished stays: to resume, run the same command again. On a cluster use snakemake itself (docs/own-data.md).
 """
 
 import argparse
@@ -18,7 +18,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="*", metavar="CONFIG|KEY=VALUE", help="config files, and changes to them")
     parser.add_argument("--cores", type=int, metavar="N", help="jobs at once (all cores)")
     parser.add_argument("--verbose", action="store_true", help="snakemake's own display")
-    parser.add_argument("--tensorboard", action="store_true", help="write event files to runs/<run>/tensorboard/")
+    parser.add_argument("--tensorboard", action="store_true", help="the same as logging.tensorboard=true")
     parser.add_argument("--dry-run", action="store_true", help="only show what would run")
 
 
@@ -29,4 +29,5 @@ def run(args: argparse.Namespace) -> int:
 
     if args.cores is not None and args.cores < 1:
         raise UserError(f"--cores: {args.cores}: give at least 1")
-    return run(args.words, args.cores, args.verbose, args.dry_run, args.tensorboard)
+    words = [*args.words, "logging.tensorboard=true"] if args.tensorboard else args.words
+    return run(words, args.cores, args.verbose, args.dry_run)

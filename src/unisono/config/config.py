@@ -9,6 +9,7 @@ from unisono.config.corpus import CorpusOptions, Spoken
 from unisono.config.features import Fbank, FeatureOptions
 from unisono.config.hmm import HmmOptions
 from unisono.config.language import DecodeOptions, LmOptions, Ngram, ReportOptions
+from unisono.config.logging import LoggingOptions
 from unisono.config.markers import NAME, Section, Unique
 from unisono.config.parallel import ResourceOptions
 from unisono.config.run import Run
@@ -37,6 +38,8 @@ class Shared(Section):
     """Search for the best words; scale and penalty are chosen on dev."""
     report: ReportOptions = ReportOptions()
     """What the report shows beyond what every report shows."""
+    logging: LoggingOptions = LoggingOptions()
+    """Other programs that the course of training is written for."""
     resources: ResourceOptions = ResourceOptions()
     """What the machine gives. No part of what a run is; but another number of threads or a GPU rounds otherwise."""
     runs: dict[Annotated[str, NAME], dict[str, Any] | None] | None = None

@@ -28,7 +28,9 @@ class NormLimit(Section):
     kind: Literal["nnet3", "nnet3_2017"]
     """On the norm of a step, per layer and of the whole: Kaldi's rule since June 2017, or the one before, on the momentum buffer."""  # noqa: E501
     per_layer: Limit = 0.75
-    """Largest 2-norm of a layer's step; 0 for no limit."""
+    """Largest 2-norm of a layer's step, or of each gate's, peephole's and projection's; 0 for no limit."""
+    output: Limit | None = None
+    """The same for the output layer; null: per_layer."""
     total: Limit = 2.0
     """Largest 2-norm of the whole step; 0 for no limit."""
 
@@ -82,8 +84,8 @@ class Common(Section):
     """v <- m v + g, step x (1 - m), as in Kaldi."""
     l2: Annotated[float, Ge(0), Unit("per frame")] = 0.0
     """Penalty l2/2 times the squared weights (not biases)."""
-    minibatch: Annotated[int, Ge(1), Unit("frames")] = 256
-    """Frames of a minibatch; iteration 0 takes half with parallel.first_iteration: best."""
+    minibatch: Annotated[int, Ge(1), Unit("frames or chunks")] | None = None
+    """Training units of a minibatch; null: 256 frames, or 64 chunks of an LSTM. Iteration 0 takes half with parallel.first_iteration: best."""  # noqa: E501
     max_change: MaxChangeOptions = NormLimit(kind="nnet3")
     """Limit on a step."""
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
+from unisono.config.network import LstmOptions, NetworkOptions
 from unisono.config.observers import RESERVED
 from unisono.config.parallel import Gossip, Logged, ParallelOptions, Ramp, Simulated
 from unisono.config.run import Run
@@ -28,6 +29,7 @@ def check_run(run: Run) -> None:
     _check_workers(run.parallel)
     _check_combine(run.parallel)
     _check_server(run.parallel)
+    _check_network(run.network)
     unit = run.network.unit
     if run.parallel.period_frames < run.minibatch * unit.width:
         raise UserError(
@@ -132,6 +134,14 @@ def warnings(run: Run) -> list[str]:
     ]
 
 
+def _check_network(network: NetworkOptions) -> None:
+    if isinstance(network, LstmOptions) and network.label_delay >= network.chunk:
+        raise UserError(
+            f"network.label_delay: {network.label_delay} is not below network.chunk, {network.chunk}: lower it, or take"
+            " longer chunks"
+        )
+
+
 def _check_schedule(run: Run) -> None:
     schedule = run.schedule
     if (schedule.epochs is None) == (schedule.iterations is None):
@@ -170,6 +180,11 @@ def _check_observers(run: Run) -> None:
 
 
 def _check_growth(run: Run) -> None:
+    if isinstance(run.network, LstmOptions):
+        raise UserError(
+            f"initialisation.kind: layerwise inserts hidden layers, which network.kind: {run.network.kind} does not"
+            " have: choose another kind of either"
+        )
     hidden = list(run.network.hidden)
     if len(set(hidden)) > 1:
         raise UserError(

@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from unisono.config.markers import NAME, Section, Unit
-from unisono.config.network import DnnOptions, InitialisationOptions, LayerwiseStart, NetworkOptions, RandomStart
+from unisono.config.network import (
+    DnnOptions,
+    InitialisationOptions,
+    LayerwiseStart,
+    LstmOptions,
+    NetworkOptions,
+    RandomStart,
+)
 from unisono.config.observers import ObserverOptions
 from unisono.config.optimiser import OptimiserOptions, Sgd
 from unisono.config.parallel import ParallelOptions
@@ -67,19 +74,21 @@ class Run(Section):
     @property
     def insertions(self) -> tuple[int, ...]:
         """The iterations before which a hidden layer is inserted; none but with a layer-wise start."""
-        if not isinstance(self.initialisation, LayerwiseStart):
+        if not isinstance(self.initialisation, LayerwiseStart) or isinstance(self.network, LstmOptions):
             return ()
         return tuple(1 + self.initialisation.period * count for count in range(len(self.network.hidden) - 1))
 
     def network_at(self, iteration: int) -> NetworkOptions:
         """Return the network that an iteration trains: without the hidden layers that are inserted after it."""
         later = sum(insertion > iteration for insertion in self.insertions)
-        return replace(self.network, hidden=self.network.hidden[:-later]) if later else self.network
+        if not later or isinstance(self.network, LstmOptions):
+            return self.network
+        return replace(self.network, hidden=self.network.hidden[:-later])
 
     @property
     def minibatch(self) -> int:
         """The training units of a minibatch."""
-        return self.optimiser.minibatch
+        return self.optimiser.minibatch or self.network.unit.minibatch
 
     @property
     def keeps_best(self) -> bool:

@@ -25,7 +25,7 @@ class Gradient:
         if self.sum is not None:
             self.sum.zero_()
 
-    def begin(self, params: Tensor, rate: Number, products: Products, frames: int | None = None) -> None:
+    def begin(self, params: Tensor, rate: Number, products: Products, frames: int | Tensor | None = None) -> None:
         """Start a minibatch; `rate` and `frames` have no meaning here."""
         self._products = products
         if self.sum is None or self.sum.dtype != params.dtype or self.sum.device != params.device:

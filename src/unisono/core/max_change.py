@@ -12,7 +12,9 @@ from unisono.core.number import Number
 
 def limits_whole_step(options: MaxChangeOptions) -> bool:
     """Say whether the rule needs the steps of all layers before any is made (nnet3 kinds with a limit)."""
-    return isinstance(options, NormLimit) and (options.per_layer > 0.0 or options.total > 0.0)
+    if not isinstance(options, NormLimit):
+        return False
+    return max(options.per_layer, options.total, options.output or 0.0) > 0.0
 
 
 def norm_product(x: Tensor, error: Tensor, deferred: bool = False) -> Number:
@@ -28,7 +30,7 @@ def norm_sum(products: Tensor, deferred: bool = False) -> Number:
     return found if deferred else float(found)
 
 
-def row_scale(options: SampleLimit, product: Number, rate: Number, rows: int, limit_scale: float) -> Number:
+def row_scale(options: SampleLimit, product: Number, rate: Number, rows: int | Tensor, limit_scale: float) -> Number:
     """Return the factor <= 1 of one layer's step under `nnet2` or `su_chen`.
 
     product: gamma_in gamma_out sum_i |x_i| |y_i| of the preconditioned rows. The limit is c = per_sample * rows *

@@ -22,9 +22,9 @@ def root_of_ratio(above: Number, below: Number) -> Number:
     return math.sqrt(above / below) if above > 0.0 and below > 0.0 else 1.0
 
 
-def cap(limit: float, size: Number) -> Number:
+def cap(limit: Number, size: Number) -> Number:
     """Return the factor that brings `size` down to `limit`: limit / size where 0 < limit < size < inf, else 1."""
-    if isinstance(size, Tensor) and limit > 0.0:
+    if isinstance(size, Tensor) and (isinstance(limit, Tensor) or limit > 0.0):
         return torch.where((size > limit) & size.isfinite(), limit / size, 1.0)
     return limit / size if 0.0 < limit < size < math.inf else 1.0
 

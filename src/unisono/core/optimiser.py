@@ -28,18 +28,19 @@ PLAIN = Products()
 class Optimiser:
     """Momentum, L2, natural gradient and max-change for the matrices and vectors of one layout.
 
-    output_limit: of the last component, in place of `max_change.per_layer` (nnet3 kinds).
     `max_change_scale` multiplies the limits: it is 1/sqrt(2) in iteration 0. It is not state.
     `version` changes whenever a step will use other storage or limits than the one before.
     """
 
-    def __init__(self, options: OptimiserOptions, layout: Layout, output_limit: float | None = None) -> None:
+    def __init__(self, options: OptimiserOptions, layout: Layout) -> None:
         self.options = options
         limit = options.max_change
-        limits = [limit.per_layer if isinstance(limit, NormLimit) else 0.0] * layout.components()
-        self._limits = limits if output_limit is None else [*limits[:-1], output_limit]
+        self._limits = [0.0] * layout.components()
+        if isinstance(limit, NormLimit):
+            last = limit.per_layer if limit.output is None else limit.output
+            self._limits = [*[limit.per_layer] * (layout.components() - 1), last]
         self._per_sample = limit if isinstance(limit, SampleLimit) and limit.per_sample > 0.0 else None
-        self._frames: int | None = None
+        self._frames: int | Tensor | None = None
         self.layout = layout
         self.max_change_scale = 1.0
         self.version = 0
@@ -74,7 +75,9 @@ class Optimiser:
         for side in self._estimators:
             side.skip()
 
-    def begin(self, params: Tensor, rate: Number, products: Products = PLAIN, frames: int | None = None) -> None:
+    def begin(
+        self, params: Tensor, rate: Number, products: Products = PLAIN, frames: int | Tensor | None = None
+    ) -> None:
         """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient; see `core.number`.
 
         products: those of the network, which know what is rounded already. frames: what L2 and limits per sample count;

@@ -39,7 +39,7 @@ class Products:
     """
 
     def __init__(self, precision: Precision = "float32") -> None:
-        self._is_short = precision == "bf16"
+        self.is_short = precision == "bf16"
         self._copies: dict[_Key, Tensor] = {}
         self._fresh: set[_Key] = set()
 
@@ -64,6 +64,16 @@ class Products:
             error, rows = self._short(error), flat.padded(len(weight))
             _multiply(error, self._short(weight, rows)[:, : out.shape[1]], out)
 
+    def rounded(self, factor: Tensor) -> Tensor:
+        """Return a factor as it enters a product; a new copy in bf16."""
+        if not self.is_short or factor.dtype == torch.bfloat16:
+            return factor
+        return factor.bfloat16() if multiplies_bfloat16(factor) else factor.bfloat16().to(factor.dtype)
+
+    def multiply(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return a b, in `out` where that is given; in bf16 of factors rounded here, without copies that are kept."""
+        return _multiply(self.rounded(a), self.rounded(b), out)
+
     def add_step_(self, target: Tensor, x: Tensor, error: Tensor, rate: Number, keep: bool = True) -> None:
         """Add -rate error^T x to `target`, in place: a step of gradient descent for a loss with derivative `error`.
 
@@ -72,7 +82,7 @@ class Products:
         in Kaldi. A deferred rate may be multiplied into `error`.
         """
         target, product = flat.whole(target), add_gradient if keep else set_gradient
-        if isinstance(rate, Tensor) and not self._is_short:
+        if isinstance(rate, Tensor) and not self.is_short:
             product(target, x, error.mul_(rate), -1.0)
         elif isinstance(rate, Tensor) or not self._made(product, target, x, error, -rate):
             # Not addmm: with another type of result it asks for other types of `target` from version to version.
@@ -84,7 +94,7 @@ class Products:
 
     def _made(self, product: Callable[..., object], out: Tensor, a: Tensor, b: Tensor, *scale: float) -> bool:
         """Make a product of the factors as they are, in float32 or where the CPU's unit rounds them; else say False."""
-        if not self._is_short:
+        if not self.is_short:
             product(out, a, b, *scale)
             return True
         if not bfloat16_unit.takes(product, out, a, b):

@@ -12,7 +12,7 @@ from unisono.core.products import Products
 class Updater(Protocol):
     """What a network hands the parts of a minibatch to; an `Optimiser`, or a `core.gradient.Gradient`."""
 
-    def begin(self, params: Tensor, rate: Number, products: Products, frames: int | None = None) -> None:
+    def begin(self, params: Tensor, rate: Number, products: Products, frames: int | Tensor | None = None) -> None:
         """Start a minibatch on the flat vector `params` [P] with `rate` per summed gradient."""
         ...
 

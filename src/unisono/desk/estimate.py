@@ -12,6 +12,7 @@ from unisono.config.config import Config
 from unisono.config.corpus import Spoken
 from unisono.config.hmm import LdaMlltOptions, MonoOptions, TriOptions
 from unisono.config.run import Run
+from unisono.config.study import decoded as decoded_of
 from unisono.schedule import worker_range
 
 FRAMES_PER_S = 100
@@ -69,9 +70,14 @@ def need(
     weights = {name: run.network.weights(shared.features.dim, needs.pdfs(shared)) for name, run in runs.items()}
     found = _stages(shared, runs, seconds, cores, vocabulary, command)
     frames = seconds["train"] * FRAMES_PER_S * speeds
-    found["train"] = sum(
-        _training(run, counts[name], weights[name], frames, cores, flops, start) for name, run in runs.items()
-    )
+    alone, beside = 0.0, []  # runs of one process each are trained beside each other
+    for name, run in runs.items():
+        seconds_of_run = _training(run, counts[name], weights[name], frames, cores, flops, start)
+        if run.parallel.engine == "virtual":
+            beside.append(seconds_of_run)
+        else:
+            alone += seconds_of_run
+    found["train"] = alone + max(sum(beside) / cores, max(beside, default=0.0))
     largest = max(weights.values(), default=0)
     at_once = min(cores, max((_workers(run) for run in runs.values()), default=1))
     of_speech = sum(seconds.values()) * BYTES_PER_S * (1 + speeds) / 2
@@ -88,8 +94,8 @@ def _stages(
     speech, train = sum(seconds.values()), seconds["train"]
     passes = sum(gmm.iterations * (1 + gmm.gaussians / 5000) for gmm in _gmms(shared))
     searches = len(decode.acoustic_scales) + len(decode.word_insertion_penalties) + 4
-    search = DECODE * (1 + vocabulary / WORDS_OF_DECODE) * (seconds["dev"] * searches + seconds["test"])
-    systems = len(decode.systems) + sum(len(run.candidates) for run in runs.values())
+    search = DECODE * (1 + vocabulary / WORDS_OF_DECODE)
+    tuned, decoded = _systems(shared, runs)
     wide = min(needs.PROCESSES, cores)
     return {
         "corpus": 2 * command + (0.3 * speech / 10 / wide if shared.corpus.kind == "spoken" else speech / 4000),
@@ -98,10 +104,21 @@ def _stages(
         "graph": 2 * (len(decode.systems) + 1) * command,
         "frames": command + 0.001 * speech * speeds,
         "plan": 3 * command * len(runs),
-        "decode": systems * (search / wide + (1 + shards / cores) * command),
-        "score": systems * command,
+        "decode": search * (tuned * seconds["dev"] * searches + decoded * seconds["test"]) / wide
+        + (tuned + decoded * shards / cores) * command,
+        "score": decoded * command,
         "report": 2 * command,
     }
+
+
+def _systems(shared: Config, runs: Mapping[str, Run]) -> tuple[int, int]:
+    """Return how many systems are tuned on dev, and how many are decoded on test; a study tunes one for all cells."""
+    gmms = len(shared.decode.systems)
+    if shared.study is None:
+        candidates = sum(len(run.candidates) for run in runs.values())
+        return gmms + candidates, gmms + candidates
+    cells = list(decoded_of(shared.study))
+    return gmms + bool(cells), gmms + len(cells)
 
 
 def _gmms(shared: Config) -> list[MonoOptions | TriOptions | LdaMlltOptions]:

@@ -21,6 +21,8 @@ from unisono.desk.words import duration
 from unisono.errors import UserError
 from unisono.files import read_json, write_json
 
+# The workflow's own lock ends with its process (`unisono.lock`); Snakemake's would stay after kill -9.
+NO_LOCK = ["--nolock"]
 EVERY_S = 1.0  # between two looks at the files of training
 GUESSED_S = {"train": 3600.0, "dev": 360.0, "test": 360.0}  # of speech, where nothing is known yet
 
@@ -30,11 +32,10 @@ def run(
     cores: int | None = None,
     verbose: bool = False,
     dry_run: bool = False,
-    tensorboard: bool = False,
 ) -> int:
     """Run config files with changes `KEY=VALUE`; return 0, 2 after a user's mistake, or 1.
 
-    verbose: Snakemake's own display in place of ours. tensorboard: write event files while the runs train.
+    verbose: Snakemake's own display in place of ours.
     """
     configs = [word for word in words if "=" not in word]
     if not configs:
@@ -50,18 +51,17 @@ def run(
             configs.append(os.path.join(folder, "changes.json"))
             write_json(configs[-1], changed(changes))
         targets = ["study"] if settings.shared.study else []
-        line = snakemake.command(configs, cores, targets, ["--dry-run"] if dry_run else [])
+        line = snakemake.command(configs, cores, targets, ["--dry-run"] if dry_run else NO_LOCK)
         if verbose or dry_run:
             return snakemake.show(line)
         for note in settings.notes:
             print(f"note: config: {note}", file=sys.stderr)
-        return _followed(line, settings, cores, tensorboard)
+        return _followed(line, settings, cores)
 
 
-def _followed(line: Sequence[str], settings: Settings, cores: int, tensorboard: bool) -> int:
-    events = Events(Path("results", settings.shared.name)) if tensorboard else None
+def _followed(line: Sequence[str], settings: Settings, cores: int) -> int:
     with console.whole_bar() as show:
-        watch = Watch(settings, cores, show, events)
+        watch = Watch(settings, cores, show)
         stop = threading.Event()
         ticker = threading.Thread(target=_tick, args=(watch, stop), daemon=True)
         ticker.start()
@@ -74,7 +74,7 @@ def _followed(line: Sequence[str], settings: Settings, cores: int, tensorboard: 
         if ended.code == 0:
             watch.end()
     if ended.code == 0:
-        print(ended.output.strip() or "\n".join(_there_already(Path("results", settings.shared.name))))
+        print(ended.output.strip() or "\n".join(_there_already(settings)))
     for why in ended.why:
         print(f"unisono run: {why}" if why.startswith(("config: ", "log: ")) else why, file=sys.stderr)
     if ended.code in (0, 130):
@@ -82,10 +82,15 @@ def _followed(line: Sequence[str], settings: Settings, cores: int, tensorboard: 
     return 2 if any(": error: " in why or why.startswith("config: ") for why in ended.why) else 1
 
 
-def _there_already(root: Path) -> list[str]:
-    """Return what is printed where nothing had to be done: the answer once more."""
+def _there_already(settings: Settings) -> list[str]:
+    """Return what is printed where nothing had to be done: the answer once more; write what `logging` asks for."""
     from unisono.desk.answer import last_lines  # here, as it loads SciPy, and a mistake should be told at once
 
+    root = Path("results", settings.shared.name)
+    if wanted := settings.shared.logging.on():
+        events = Events(root, wanted)
+        events.look()
+        events.close()
     told = [f"{root}: all is there already"]
     try:
         return told + last_lines(read_json(root / "report" / "answer.json"), str(root))
@@ -101,11 +106,8 @@ def _tick(watch: "Watch", stop: threading.Event) -> None:
 class Watch:
     """What is shown: fed by events from one thread and by the clock from another."""
 
-    def __init__(
-        self, settings: Settings, cores: int, show: Callable[[float, str], None], events: Events | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, cores: int, show: Callable[[float, str], None]) -> None:
         """Predict the weights of the stages from what is known of the corpus."""
-        self._events = events
         self._settings, self._cores, self._show = settings, cores, show
         self._root = Path("results", settings.shared.name)
         self._lock = threading.RLock()
@@ -142,9 +144,6 @@ class Watch:
                 self._course.weigh(self._weights())
                 self._measure_anew()
             runs = self._trainings()
-            if self._events:
-                for run in runs:
-                    self._events.write(run)
             self._course.train(_trained(runs))
             self._draw(runs)
 

@@ -77,7 +77,7 @@ def follow(line: Sequence[str], tell: Callable[[dict[str, Any]], None]) -> Ended
             reader.join(timeout=5)
     said = "".join(printed["stdout"])
     if code == INTERRUPTED:
-        return Ended(code, said, ["interrupted: the same command goes on where it was"])
+        return Ended(code, said, ["interrupted: to resume, run the same command again"])
     return Ended(code, said, reasons(failed, printed["stderr"]) if code else [])
 
 

@@ -18,7 +18,7 @@ RECENT = 5  # iterations over which speed is averaged
 
 
 class Step(NamedTuple):
-    """An iteration that is done. time: by the clock, seconds since 1970; frames and seconds of all its workers."""
+    """An iteration that is done. time: by the clock, seconds since 1970; frames of all its workers, the rate of one."""
 
     iteration: int
     time: float
@@ -110,7 +110,7 @@ def _step(state: dict[str, Any], when: float, diagnostics: dict[str, Any] | None
         iteration=state["iteration"],
         time=when,
         frames=sum(worker["frames"] for worker in workers),
-        learning_rate=state["learning_rate"],
+        learning_rate=workers[0]["learning_rate"],
         objective_dev=found.get("objective_dev_full") if dev is None else dev,
         rejected=sum(bool(worker["rejected"]) for worker in workers),
         stop=bool(state["stop"]),

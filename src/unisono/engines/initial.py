@@ -22,6 +22,8 @@ def initial_parameters(session: Session, model_path: str | None = None) -> Tenso
     path = model_path or run.initialisation.path
     if not path:
         raise UserError("initialisation.path: kind model needs the path of a model")
+    if (kind := load_model(path).network["kind"]) != run.network.kind:
+        raise UserError(f"{path}: its network is of kind {kind}, the config says {run.network.kind}: make them equal")
     loaded = load_model(path, network.layout)
     for key, wanted in network.spec().items():
         found = loaded.network.get(key)

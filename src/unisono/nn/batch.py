@@ -30,10 +30,11 @@ class StepStats(NamedTuple):
     correct: frames whose pdf has the largest posterior (a tie counts as wrong).
     frames: number of counted frames.
     limited: 1 where max-change has shortened the step, else 0; 0 where none was made.
-    Where the step is deferred (`core.number`) the first two are tensors, and `limited` where there is a limit.
+    Where the step is deferred (`core.number`) the first two are tensors, `frames` where there is a mask, and `limited`
+    where there is a limit.
     """
 
     objective_sum: Number
     correct: int | Tensor
-    frames: int
+    frames: int | Tensor
     limited: int | Tensor = 0

@@ -16,14 +16,15 @@ _KINDS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def spliced(frames: Tensor, context: tuple[int, int], begin: int = 0, end: int | None = None) -> Tensor:
-    """Return frames begin to end of utterances [..., T, D], each with its neighbours: [..., n, D (left + 1 + right)].
+def spliced(frames: Tensor, context: tuple[int, int], at: Tensor | None = None) -> Tensor:
+    """Return the frames of utterances [..., T, D], each with its neighbours: [..., n, D (left + 1 + right)].
 
-    Beyond the ends of an utterance its first and its last frame are repeated, as in training.
+    at: int64 [n], which frames, also beyond the end; None = all. Beyond the ends of an utterance its first and its last
+    frame are repeated, as in training.
     """
     left, right = context
     count = frames.shape[-2]
-    own = torch.arange(begin, count if end is None else min(end, count), device=frames.device)
+    own = torch.arange(count, device=frames.device) if at is None else at
     places = own[:, None] + torch.arange(-left, right + 1, device=frames.device)
     return frames[..., places.clamp(0, count - 1), :].flatten(-2)
 

@@ -164,13 +164,13 @@ class FrameNetwork:
         return self._room(n).batch
 
     def step_(
-        self, batch: Batch, optimiser: Updater, rate: Number, generator: torch.Generator | None = None
+        self, batch: Batch, updater: Updater, rate: Number, generator: torch.Generator | None = None
     ) -> StepStats:
         """Train on one minibatch, in place, with `rate` per summed gradient.
 
         `generator` draws the dropout masks; it is needed only where dropout is on. Returns the objective before the
         update, as seen through dropout. With a tensor as rate nothing waits for the device (`core.number`), save where
-        the optimiser needs the host.
+        the updater needs the host.
         """
         if self._dropout > 0.0 and generator is None:
             raise ValueError("dropout needs a generator")
@@ -184,17 +184,17 @@ class FrameNetwork:
         stats = loss.posteriors_and_stats(flat.whole(logits), ids, mask, rows, deferred=isinstance(rate, Tensor))
         loss.to_error_(rows, ids, mask)
         assert self._params is not None
-        optimiser.begin(self._params, rate, self._products)
+        updater.begin(self._params, rate, self._products)
         for index in reversed(range(len(self._weights))):
             x, weight = room.x[index], self._weights[index]
             if index > 0:
                 self._products.backward(error, weight, room.errors[index - 1])
                 self._backward(room, index - 1)
-                optimiser.layer_(index, x, error)
+                updater.layer_(index, x, error)
                 error = room.slopes[index - 1]
             else:
-                optimiser.layer_(index, x, error)
-        return stats._replace(limited=optimiser.finish_())
+                updater.layer_(index, x, error)
+        return stats._replace(limited=updater.finish_())
 
     def evaluate(self, batch: Batch) -> StepStats:
         """Return objective and accuracy of a minibatch, without dropout and without an update."""
@@ -208,7 +208,8 @@ class FrameNetwork:
         assert self._params is not None
         found = self._params.new_empty(len(frames), self.num_pdfs)
         for begin in range(0, len(frames), PIECE):
-            x = spliced(frames, self.context, begin, begin + PIECE).to(found)
+            places = torch.arange(begin, min(begin + PIECE, len(frames)), device=frames.device)
+            x = spliced(frames, self.context, places).to(found)
             logits = self._forward(x, self._room(len(x)), self._plain)
             found[begin : begin + PIECE] = torch.log_softmax(logits, dim=1)
         return found

@@ -37,6 +37,8 @@ def posteriors_and_stats(
         log_p = torch.where(small, below.double() + largest.double().log(), log_p)
         if mask is None:
             return StepStats(log_p.sum(), right.sum(), len(ids))
+        kept = mask > 0
+        return StepStats(torch.where(kept, log_p, 0.0).sum(), (right & kept).sum(), kept.sum())
     elif bool(small.any()):
         rows = torch.log_softmax(logits[small].double(), dim=1)
         log_p[small] = rows.gather(1, ids[small][:, None])[:, 0]

@@ -1,62 +1,37 @@
 """A stack of LSTM layers with a softmax on top, trained on chunks of utterances (docs/mathematics.md 2.5).
 
-A chunk of `width` labelled frames is computed over left + width + delay frames: the first `left` only warm up the
-state, and the label of a frame is read from the output `delay` frames later. The rows of each layer are those of all
-times together, so each component sees one product and one call of natural gradient a minibatch.
+A chunk of W labelled frames is computed over left + W + delay frames: the first `left` only warm up the state, and the
+label of a frame is read from the output `delay` frames later. The rows of each layer are those of all times together,
+so each component sees one product and one call of natural gradient a minibatch.
 """
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from unisono.config.build import complete
+from unisono.config.network import Drawn, LstmOptions
+from unisono.config.optimiser import OptimiserOptions
 from unisono.core import flat
-from unisono.core.flat import Entry, Layout
+from unisono.core.flat import Layout
 from unisono.core.number import Number
-from unisono.core.products import Products
+from unisono.core.optimiser import Optimiser
+from unisono.core.products import Precision, Products
 from unisono.core.updater import Updater
-from unisono.errors import UserError
 from unisono.nn import activation, loss
 from unisono.nn.batch import Batch, StepStats
-from unisono.nn.lstm_layer import LstmLayer, Room, Shape, Truncation
+from unisono.nn.frame_module import spliced
+from unisono.nn.lstm_layer import LstmLayer, Room
+from unisono.nn.lstm_module import LstmModule
+from unisono.nn.lstm_shape import entries_of, random_parameters, shapes_of, truncation_of
+from unisono.nn.network import Utterances, no_utterances
 
 PIECE = 512  # frames of a whole utterance that are computed at a time
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LstmOptions:
-    """Shape and passes of the network.
-
-    cells: of each layer. projection: (recurrent, nonrecurrent) widths, or None. peepholes: whether there are any.
-    left: frames before a chunk. width: labelled frames of a chunk. delay: from a frame to the output of its label.
-    margin: rows more than so many frames before the chunk get no derivative; None = all do. dropout: between layers.
-    """
-
-    cells: tuple[int, ...]
-    projection: tuple[int, int] | None = None
-    peepholes: bool = True
-    left: int = 40
-    width: int = 20
-    delay: int = 5
-    margin: int | None = 8
-    dropout: float = 0.0
-    truncation: Truncation = Truncation()
-
-    def __post_init__(self) -> None:
-        if not self.cells or min(self.cells) < 1:
-            raise UserError(f"network.cells: {list(self.cells)}: give the cells of each layer, 1 or more")
-        if self.projection is not None and (self.projection[0] < 1 or self.projection[1] < 0):
-            raise UserError(
-                f"network.projection: {list(self.projection)}: recurrent part 1 or more, the other 0 or more"
-            )
-        if self.width < 1 or self.left < 0 or self.delay < 0 or (self.margin is not None and self.margin < 0):
-            raise UserError("network: chunk must be 1 or more; left_context, label_delay and margin 0 or more")
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"network.dropout: {self.dropout}: give a share from 0 to below 1")
-
-    def times(self) -> int:
-        """Return the frames over which a chunk is computed."""
-        return self.left + self.width + self.delay
+_KEPT_ROOMS = 4  # work spaces: of whole minibatches, of half ones, of evaluation, and of the last of a slice
+_TRAINING_ONLY = ("dropout", "forget_bias", "clip", "zeroing", "zeroing_interval", "backprop_margin")
 
 
 class _Rooms:
@@ -72,6 +47,13 @@ class _Rooms:
         self.masks = [flat.matrix(times * chunks, width, like) for width in widths]
         draws = activation.room_for_draws(times * chunks, max(widths, default=0))
         self.draws = like.new_empty(draws, dtype=torch.int64)
+        self.batch = _batch(net, chunks, labelled, like)
+
+
+def _batch(net: "Lstm", chunks: int, labelled: int, like: Tensor) -> Batch:
+    ids = torch.zeros(chunks, labelled, dtype=torch.int64, device=like.device)
+    x = like.new_zeros(chunks, net.unit.frames, net.feature_dim)
+    return Batch(x, ids, like.new_ones(chunks, labelled), ids.new_zeros(chunks))
 
 
 class Lstm:
@@ -81,45 +63,40 @@ class Lstm:
     i, f, o; lstm<l>.projection; output. `bind` says which flat vector is trained; its dtype is that of everything.
     """
 
-    def __init__(self, options: LstmOptions, input_dim: int, num_pdfs: int) -> None:
-        self.options = options
-        self.input_dim = input_dim
-        self.num_pdfs = num_pdfs
-        self.layers: list[LstmLayer] = []
-        recurrent, nonrecurrent = options.projection or (0, 0)
-        inputs, entries = input_dim, []
-        for number, cells in enumerate(options.cells, start=1):
-            shape, name = Shape(inputs, cells, recurrent, nonrecurrent), f"lstm{number}"
-            entries.append(Entry(f"{name}.gates", (4 * cells, inputs + shape.fed_back() + 1), blocks=4))
-            if options.peepholes:
-                entries.append(Entry(f"{name}.peepholes", (3, cells), bias=False, blocks=3))
-            if recurrent:
-                entries.append(Entry(f"{name}.projection", (shape.outputs(), cells + 1)))
-            self.layers.append(LstmLayer(shape, options.truncation))
-            inputs = shape.outputs()
-        entries.append(Entry("output", (num_pdfs, inputs + 1)))
-        self.layout: Layout = flat.make_layout(entries)
+    def __init__(self, options: LstmOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
+        self.options, self.unit = options, options.unit
+        self.feature_dim, self.num_pdfs = feature_dim, num_pdfs
+        self.input_dim = feature_dim * (sum(options.splice) + 1)
+        self.constants: Mapping[str, Tensor] = {}
+        shapes = shapes_of(options, self.input_dim)
+        self.layers = [LstmLayer(shape, truncation_of(options)) for shape in shapes]
+        self.layout: Layout = flat.make_layout(entries_of(options, shapes, num_pdfs))
         self._places = {name: place for place, name in enumerate(self.layout.names)}
-        self._products = Products()
+        self._precision: Precision = precision
+        self._products, self._plain = Products(precision), Products()
         self._params: Tensor | None = None
-        self._rooms: dict[tuple[int, int], _Rooms] = {}
+        self._rooms: OrderedDict[tuple[int, int, int], _Rooms] = OrderedDict()
 
-    def initial_parameters(self, generator: torch.Generator, forget_bias: float = 0.0) -> Tensor:
-        """Return random parameters [P], float32: weights N(0, 1 / inputs), all else and the output layer 0."""
-        params = flat.zeros(self.layout.size)
-        for name, matrix in flat.views(self.layout, params).items():
-            if name == "output" or name.endswith("peepholes"):
-                continue
-            inputs = matrix.shape[1] - 1
-            matrix[:, :-1] = torch.randn(len(matrix), inputs, generator=generator) * inputs**-0.5
-            if name.endswith("gates"):
-                matrix[len(matrix) // 4 : len(matrix) // 2, -1] = forget_bias
-        return params
+    def spec(self) -> dict[str, Any]:
+        """Return what a model file keeps about the network, plain JSON values."""
+        shape = {key: value for key, value in complete(self.options).items() if key not in _TRAINING_ONLY}
+        return {**shape, "feature_dim": self.feature_dim, "num_pdfs": self.num_pdfs}
+
+    def initial_parameters(
+        self, options: Drawn, generator: torch.Generator, utterances: Utterances = no_utterances
+    ) -> Tensor:
+        """Return random parameters [P], float32 (`lstm_shape.random_parameters`)."""
+        return random_parameters(self.layout, self.options, options, generator)
+
+    def updater(self, options: OptimiserOptions) -> Optimiser:
+        """Return the configured optimiser, as new."""
+        return Optimiser(options, self.layout)
 
     def bind(self, params: Tensor) -> None:
         """Train and evaluate the vector `params` [P] from now on; it is changed in place."""
         if self._params is None or params.dtype != self._params.dtype or params.device != self._params.device:
-            self._rooms = {}
+            self._rooms.clear()
+            self._products = Products(self._precision)
         self._params = params
         views = flat.views(self.layout, params)
         for number, layer in enumerate(self.layers, start=1):
@@ -127,88 +104,107 @@ class Lstm:
             layer.bind(views[f"{name}.gates"], views.get(f"{name}.peepholes"), views.get(f"{name}.projection"))
         self._output = views["output"]
 
-    def input_buffer(self, chunks: int) -> Tensor:
-        """Return [chunks, times, input_dim], the place of a minibatch's x: fill it and pass it."""
-        return self._inputs(self._room(self.options.times(), chunks))
+    def buffers(self, n: int) -> Batch:
+        """Return a minibatch of n chunks to be filled: x [n, unit.frames, feature_dim], ids and mask [n, width]."""
+        return self._room(self.options.times, n).batch
 
     def step_(
-        self, batch: Batch, optimiser: Updater, rate: Number, generator: torch.Generator | None = None
+        self, batch: Batch, updater: Updater, rate: Number, generator: torch.Generator | None = None
     ) -> StepStats:
         """Train on one minibatch of chunks, in place, with `rate` per gradient summed over the counted frames.
 
-        batch: x [N, left + width + delay, input_dim]; ids and mask [N, width]; before [N]: frames of x that lie before
-        the utterance, during which state and output are held at zero. Returns the objective before the update.
+        batch: see `buffers`; before [n]: frames of x that lie before the utterance, during which state and output are
+        held at zero. Returns the objective before the update.
         """
         if self.options.dropout > 0.0 and generator is None:
             raise ValueError("dropout needs a generator")
         assert self._params is not None
-        room = self._room(self.options.times(), len(batch.x))
+        room, deferred = self._room(self.options.times, len(batch.x)), isinstance(rate, Tensor)
         drawn = generator if self.options.dropout > 0.0 else None
-        held = self._forward(batch, room, drawn)
-        ids, mask = (
-            _time_major(batch.ids),
-            None if batch.mask is None else _time_major(batch.mask).to(room.logits.dtype),
-        )
-        stats = loss.posteriors_and_stats(room.logits, ids, mask, room.error, deferred=isinstance(rate, Tensor))
-        loss.to_error_(room.error, ids, mask)
         self._products.begin()
-        optimiser.begin(self._params, rate, self._products, stats.frames)
+        held = self._forward(batch, room, self._products, drawn, deferred)
+        ids, mask = _time_major(batch.ids), None
+        if batch.mask is not None:
+            mask = _time_major(batch.mask).to(room.logits.dtype)
+        stats = loss.posteriors_and_stats(room.logits, ids, mask, room.error, deferred=deferred)
+        loss.to_error_(room.error, ids, mask)
+        updater.begin(self._params, rate, self._products, stats.frames)
         begin = len(room.layers[-1].outer) - len(room.error)
         room.layers[-1].outer[:begin].zero_()
-        torch.mm(room.error, self._output[:, :-1], out=room.layers[-1].outer[begin:])
-        optimiser.layer_(self._places["output"], room.x, room.error)
-        first = 0 if self.options.margin is None else max(0, self.options.left - self.options.margin)
+        self._products.multiply(room.error, self._output[:, :-1], room.layers[-1].outer[begin:])
+        updater.layer_(self._places["output"], room.x, room.error)
+        margin, left = self.options.backprop_margin, self.options.left_context
+        first = 0 if margin is None else max(0, left - margin)
         for index in reversed(range(len(self.layers))):
-            self._layer_back(index, room, held, first, drawn is not None, optimiser)
-        return stats._replace(limited=optimiser.finish_())
+            self._layer_back(index, room, held, first, drawn is not None, updater)
+        return stats._replace(limited=updater.finish_())
 
     def evaluate(self, batch: Batch) -> StepStats:
         """Return objective and accuracy of a minibatch of chunks, without dropout and without an update."""
-        room = self._room(self.options.times(), len(batch.x))
-        self._forward(batch, room, None)
+        room = self._room(self.options.times, len(batch.x))
+        self._forward(batch, room, self._plain)
         mask = None if batch.mask is None else _time_major(batch.mask)
         return loss.posteriors_and_stats(room.logits, _time_major(batch.ids), mask, room.error)
 
     def chunk_log_posteriors(self, batch: Batch) -> Tensor:
         """Return log p(pdf | frame) [N, width, num_pdfs] of the labelled frames of chunks."""
-        room = self._room(self.options.times(), len(batch.x))
-        self._forward(batch, room, None)
+        room = self._room(self.options.times, len(batch.x))
+        self._forward(batch, room, self._plain)
         found = torch.log_softmax(room.logits, dim=1)
-        return found.view(self.options.width, len(batch.x), -1).transpose(0, 1).contiguous()
+        return found.view(self.options.chunk, len(batch.x), -1).transpose(0, 1).contiguous()
 
-    def log_posteriors(self, x: Tensor) -> Tensor:
-        """Return log p(pdf | frame) [T, num_pdfs] of a whole utterance x [T, input_dim], from a state of zero.
+    def log_posteriors(self, frames: Tensor) -> Tensor:
+        """Return log p(pdf | frame) [T, num_pdfs] of a whole utterance [T, feature_dim], from a state of zero.
 
         The last frame is repeated for the delay. The utterance is computed piece by piece with the state carried over.
         """
-        delay, found, carry = self.options.delay, [], False
-        padded = torch.cat([x, x[-1:].expand(delay, -1)])
-        for begin in range(0, len(padded), PIECE):
-            piece = padded[begin : begin + PIECE]
-            room = self._room(PIECE, 1, PIECE)
-            below = room.layers[0].x[:PIECE, : self.input_dim]
-            below[: len(piece)].copy_(piece)
-            below[len(piece) :].zero_()  # of the last piece alone: nothing comes after it
-            self._through(room, None, None, carry)
-            found.append(torch.log_softmax(room.logits[: len(piece)], dim=1))
-            carry = True
-        return torch.cat(found)[delay:]
+        assert self._params is not None
+        delay = self.options.label_delay
+        found = self._params.new_empty(len(frames) + delay, self.num_pdfs)
+        room = self._room(PIECE, 1, PIECE)
+        below = room.layers[0].x[:PIECE, : self.input_dim]
+        for begin in range(0, len(found) if len(frames) else 0, PIECE):
+            end = min(begin + PIECE, len(found))
+            places = torch.arange(begin, end, device=frames.device)
+            below[: end - begin].copy_(spliced(frames, self.options.splice, at=places))
+            below[end - begin :].zero_()  # of the last piece alone: nothing comes after it
+            self._through(room, self._plain, None, None, carry=begin > 0)
+            found[begin:end] = torch.log_softmax(room.logits[: end - begin], dim=1)
+        return found[delay:] if len(frames) else found[:0]
 
-    def _forward(self, batch: Batch, room: _Rooms, generator: torch.Generator | None) -> Tensor | None:
+    def module(self) -> nn.Module:
+        """Return a differentiable module with a copy of the bound parameters."""
+        assert self._params is not None
+        return LstmModule(self.options, flat.views(self.layout, self._params))
+
+    def _forward(
+        self,
+        batch: Batch,
+        room: _Rooms,
+        products: Products,
+        generator: torch.Generator | None = None,
+        deferred: bool = False,
+    ) -> Tensor | None:
         """Fill `room` up to the logits; return what holds the state before utterances."""
-        inputs = self._inputs(room)
-        if batch.x.data_ptr() != inputs.data_ptr():
-            inputs.copy_(batch.x)
+        rows = room.layers[0].x[: room.times * room.chunks, : self.input_dim]
+        inputs = rows.unflatten(0, (room.times, room.chunks)).transpose(0, 1)  # [chunks, times, input_dim]
+        width = sum(self.options.splice) + 1
+        inputs.unflatten(2, (width, self.feature_dim)).copy_(batch.x.unfold(1, width, 1).transpose(2, 3))
         held = None
-        if batch.before is not None and (longest := int(batch.before.max())) > 0:
-            times = torch.arange(longest, device=inputs.device)[:, None]
-            held = (times >= batch.before.to(inputs.device)).to(inputs.dtype)[:, :, None]
-        self._through(room, held, generator, carry=False)
+        if batch.before is not None:
+            before = batch.before.to(inputs.device) - self.options.splice[0]
+            longest = self.options.left_context if deferred else min(int(before.max()), room.times)
+            if longest > 0:
+                times = torch.arange(longest, device=inputs.device)[:, None]
+                held = (times >= before).to(inputs.dtype)[:, :, None]
+        self._through(room, products, held, generator, carry=False)
         return held
 
-    def _through(self, room: _Rooms, held: Tensor | None, generator: torch.Generator | None, carry: bool) -> None:
+    def _through(
+        self, room: _Rooms, products: Products, held: Tensor | None, generator: torch.Generator | None, carry: bool
+    ) -> None:
         for index, (layer, own) in enumerate(zip(self.layers, room.layers, strict=True)):
-            up = layer.forward(own, held, carry)
+            up = layer.forward(own, products, held, carry)
             if index + 1 == len(self.layers):
                 room.x[:, :-1].copy_(up[len(up) - len(room.x) :])
                 break
@@ -219,14 +215,14 @@ class Lstm:
                 activation.dropout_mask_(mask, room.draws, self.options.dropout, generator)
                 above.mul_(mask)
         room.x[:, -1] = 1.0
-        torch.mm(room.x, self._output.t(), out=room.logits)
+        products.multiply(room.x, self._output.t(), room.logits)
 
     def _layer_back(
-        self, index: int, room: _Rooms, held: Tensor | None, first: int, dropped: bool, optimiser: Updater
+        self, index: int, room: _Rooms, held: Tensor | None, first: int, dropped: bool, updater: Updater
     ) -> None:
-        """Take the derivative down through a layer, then hand its components to the optimiser, which may overwrite."""
+        """Take the derivative down through a layer, then hand its components to the updater, which may overwrite."""
         layer, own, name = self.layers[index], room.layers[index], f"lstm{index + 1}"
-        layer.backward(own, first, -self.options.left, held)
+        layer.backward(own, first, -self.options.left_context, held)
         if index > 0:
             below = room.layers[index - 1].outer
             layer.down(own, below, first)
@@ -236,24 +232,30 @@ class Lstm:
         if self.options.peepholes:
             for part in range(3):
                 products = layer.peephole_rows(own, part, first)
-                optimiser.rows_(self._places[f"{name}.peepholes"], part, products)
-        optimiser.layer_(self._places[f"{name}.gates"], own.x[begin:rows], own.gates[begin:])
+                updater.rows_(self._places[f"{name}.peepholes"], part, products)
+        updater.layer_(self._places[f"{name}.gates"], own.x[begin:rows], own.gates[begin:])
         if self.options.projection is not None:
-            optimiser.layer_(self._places[f"{name}.projection"], own.m[begin:], own.outer[begin:])
-
-    def _inputs(self, room: _Rooms) -> Tensor:
-        own = room.layers[0].x[: room.times * room.chunks, : self.input_dim]
-        return own.unflatten(0, (room.times, room.chunks)).transpose(0, 1)
+            updater.layer_(self._places[f"{name}.projection"], own.m[begin:], own.outer[begin:])
 
     def _room(self, times: int, chunks: int, labelled: int | None = None) -> _Rooms:
         if self._params is None:
             raise ValueError("bind a parameter vector first")
-        if (times, chunks) not in self._rooms:
-            count = self.options.width if labelled is None else labelled
-            self._rooms[times, chunks] = _Rooms(self, times, chunks, count, self._params)
-        return self._rooms[times, chunks]
+        key = times, chunks, self.options.chunk if labelled is None else labelled
+        if key not in self._rooms:
+            self._rooms[key] = _Rooms(self, *key, self._params)
+            if len(self._rooms) > _KEPT_ROOMS:
+                self._rooms.popitem(last=False)
+        self._rooms.move_to_end(key)
+        return self._rooms[key]
 
 
 def _time_major(values: Tensor) -> Tensor:
     """Return [N, T] as a vector in the order of the rows."""
     return values.t().reshape(-1)
+
+
+def make(
+    options: LstmOptions, feature_dim: int, num_pdfs: int, precision: Precision, constants: Mapping[str, Tensor]
+) -> Lstm:
+    """Return the network, which has no constants; see `nn.network.make`."""
+    return Lstm(options, feature_dim, num_pdfs, precision)

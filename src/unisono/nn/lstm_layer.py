@@ -20,37 +20,9 @@ import torch
 from torch import Tensor
 
 from unisono.core import flat
+from unisono.core.products import Products
 from unisono.nn import packed
-
-
-class Truncation(NamedTuple):
-    """clip and zero: norms above which a derivative is shortened or, at intervals, zeroed; 0 = off. scale: s."""
-
-    clip: float = 30.0
-    zero: float = 15.0
-    interval: int = 20
-    scale: float = 1.0
-
-    def acts(self) -> bool:
-        """Say whether derivatives are touched at all."""
-        return self.clip > 0.0 or self.zero > 0.0
-
-
-class Shape(NamedTuple):
-    """Widths of a layer. recurrent and nonrecurrent: parts of the projection; both 0 where there is none."""
-
-    inputs: int
-    cells: int
-    recurrent: int = 0
-    nonrecurrent: int = 0
-
-    def fed_back(self) -> int:
-        """Return the width of r."""
-        return self.recurrent or self.cells
-
-    def outputs(self) -> int:
-        """Return the width of what the layer hands up."""
-        return self.recurrent + self.nonrecurrent if self.recurrent else self.cells
+from unisono.nn.lstm_shape import Shape, Truncation
 
 
 class _Time(NamedTuple):
@@ -115,6 +87,7 @@ class LstmLayer:
     def __init__(self, shape: Shape, truncation: Truncation) -> None:
         self.shape = shape
         self.truncation = truncation
+        self._products = Products()
 
     def bind(self, gates: Tensor, peepholes: Tensor | None, projection: Tensor | None) -> None:
         """Work with these parameters from now on."""
@@ -122,15 +95,16 @@ class LstmLayer:
         self._gates, self._peepholes, self._projection = gates, peepholes, projection
         self._own, self._back, self._bias = gates[:, :inputs], gates[:, inputs:-1], gates[:, -1]
 
-    def forward(self, room: Room, held: Tensor | None = None, carry: bool = False) -> Tensor:
+    def forward(self, room: Room, products: Products, held: Tensor | None = None, carry: bool = False) -> Tensor:
         """Go through all times and return what is handed up, [rows, outputs].
 
         The inputs must lie in the first columns of room.x. The state before the first time is zero; with `carry` it is
-        that after the last time of the pass before. held: [times', chunks, 1] of 0 and 1 for the first times': where it
-        is 0 state and output stay zero.
+        that after the last time of the pass before. products: of this pass and of `backward`. held: [times', chunks, 1]
+        of 0 and 1 for the first times': where it is 0 state and output stay zero.
         """
         rows, first = room.times * room.chunks, room.at[0]
-        self._forward_product, self._backward_product = packed.products(self._back, self._bias, room.chunks)
+        self._products = products
+        self._forward_product, self._backward_product = self._recurrent(room.chunks)
         if carry:
             first.r.copy_(room.at[-1].r_next)
             first.c_before.copy_(room.at[-1].c)
@@ -139,7 +113,7 @@ class LstmLayer:
             first.c_before.zero_()
         room.x[:, -1] = 1.0  # natural gradient overwrites the ones
         room.m[:, -1] = 1.0
-        torch.mm(room.x[:rows, : self.shape.inputs], self._own.t(), out=room.gates)
+        products.multiply(room.x[:rows, : self.shape.inputs], self._own.t(), room.gates)
         for t, at in enumerate(room.at):
             self._forward_product(at.r, at.gates)
             if self._peepholes is not None:
@@ -161,11 +135,18 @@ class LstmLayer:
             self._hand_on(room, t, hold)
         return room.projected
 
+    def _recurrent(self, chunks: int) -> tuple[packed.Add, packed.Multiply]:
+        """Return the products with the recurrent weights, for as many rows as there are chunks."""
+        if not self._products.is_short:
+            return packed.products(self._back, self._bias, chunks)
+        back, multiply = self._products.rounded(self._back), self._products.multiply
+        return lambda x, y: y.add_(self._bias).add_(multiply(x, back.t())), lambda y: multiply(y, back)
+
     def _hand_on(self, room: Room, t: int, hold: Tensor | None) -> None:
         """Make what time t hands up, and feed back its recurrent part."""
         at, now = room.at[t], slice(t * room.chunks, (t + 1) * room.chunks)
         if self._projection is not None:
-            torch.mm(room.m[now], self._projection.t(), out=room.projected[now])
+            self._products.multiply(room.m[now], self._projection.t(), room.projected[now])
         out = room.projected[now]
         if hold is not None and self._projection is not None:
             out.mul_(hold)  # without a projection m is zero already, as the cell is
@@ -192,7 +173,7 @@ class LstmLayer:
             if hold is not None:
                 at.outer.mul_(hold)
             if self._projection is not None:
-                torch.mm(at.outer, self._projection[:, :-1], out=dm)
+                self._products.multiply(at.outer, self._projection[:, :-1], dm)
             else:
                 dm = at.outer
             # The cell: through tanh and the output gate, beside what the next time has left in dc.
@@ -233,7 +214,7 @@ class LstmLayer:
         """Write the derivative at the layer's input into `out` [rows, inputs], zero before time `first`."""
         begin = first * room.chunks
         out[:begin].zero_()
-        torch.mm(room.gates[begin:], self._own, out=out[begin:])
+        self._products.multiply(room.gates[begin:], self._own, out[begin:])
 
     def truncations(self, room: Room, first: int = 0, start: int = 0) -> list[tuple[int, int]]:
         """Return rows clipped and rows zeroed by the last `backward`, for c and for r."""
