@@ -4,6 +4,7 @@
     snakemake --cores 8 --configfile config/fsdd.yaml          another config, which stands alone
     snakemake --cores 8 --configfile config/config.yaml mine.yaml      the demo with changes
     snakemake study --cores 8 --configfile config/studies/gossip.yaml  a grid of runs and what it found
+    snakemake paper --cores 8 --configfile config/papers/x.yaml        the same for a paper, and its claims judged
 
 Results lie in results/<name>/ of the working directory, those of a study also in docs/results/<study>/.
 """
@@ -74,3 +75,8 @@ rule all:
 rule study:
     input:
         study_files,
+
+
+rule paper:
+    input:
+        paper_files,

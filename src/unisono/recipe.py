@@ -17,5 +17,6 @@ RECIPE = {
     "decode": 1,
     "score": 1,
     "report": 3,
-    "study": 2,
+    "study": 3,
+    "claims": 1,
 }

@@ -60,6 +60,14 @@ class Plan:
         """Say whether nothing follows this iteration."""
         return iteration == len(self.iterations) - 1
 
+    def span(self, iteration: int) -> tuple[int, int]:
+        """Return which frames of the run an iteration reads, those of all workers together: [begin, end).
+
+        Where units have several frames, those of the mean unit.
+        """
+        sizes = [sum(end - begin for begin, end in it.slices) for it in self.iterations[: iteration + 1]]
+        return sum(sizes[:-1]) * self.frames // self.units, sum(sizes) * self.frames // self.units
+
 
 def worker_range(workers: int | Ramp) -> tuple[int, int]:
     """Return the first and the last number of workers."""

@@ -3,8 +3,10 @@
 Requires: settings.smk. The files between two iterations of training have a place of their own, iterations.smk.
 """
 
-# What a study writes; the pictures last.
+# Where a study writes, those of papers apart, and what; the pictures last.
+STUDY_ROOT = "docs/results/papers" if CLAIMS else "docs/results"
 STUDY_FILES = ["results.json", "cells.csv", "pairs.csv", "curves.csv", "cost.csv", "curves.svg", "final.svg"]
+CLAIM_FILES = ["claims.json", "claims.md"]
 
 
 def feature_shards(frontend, split):
@@ -71,7 +73,22 @@ def study_files(wildcards):
     if not STUDY:
         raise WorkflowError("config: study: missing: this config has no section `study`: see config/studies/")
     # The last one lies where the runs do: without it, as in a clone, what is in docs/results/ is of somebody else's runs.
-    return [*(f"docs/results/{STUDY.name}/{name}" for name in STUDY_FILES), results(f"study/{STUDY.name}.done")]
+    written = [*STUDY_FILES, *(CLAIM_FILES if CLAIMS else [])]
+    return [*(f"{STUDY_ROOT}/{STUDY.name}/{name}" for name in written), results(f"study/{STUDY.name}.done")]
+
+
+def paper_files(wildcards):
+    """Return the results of a paper's study. Raises WorkflowError where no claims lie beside the config."""
+    if not CLAIMS:
+        wanted = " or ".join(os.path.relpath(check.claims_file(path)) for path in workflow.configfiles)
+        raise WorkflowError(f"config: {wanted}: no such file: a paper's config has its claims beside it")
+    return study_files(wildcards)
+
+
+def typed(wildcards):
+    """Return the command that a reader types for the same paper; configs of the project by their place in it."""
+    files = [os.path.relpath(path, workflow.basedir) for path in workflow.configfiles]
+    return f"snakemake paper --configfile {' '.join(re.sub('^[.][.]/.*/', '', file) for file in files)}"
 
 
 def run_files(*names):

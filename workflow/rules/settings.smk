@@ -23,9 +23,11 @@ SPLITS = list(files.SPLITS)
 
 
 try:
-    SHARED, RUNS, NOTES = check.settings(config, workflow.configfiles)
+    SETTINGS = check.settings(config, workflow.configfiles)
+    CLAIMS = check.claims(workflow.configfiles, SETTINGS)
 except UserError as error:  # one line, which names the key
     raise WorkflowError(f"config: {error}") from None
+SHARED, RUNS, NOTES = SETTINGS
 for note in NOTES:
     logger.warning(f"config: {note}")
 # Values that must not run a stage again, such as these, reach the shell as `resources`, and as text: Snakemake cuts a

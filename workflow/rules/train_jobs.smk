@@ -202,8 +202,8 @@ rule finish:
         " --engine {resources.engine}"
         " --threads {resources.worker_threads}"
         " --log {log:q}"
-        # The workers' last states, which the engines virtual and sync leave behind.
-        " && rm -f {params.iterations:q}/*.state.safetensors"
+        # The workers' last states, which the engines virtual and sync leave behind, and the models that were combined.
+        " && rm -f {params.iterations:q}/*.state.safetensors {params.iterations:q}/*.kept.safetensors"
 
 
 rule metrics:

@@ -16,7 +16,6 @@ COMMANDS = {
     ),
     "doctor": Command("Check programs, machine, config and corpus before hours are spent.", typed=True),
     "run": Command("Train, decode, score and report as a config says, with one bar and the answer.", typed=True),
-    "chaos": Command("Kill a training again and again, let it go on, and certify that nothing was lost.", typed=True),
     "status": Command("Say how far a run is, how fast, and what time is left.", typed=True),
     "log": Command("Write the course of training for TensorBoard, MLflow or Weights & Biases.", typed=True),
     "list": Command("List all runs of a folder of results.", typed=True),
@@ -24,6 +23,7 @@ COMMANDS = {
     "transcribe": Command("Recognise the words of recordings with a trained system.", typed=True),
     "export": Command("Gather all that a run's recogniser needs in one folder.", typed=True),
     "redeal": Command("Let an unfinished run of virtual or sync go on with another number of workers.", typed=True),
+    "rate-finder": Command("Try learning rates on a few thousand frames and suggest one.", typed=True),
     "compare": Command("Test whether two systems differ on the same utterances.", typed=True),
     "loglikes": Command("Write a network's log-likelihoods as a Kaldi archive.", typed=True),
     "import-model": Command("Take a network of Kaldi as a model to start from.", typed=True),
@@ -60,6 +60,7 @@ COMMANDS = {
     "report": Command("Tabulate and plot the results of a finished pipeline."),
     "answer": Command("Print the last lines of a run: word error rates, warnings, what next."),
     "study": Command("Tabulate and plot the results of a study."),
+    "claims": Command("Set a paper's claims against what its study measured."),
     "config-reference": Command("Write the table of all config keys into config/README.md."),
 }
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from unisono.config import resolve
+from unisono.config.claims import Claims, check_claims
 from unisono.config.config import Config
 from unisono.config.files import check_named_files
 from unisono.config.markers import is_name
@@ -68,6 +69,34 @@ def settings(config: Mapping[str, Any], paths: Sequence[str]) -> Settings:
     check_named_files(found.shared, found.runs)
     check_writable(f"results/{found.shared.name}")
     return found
+
+
+def claims(paths: Sequence[str], found: Settings) -> Claims | None:
+    """Return the claims beside the last of a config's files that has any, `x.claims.yaml` of `x.yaml`; else None.
+
+    Raises UserError, one line, for the first mistake.
+    """
+    files = [file for path in paths if os.path.exists(file := claims_file(path))]
+    if not files:
+        return None
+    check_keys(files[-1:])
+    try:
+        raw = yaml.safe_load(Path(files[-1]).read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{files[-1]}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if found.shared.study is None:
+        raise UserError(f"study: missing: {files[-1]} tests its claims on the cells of a study")
+    try:
+        made = validate(Claims, with_names(raw, "") if isinstance(raw, Mapping) else raw, "")
+        check_claims(made, found.shared.study, found.runs)
+    except UserError as error:
+        raise UserError(f"{files[-1]}: {error}") from None
+    return made
+
+
+def claims_file(path: str) -> str:
+    """Return where the claims of a config lie."""
+    return f"{os.path.splitext(path)[0]}.claims.yaml"
 
 
 def _experiments(raw: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

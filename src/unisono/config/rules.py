@@ -5,7 +5,7 @@ from typing import Any
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
 from unisono.config.network import LstmOptions, NetworkOptions
-from unisono.config.observers import RESERVED
+from unisono.config.observers import check_models
 from unisono.config.parallel import Gossip, Logged, ParallelOptions, Ramp, Simulated
 from unisono.config.run import Run
 from unisono.config.schedule import Falling, Polynomial
@@ -36,7 +36,7 @@ def check_run(run: Run) -> None:
             f"parallel.period_frames: {run.parallel.period_frames} is less than one optimiser.minibatch of"
             f" {run.minibatch} {unit.name}: raise the one or lower the other"
         )
-    _check_observers(run)
+    check_models(run)
     if run.initialisation.kind == "model" and not run.initialisation.path:
         raise UserError("initialisation.path: missing: kind model needs the path of a final.safetensors")
     if run.initialisation.kind == "layerwise":
@@ -160,25 +160,6 @@ def _check_schedule(run: Run) -> None:
         raise UserError("schedule.constant_epochs: must be below schedule.epochs (and 0 with schedule.iterations)")
 
 
-def _check_observers(run: Run) -> None:
-    for name, options in run.observers.items():
-        where = f"observers.{name}"
-        if name in RESERVED:
-            raise UserError(f"{where}: {', '.join(RESERVED)} are models of their own: choose another name")
-        if options.kind == "ema" and options.decay is not None and options.window is not None:
-            raise UserError(f"{where}.window: stands in place of decay, which is given too: keep one")
-        if options.kind == "tail" and run.schedule.kind == "newbob":
-            raise UserError(
-                f"{where}.kind: tail counts from the end of the plan, and newbob may end a run before: choose ema,"
-                " polyak or another schedule.kind"
-            )
-    if run.final_model not in run.candidates:
-        raise UserError(
-            f"final_model: {run.final_model} needs observers.{run.final_model}: give it (bare: {{}}) or choose one of"
-            f" {', '.join(dict.fromkeys([*run.candidates, 'best']))}"
-        )
-
-
 def _check_growth(run: Run) -> None:
     if isinstance(run.network, LstmOptions):
         raise UserError(
@@ -246,6 +227,7 @@ def _check_server(parallel: ParallelOptions) -> None:
     for key, value, remedy in (
         ("dealing", "fixed", "a server deals slices to whoever asks: rotating"),
         ("carry_state", "average", "workers never stand together: carry or reset"),
+        ("carry_state", "epoch", "workers of a server end an epoch one by one: carry or reset"),
         ("first_iteration", "best", "the server takes in every worker: auto or combine"),
     ):
         if getattr(parallel, key) == value:

@@ -17,6 +17,7 @@ from unisono.engines import redeal
 from unisono.engines.arrivals import NAME as LOG
 from unisono.engines.arrivals import Event, read_log, write_log
 from unisono.engines.checkpoint import Checkpoints, digest_of
+from unisono.engines.combined import keep
 from unisono.engines.comm import Comm
 from unisono.engines.dealing import dealing_of
 from unisono.engines.ending import next_rate
@@ -195,8 +196,16 @@ class Border:
         return self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._block.checkpoint_s
 
     def save_if_due(self, standing: Standing) -> None:
+<<<<<<< HEAD
         """Save after an iteration, if rank 0 finds it is time."""
         if self.is_due() and standing.states[-1].iteration < self._block.last:
+=======
+        """Save after an iteration, if rank 0 finds it is time; the model in any case where the run's end wants it."""
+        if self._checkpoints is not None:
+            keep(self._session, self._files, standing.states[-1].iteration, standing.before.view("model"))
+        due = self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._block.checkpoint_s
+        if due and standing.states[-1].iteration < self._block.last:
+>>>>>>> main
             self.save(standing)
 
     def save(self, standing: Standing) -> None:

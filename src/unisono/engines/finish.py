@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from unisono import __version__
 from unisono.data.frames.ledger import ledger
 from unisono.engines import redeal
+from unisono.engines.combined import combine
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.metrics import read_states
@@ -38,9 +39,12 @@ def finish(session: Session, *, combined: PathLike, iterations_dir: Path, engine
     run, network = session.run, session.network
     states = read_states(session.plan, Folder(iterations_dir))
     vectors = Stored(combined, COMBINE, session.layout, states[-1].iteration)
-    evaluator, objectives = Evaluator(session, Alone()), {}
+    evaluator, objectives, told = Evaluator(session, Alone()), {}, {}
     for name, key in _candidates(session, states[-1]).items():
-        vector = vectors.take(known(vectors, key))
+        if name == "combined":
+            vector, told["combined"] = combine(session, Folder(iterations_dir))
+        else:
+            vector = vectors.take(known(vectors, key))
         found = evaluator.evaluate(vector, iteration=states[-1].iteration, whole_dev=True)
         objectives[name] = {
             "objective_dev": found["objective_dev_full"],
@@ -51,7 +55,7 @@ def finish(session: Session, *, combined: PathLike, iterations_dir: Path, engine
         for path in paths:
             save_model(path, network.spec(), network.layout, vector, prior, network.constants)
     write_json(out.ledger, ledger(session.plan, [state.workers for state in states]))
-    write_json(out.info, _provenance(session, states, objectives) | {"engine": engine})
+    write_json(out.info, _provenance(session, states, objectives) | {"engine": engine} | told)
 
 
 def _candidates(session: Session, last: State) -> dict[str, str]:

@@ -82,6 +82,24 @@ def frame_accuracy(path: str | Path, title: str, combined: Rows, workers: Rows) 
         frames_axis(rate)
 
 
+def rates(path: str | Path, tried: Rows, start: float | None, config: float, suggestion: float | None) -> None:
+    """Objective against learning rate. tried: rows with `rate` and `objective` (None: not finite, drawn as a cross)."""
+    with figure(path, 8, 4.4) as (axes,):
+        known = [row for row in tried if row["objective"] is not None]
+        axes.plot([row["rate"] for row in known], [row["objective"] for row in known], color=BLUE, marker="o")
+        failed = [row["rate"] for row in tried if row["objective"] is None]
+        if start is not None:
+            axes.axhline(start, color=GREY, linestyle=":", label="before training")
+            axes.plot(failed, [start] * len(failed), "x", color=RED, label="not finite" if failed else None)
+        axes.axvline(config, color=BLACK, linestyle="--", label="the config's rate")
+        if suggestion is not None:
+            axes.axvline(suggestion, color=GREEN, label="suggestion")
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate, per summed gradient")
+        axes.set_ylabel("dev objective (nats per frame)")
+        legend_below(axes)
+
+
 def word_error_rates(path: str | Path, systems: Rows) -> None:
     """Bars of the test WER with 95 % intervals, and the dev WER. systems: objects of wer.json, each with a `name`."""
     with figure(path, 8, 1.3 + 0.5 * len(systems)) as (axes,):

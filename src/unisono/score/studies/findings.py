@@ -29,13 +29,14 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a cell: its settings, final.json, the rows of the combined model with `frames_seen`."""
+    """One run of a cell: its settings, final.json, the rows of combined model and workers with `frames_seen`."""
 
     name: str
     seed: int
     settings: Settings
     final: Numbers
     combined: Rows
+    workers: Rows
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ def over_seeds(values: Sequence[float | None]) -> Numbers:
 def _run(folder: Path, seed: int) -> Run:
     settings = build(Settings, read_json(folder / "config.json"), str(folder / "config.json"))
     final = read_json(folder / "final.json")
-    return Run(folder.name, seed, settings, final, read_training(folder).combined)
+    training = read_training(folder)
+    return Run(folder.name, seed, settings, final, training.combined, training.workers)
 
 
 def _system(root: Path, cell: str, candidate: str, runs: Sequence[Run], decoded: set[str], test: Test) -> System:
