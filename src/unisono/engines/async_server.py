@@ -195,6 +195,7 @@ class Server:
             after = replace(after, diagnostics=dict.fromkeys(SUBSETS))
         standing.states.append(after)
         standing.now = None
+        self._border.keep(standing)
         self._tell_of_iterations()
         if after.iteration < self._block.last and self._border.is_due():
             self._drains = True
