@@ -35,6 +35,25 @@ def given_features(name, flag):
     return words
 
 
+def start_model(wildcards):
+    """Return the model that a run starts from, given or pretrained; nothing for a random start."""
+    pretrained = results(f"runs/{wildcards.run}/pretrained.safetensors")
+    return pretrained if stack.stack_of(RUNS[wildcards.run]) else files.start_model(RUNS[wildcards.run])
+
+
+def pretrained_models(wildcards):
+    """Return the models that pretrained runs start from. Raises WorkflowError where no run of the config is one."""
+    found = [results(f"runs/{run}/pretrained.safetensors") for run in RECOGNISERS if stack.stack_of(RUNS[run])]
+    if not found:
+        raise WorkflowError("config: initialisation.kind: no run has rbm: nothing is pretrained")
+    return found
+
+
+def constants_of_run(wildcards):
+    """Return what a run's network holds fixed: its constants, where it has any, and the layers below an RBM."""
+    return [results(path) for path in stack.held(RUNS, wildcards.run)]
+
+
 def source(split):
     """Return the split of the corpus that a split of training is made of: where a part of train stands for dev, train."""
     return "train" if KALDI_DEV == "train" else split
@@ -49,7 +68,7 @@ def decoded():
     """Return the folder of every decoded system: GMMs and each candidate of each run, or what the study names."""
     if STUDY:
         return SYSTEMS + list(study.decoded(STUDY))
-    return SYSTEMS + [f"runs/{run}/decode/{candidate}" for run in RUNS for candidate in RUNS[run].candidates]
+    return SYSTEMS + [f"runs/{run}/decode/{candidate}" for run in RECOGNISERS for candidate in RUNS[run].candidates]
 
 
 def tuning(wildcards):
@@ -91,6 +110,6 @@ def typed(wildcards):
     return f"snakemake paper --configfile {' '.join(re.sub('^[.][.]/.*/', '', file) for file in files)}"
 
 
-def run_files(*names):
-    """Return these files of every run."""
-    return [results(f"runs/{run}/{name}") for run in RUNS for name in names]
+def run_files(*names, runs=RECOGNISERS):
+    """Return these files of every run that makes a recogniser, or of `runs`."""
+    return [results(f"runs/{run}/{name}") for run in runs for name in names]

@@ -45,6 +45,8 @@ COMMANDS = {
     "frames": Command("Join features and alignments into the frames stores of train and dev."),
     "configure": Command("Write a run's config: the settings that decide what its training computes."),
     "plan": Command("Plan the iterations of a run, their workers, and the slice that each reads."),
+    "constants": Command("Estimate the input transform of a network, and the scales of its softmax's input."),
+    "join-stack": Command("Join a finished stack of RBMs into the model that training starts from."),
     "init-model": Command("Write the model that a run starts from."),
     "train-job": Command("Train one worker for one iteration (engine jobs)."),
     "combine": Command("Combine the workers of one iteration (engine jobs)."),

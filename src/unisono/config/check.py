@@ -20,6 +20,7 @@ from unisono.config.markers import is_name
 from unisono.config.mistakes import explain
 from unisono.config.rules import check_engine, check_given, check_run, check_shared, warnings
 from unisono.config.run import Run
+from unisono.config.stack import PREFIX, stack_of
 from unisono.config.study import Study, check_study, experiments
 from unisono.errors import UserError
 
@@ -45,18 +46,27 @@ def read_config(config: Mapping[str, Any]) -> Settings:
     runs = {}
     for name, overrides in parts.items():
         where = f"{place}{name}" if place else ""
+        if name.startswith(PREFIX):
+            raise UserError(f"{where}: names that begin with {PREFIX} are those of pretraining: choose another")
         run = validate(Run, resolve.run_of(base, overrides, where, notes), where)
-        try:
-            check_run(run)
-            check_engine(run.parallel)
-        except UserError as error:
-            raise UserError(resolve.join(where, error)) from None
+        _check(run, where)
         runs[name] = run
         notes += warnings(run)
     check_shared(shared)
     if shared.study:
         check_study(shared.study, runs)
     return Settings(shared, runs, list(dict.fromkeys(notes)))
+
+
+def _check(run: Run, where: str) -> None:
+    """Refuse a run that makes no sense, or one that is derived from it."""
+    layers = ((resolve.join(where, "initialisation"), layer) for layer in stack_of(run).values())
+    for place, one in [(where, run), *layers]:
+        try:
+            check_run(one)
+            check_engine(one.parallel)
+        except UserError as error:
+            raise UserError(resolve.join(place, error)) from None
 
 
 def settings(config: Mapping[str, Any], paths: Sequence[str]) -> Settings:

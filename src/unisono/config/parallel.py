@@ -166,6 +166,11 @@ class ParallelOptions(Section):
         """Whether training goes on from the best worker after iteration 0."""
         return self.first_iteration == "best" or (self.first_iteration == "auto" and not self.served)
 
+    @property
+    def shares(self) -> int:
+        """Into how many shares `dealing: fixed` deals the utterances: one for each worker."""
+        return self.workers if isinstance(self.workers, int) else self.workers.initial
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceOptions(Section):

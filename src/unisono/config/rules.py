@@ -9,6 +9,7 @@ from unisono.config.observers import check_models
 from unisono.config.parallel import Gossip, Logged, ParallelOptions, Ramp, Simulated
 from unisono.config.run import Run
 from unisono.config.schedule import Falling, Polynomial
+from unisono.config.stack import check_start
 from unisono.errors import UserError
 from unisono.rates import scales_with_workers
 
@@ -37,8 +38,7 @@ def check_run(run: Run) -> None:
             f" {run.minibatch} {unit.name}: raise the one or lower the other"
         )
     check_models(run)
-    if run.initialisation.kind == "model" and not run.initialisation.path:
-        raise UserError("initialisation.path: missing: kind model needs the path of a final.safetensors")
+    check_start(run)
     if run.initialisation.kind == "layerwise":
         _check_growth(run)
 
@@ -126,7 +126,7 @@ def warnings(run: Run) -> list[str]:
     """Return one line for each setting that runs but contradicts the literature."""
     rule, scale = run.parallel.combine.kind, run.parallel.scale_rate_with_workers
     custom = scales_with_workers("auto", rule)
-    if scale in ("auto", custom):
+    if scale in ("auto", custom) or not run.recognises:  # a pretrained layer's rate is per mean gradient
         return []
     return [
         f"parallel.scale_rate_with_workers: {str(scale).lower()} contradicts the custom for {rule}"

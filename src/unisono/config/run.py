@@ -105,6 +105,16 @@ class Run(Section):
         return self.optimiser.minibatch or self.network.unit.minibatch
 
     @property
+    def recognises(self) -> bool:
+        """Whether the run makes a recogniser, which is decoded and has a prior."""
+        return True
+
+    @property
+    def reject_below(self) -> float:
+        """By how much a worker's objective may be below the best."""
+        return self.parallel.reject_below
+
+    @property
     def keeps_best(self) -> bool:
         """Whether the best model so far (dev objective at the ends of epochs) is kept."""
         return self.final_model == "best" or self.schedule.kind == "newbob"

@@ -23,7 +23,7 @@ from unisono.engines.border import Border, Standing
 from unisono.engines.comm import Alone
 from unisono.engines.dealing import Dealer, dealing_of
 from unisono.engines.diagnose import described
-from unisono.engines.evaluate import FULL, SUBSETS
+from unisono.engines.evaluate import KEYS, SUBSETS
 from unisono.engines.link import PIECE, Link, Say, Tell, nap, pieces
 from unisono.engines.records import NUMBERS, Record
 from unisono.engines.rules import How
@@ -69,7 +69,7 @@ class Server:
         self._pushes: deque[Record] = deque()
         self._devices = ["cpu"] * link.workers
         self._look: int | None = None  # the iteration whose model is to be evaluated
-        self._looking: dict[int, tuple[int, bool]] = {}
+        self._looking: dict[int, int] = {}
         self._found: dict[str, float | None] = {}
         self._saved: set[int] = set()
         self._drains = self._stops = False
@@ -211,16 +211,15 @@ class Server:
         return self._found
 
     def _send_model(self, worker: int, iteration: int, params: Tensor, *, whole_dev: bool) -> None:
-        self._looking[worker] = (iteration, whole_dev)
+        self._looking[worker] = iteration
         self._link.answer(worker, Say.LOOK, iteration, float(whole_dev))
         self._link.send(params.numpy(), worker)
 
     def _looked(self, worker: int, seconds: float, values: np.ndarray) -> None:
         """Write down what a worker found about a model."""
-        number, whole_dev = self._looking.pop(worker)
-        keys = (*SUBSETS, *FULL) if whole_dev else SUBSETS
-        found = [None if np.isnan(value) else float(value) for value in values[: len(keys)]]
-        self._found = dict(zip(keys, found, strict=True))
+        number = self._looking.pop(worker)
+        found = dict(zip(KEYS, values[: len(KEYS)].tolist(), strict=True))
+        self._found = {key: None if np.isnan(v) else v for key, v in found.items() if not np.isposinf(v)}
         states = self._standing.states
         for index, state in enumerate(states):
             if state.iteration == number:

@@ -8,7 +8,7 @@ import torch
 
 from unisono.engines.block import Block, Stopped
 from unisono.engines.comm import Alone
-from unisono.engines.evaluate import FULL, SUBSETS, Evaluator
+from unisono.engines.evaluate import KEYS, Evaluator
 from unisono.engines.link import Link, Say, Tell, pieces
 from unisono.engines.session import Session
 from unisono.engines.store import WORKER, Folder, Stored, save
@@ -96,8 +96,8 @@ class OneWorker:
         begun = time.perf_counter()
         self._evaluator = self._evaluator or Evaluator(self._session, Alone())
         found = self._evaluator.evaluate(self._start, iteration=iteration, whole_dev=whole_dev)
-        keys = (*SUBSETS, *FULL) if whole_dev else SUBSETS
-        values = [np.nan if (value := found[key]) is None else value for key in keys]
+        # Not finite: nan; not looked for: infinity.
+        values = [np.nan if (value := found.get(key, np.inf)) is None else value for key in KEYS]
         return self._ask(Tell.LOOKED, time.perf_counter() - begun, *values)
 
     def _file(self, said: Say, numbers: np.ndarray) -> tuple[Say, np.ndarray]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from unisono.engines import redeal
+from unisono.engines import constants, redeal
 from unisono.engines.arrivals import NAME as LOG
 from unisono.engines.arrivals import Event, read_log, write_log
 from unisono.engines.checkpoint import Checkpoints, digest_of
@@ -100,6 +100,7 @@ class Border:
                 "config": session.config, "plan": digest_of(asdict(plan)),
                 "initial": read_state(self._files.state(block.first - 1)).initial,
                 "frames": {"train": session.train.digest, "dev": dev.digest},
+                **({"constants": digest} if (digest := constants.digest_of(session.constants)) else {}),
             }  # fmt: skip
             redealt = redeal.last_done(plan, session.run.parallel.workers) >= 0
             self._checkpoints = Checkpoints(block.state_dir, identity, other_workers=redealt)

@@ -51,7 +51,7 @@ def figure(path: str | Path, width: float, height: float, panels: int = 1, **key
             drawn.savefig(temporary, format=kind, dpi=120, metadata=metadata)
 
 
-def learning_curve(path: str | Path, title: str, combined: Rows, workers: Rows) -> None:
+def learning_curve(path: str | Path, title: str, combined: Rows, workers: Rows, objective: str) -> None:
     """Objective against frames seen: each worker on its own slice, the combined model on train and dev."""
     with figure(path, 8, 4.8) as (axes,):
         _worker_points(axes, workers, "objective_train", 1.0, "each worker, its own slice")
@@ -62,7 +62,7 @@ def learning_curve(path: str | Path, title: str, combined: Rows, workers: Rows) 
             x, y = [row["frames_seen"] for row in full], [row["objective_dev_full"] for row in full]
             axes.plot(x, y, linestyle="none", marker="D", color=BLACK, markerfacecolor="white", label="… whole dev set")
         frames_axis(axes)
-        axes.set_ylabel("objective: mean log-probability\nof a frame (nats, higher is better)")
+        axes.set_ylabel(f"objective, higher is better:\n{objective}")
         axes.set_title(title, loc="left")
         legend(axes)
 

@@ -46,6 +46,8 @@ def cells(results: Row) -> list[dict[str, Any]]:
                 | _columns("objective_minus_last", numbers.get("objective_minus_last"))
                 | _columns("wer", numbers.get("wer"))
                 | _limits("wer_speakers", numbers.get("wer", {}).get("ci95_speakers"))
+                | _columns("cer", numbers.get("cer"))
+                | _limits("cer_speakers", numbers.get("cer", {}).get("ci95_speakers"))
             )
     return rows
 
@@ -61,6 +63,8 @@ def pairs(results: Row) -> list[dict[str, Any]]:
             | _columns("wer_difference", wer)
             | _limits("wer_difference_speakers", wer.get("ci95_speakers"))
             | {key: wer.get(key) for key in ("z", "p")}
+            | _columns("cer_difference", pair.get("cer_difference"))
+            | _limits("cer_difference_speakers", pair.get("cer_difference", {}).get("ci95_speakers"))
         )
     return rows
 
