@@ -1,5 +1,6 @@
 """MPI ranks by any launcher: the allocation that a plugin took out of the environment, signals, the one line."""
 
+import datetime as dt
 import os
 import signal
 import subprocess
@@ -27,13 +28,29 @@ def test_the_allocation_is_rebuilt():
 
 
 def test_only_what_is_missing_is_rebuilt():
-    def ask(job):
-        return TWO_NODES if job == "3" else ""
-
-    assert launch.environment({"SLURM_JOB_ID": "3"}, ask)["SLURM_NODELIST"] == "n[1-2]"
-    assert launch.environment({"SLURM_JOB_ID": "3", "SLURM_NODELIST": "n9"}, ask)["SLURM_NODELIST"] == "n9"
-    assert "SLURM_NODELIST" not in launch.environment({}, ask)
+    assert launch.environment({"SLURM_JOB_ID": "3"}, TWO_NODES)["SLURM_NODELIST"] == "n[1-2]"
+    assert launch.environment({"SLURM_NODELIST": "n9"}, TWO_NODES)["SLURM_NODELIST"] == "n9"
+    assert "SLURM_NODELIST" not in launch.environment({})
     assert launch.environment({"OMPI_MCA_osc": "mine"})["OMPI_MCA_osc"] == "mine", "the user's own word counts"
+
+
+def test_the_warning_comes_before_the_time_limit():
+    now = dt.datetime(2026, 11, 29, 12, 0, 0).timestamp()
+    assert launch.warning_s(TWO_NODES + " EndTime=2026-11-29T13:00:00 Deadline=N/A", now) == 3600 - 120
+    assert launch.warning_s(TWO_NODES + " EndTime=2026-11-29T12:01:00", now) == 40
+    assert launch.warning_s(TWO_NODES + " EndTime=2026-11-29T11:00:00", now) == 0
+    assert launch.warning_s(TWO_NODES + " EndTime=Unknown", now) is None and launch.warning_s("", now) is None
+
+
+def test_the_ranks_are_warned(tmp_path):
+    """By a scontrol that says when the job ends."""
+    end = dt.datetime.now() + dt.timedelta(seconds=5)
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho '{TWO_NODES} EndTime={end:%Y-%m-%dT%H:%M:%S}'\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "3"}
+    job = launched(tmp_path, WAITS, env=env)
+    _, err = job.communicate(timeout=30)
+    assert job.returncode == 138 and err == ""
 
 
 def test_srun_is_told_of_cores_and_deaths():
@@ -44,14 +61,14 @@ def test_srun_is_told_of_cores_and_deaths():
     assert launch.command_line("/opt/mpirun", 2, ["x"], {}) == ["/opt/mpirun", "-n", "2", "x"]
 
 
-def launched(folder, text, ranks=2):
+def launched(folder, text, ranks=2, env=None):
     """Start a program of ours as the launcher; it gets `-n RANKS` and the command as arguments."""
     program = folder / "mpirun"
     program.write_text(f"#!{sys.executable}\n{text}")
     program.chmod(0o755)
     return subprocess.Popen(
         [sys.executable, "-m", "unisono.launch", str(program), str(ranks), "a", "b"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
     )  # fmt: skip
 
 

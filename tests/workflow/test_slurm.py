@@ -88,6 +88,29 @@ def test_ranks_fill_the_nodes(slurm, request, tmp_path, mpi, launcher):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("mpi", "launcher"), [("debian", "srun --mpi=pmix"), ("mpich", "srun --mpi=pmi2")])
+def test_training_by_srun(slurm, request, finished, copied, mpi, launcher):
+    """Ranks of other MPIs, over two nodes: the bytes of one process."""
+    python = (request.getfixturevalue("mpich") if mpi == "mpich" else slurm.venv) / "bin/python"
+    if mpi == "debian" and not shutil.which("mpirun.openmpi"):
+        pytest.skip("no Open MPI of Debian (make test-slurm)")
+    text = "schedule: {kind: exponential, final_learning_rate: 0.0005, epochs: null, iterations: 2}\n"
+    runs = "runs:\n  here: {parallel: {workers: 4, engine: virtual}}\n  ranks: {parallel: {workers: 4, engine: sync}}\n"
+    configs = [*finished.command()[-1:], copied.config("mine.yaml", text + runs)]
+    place = "results/spoken_small/runs/{}/iterations/{}.combine.safetensors"
+    process = copied.run(place.format("here", 1), place.format("ranks", "init"), "--notemp", config=configs)
+    assert process.returncode == 0, process.stdout[-3000:]
+    resources = ["--set-resources", "train_sync:nodes=2", f"train_sync:mpi='{launcher}'"]
+    command = slurm.snakemake(copied, place.format("ranks", 1), "--notemp", *resources, configs=configs)
+    slurm.ask(python, *command[1:], timeout=600)
+    contents = [(copied.folder / place.format(run, 1)).read_bytes() for run in ("here", "ranks")]
+    assert contents[0] == contents[1]
+    log = (copied.results / "logs/train/ranks/block.1.log").read_text()
+    nodes = dict(re.findall(r"rank (\d) of 4 on (n\d)", log))
+    assert len(nodes) == 4 and set(nodes.values()) == {"n1", "n2"}, log
+
+
+@pytest.mark.slow
 def test_what_a_dependent_stage_costs(slurm, finished, copied, capsys):
     """Median of ten stages in a row, without waiting in the queue and without the command's own seconds."""
     text = "schedule: {kind: exponential, final_learning_rate: 0.0005, epochs: null, iterations: 6}\n"

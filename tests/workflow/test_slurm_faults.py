@@ -121,7 +121,9 @@ def test_a_time_limit_is_one_more_start(slurm, finished, copied, engine):
     )
     configs = prepared(copied, finished, text, ["cut"])
     rule = f"train_{engine}"
-    limits = [f"{rule}:runtime=1", f"{rule}:slurm_extra=\"'--signal=USR1@25'\""]
+    limits = [f"{rule}:runtime=1"]
+    if engine == "virtual":
+        limits.append(f"{rule}:slurm_extra=\"'--signal=USR1@25'\"")
     with Head(slurm, copied, configs, final("cut"), "--retries", "20", "--set-resources", *limits) as head:
         head.ends(1500)
     log = (copied.results / "logs/train/cut/block.59.log").read_text()
