@@ -72,7 +72,10 @@ def slurm(tmp_path_factory):
     accounting = os.environ.get("SLURM_BOX") == "accounting"
     if reason := support.missing(accounting):
         pytest.skip(reason)
-    box = support.Slurm(tmp_path_factory.mktemp("slurm"), accounting)
+    try:
+        box = support.Slurm(tmp_path_factory.mktemp("slurm"), accounting)
+    except support.Absent as reason:
+        pytest.skip(str(reason))
     try:
         yield box
     finally:

@@ -257,7 +257,9 @@ def test_summary_names_systems_and_marks_the_chosen_one(root):
     assert lines[0] == "Word error rate in percent"
     rows = [re.split(r" {2,}", line) for line in lines[2:7]]
     assert rows[0][:4] == ["system", "dev", "test", "95 % interval"]
-    assert rows[2][:3] == ["tri GMM", "–", "75.00"]
+    assert rows[2][:3] == ["tri GMM", "–", "75.00"] and rows[0][9:11] == ["characters", "95 % interval"]
+    chosen = found.results[-1].numbers
+    assert rows[4][9] == f"{100 * chosen['cer']:.2f}" and chosen["characters"] > chosen["words"]
     assert rows[4][:3] == ["main, ema *", "–", "25.00"]
     numbers = summary.summarise(found)
     assert [system["chosen"] for system in numbers["systems"]] == [False, False, True]
@@ -424,7 +426,7 @@ def test_a_table_sets_numbers_right_and_escapes():
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_a_picture_of_one_iteration_and_of_none(tmp_path, kind):
     one = {**combined(0), "frames_seen": 200, "objective_dev_full": -2.6}
-    plots.learning_curve(tmp_path / f"one.{kind}", HOSTILE, [one], [{**worker(0, 0, None), "frames_seen": 200}])
+    plots.learning_curve(tmp_path / f"one.{kind}", HOSTILE, [one], [{**worker(0, 0, None), "frames_seen": 200}], "x")
     plots.frame_accuracy(tmp_path / f"none.{kind}", "no iteration", [], [])
     assert (tmp_path / f"one.{kind}").stat().st_size > 5000
     assert (tmp_path / f"none.{kind}").stat().st_size > 5000

@@ -23,6 +23,7 @@ COMMANDS = {
     "transcribe": Command("Recognise the words of recordings with a trained system.", typed=True),
     "export": Command("Gather all that a run's recogniser needs in one folder.", typed=True),
     "redeal": Command("Let an unfinished run of virtual or sync go on with another number of workers.", typed=True),
+    "rate-finder": Command("Try learning rates on a few thousand frames and suggest one.", typed=True),
     "compare": Command("Test whether two systems differ on the same utterances.", typed=True),
     "loglikes": Command("Write a network's log-likelihoods as a Kaldi archive.", typed=True),
     "import-model": Command("Take a network of Kaldi as a model to start from.", typed=True),
@@ -44,6 +45,8 @@ COMMANDS = {
     "frames": Command("Join features and alignments into the frames stores of train and dev."),
     "configure": Command("Write a run's config: the settings that decide what its training computes."),
     "plan": Command("Plan the iterations of a run, their workers, and the slice that each reads."),
+    "constants": Command("Estimate the input transform of a network, and the scales of its softmax's input."),
+    "join-stack": Command("Join a finished stack of RBMs into the model that training starts from."),
     "init-model": Command("Write the model that a run starts from."),
     "train-job": Command("Train one worker for one iteration (engine jobs)."),
     "combine": Command("Combine the workers of one iteration (engine jobs)."),
@@ -59,6 +62,7 @@ COMMANDS = {
     "report": Command("Tabulate and plot the results of a finished pipeline."),
     "answer": Command("Print the last lines of a run: word error rates, warnings, what next."),
     "study": Command("Tabulate and plot the results of a study."),
+    "claims": Command("Set a paper's claims against what its study measured."),
     "config-reference": Command("Write the table of all config keys into config/README.md."),
 }
 

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    from unisono.cli.run_files import add_arguments, add_device
+    from unisono.cli.run_files import add_arguments, add_constants, add_device
     from unisono.config.parallel import BLOCK_ENGINES, ResourceOptions
 
     given = ResourceOptions()
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
+    add_constants(parser)
     add_device(parser)
     parser.add_argument("--engine", required=True, choices=BLOCK_ENGINES, help="config key parallel.engine")
     parser.add_argument("--first", required=True, type=int, metavar="I", help="first iteration of the block")
@@ -59,8 +60,8 @@ def run(args: argparse.Namespace) -> None:
         try:
             advance = stack.enter_context(console.progress("train", args.last - args.first + 1))
             files = (args.config, args.plan, args.frames_train, args.frames_dev)
-            index = local_rank(os.environ, process.rank)
-            session = stack.enter_context(open_session(*files, device=args.device, index=index))
+            place = {"device": args.device, "index": local_rank(os.environ, process.rank)}
+            session = stack.enter_context(open_session(*files, constants=args.constants, **place))
             block = Block(
                 first=args.first,
                 last=args.last,

@@ -11,6 +11,7 @@ from typing import Any
 
 from unisono import console
 from unisono.config.check import Settings
+from unisono.config.stack import with_stacks
 from unisono.desk import snakemake
 from unisono.desk.course import STAGE, Course
 from unisono.desk.estimate import need, recognisable, spoken_seconds
@@ -172,7 +173,7 @@ class Watch:
         return passed * left / done if passed > 10 and done > 0.03 * self._before else None
 
     def _trainings(self) -> list[Training]:
-        found = [read_training_state(self._root / "runs" / name) for name in self._settings.runs]
+        found = [read_training_state(self._root / "runs" / name) for name in with_stacks(self._settings.runs)]
         # Before its plan is there a run has as many iterations as its settings and the hours let expect.
         return [run if run.total else run._replace(total=self._expected[run.name]) for run in found]
 
