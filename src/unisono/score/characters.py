@@ -24,7 +24,7 @@ def evaluate_characters(references: Mapping[str, Words], hypotheses: Mapping[str
     aligned = jiwer.process_characters(wanted, found).alignments
     counts = {}
     for utterance, text, chunks in zip(ids, wanted, aligned, strict=True):
-        steps = dict.fromkeys(("insert", "delete", "substitute", "equal"), 0)
+        steps: dict[str, int] = {"insert": 0, "delete": 0, "substitute": 0, "equal": 0}
         for chunk in chunks:
             reference, hypothesis = chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
             steps[chunk.type] += max(reference, hypothesis)
