@@ -55,7 +55,9 @@ def examine(settings: Settings | None, path: Path) -> Iterator[Finding]:
         return
     said = ask(["scontrol", "show", "config"], 15.0)
     if said.fault:
-        yield red(f"SLURM does not answer: {said.fault}", "try again later, or on another login node (scontrol ping)")
+        # Only a run over the cluster's profile needs it.
+        remedy = "for runs on the cluster try again later, or on another login node (scontrol ping)"
+        yield Finding("yellow", f"SLURM does not answer: {said.fault}", remedy)
         return
     site, own = dict(re.findall(r"^(\w+)\s+= (.*)$", said.output, re.MULTILINE)), read_profile(path)
     yield _plugin()
