@@ -113,16 +113,17 @@ def _requests(settings: Settings | None, own: Mapping[str, Any]) -> dict[tuple[s
         for run in settings.runs.values():
             weights = run.network.weights(shared.features.dim, needs.pdfs(shared))
             rule = {"jobs": "train_job"}.get(run.parallel.engine, f"train_{run.parallel.engine}")
-            ranks = worker_range(run.parallel.workers)[1] if rule == "train_sync" else 1
+            workers, served = worker_range(run.parallel.workers)[1], rule == "train_async"
+            ranks = workers if rule == "train_sync" or served else 1
             threads, block = shared.resources.threads_per_worker, run.parallel.iterations_per_job
             asked = {
-                "mem_mb": needs.memory_mb(rule, worker_range(run.parallel.workers)[1], weights),
+                "mem_mb": needs.memory_mb(rule, workers, weights),
                 "runtime": needs.minutes(rule, run, weights, 1 if rule == "train_job" else block, threads),
-                **needs.gpus(shared.resources.train_gpu, ranks),
+                **needs.gpus(shared.resources.train_gpu, ranks, apart=served),
                 **{k: v for k, v in changed.get(rule, {}).items() if k not in ("mpi", "slurm_extra")},
             }
-            if ranks > 1:
-                asked |= {"tasks": ranks, "mem_per_cpu": -(-asked.pop("mem_mb") // threads)}
+            if ranks > 1 or served:
+                asked |= {"tasks": ranks + served, "mem_per_cpu": -(-asked.pop("mem_mb") // threads)}
             ask_for(rule, threads, **asked)
     return {flags: sorted(set(rules)) for flags, rules in found.items()}
 
