@@ -82,3 +82,8 @@ rule study:
 rule paper:
     input:
         paper_files,
+
+
+rule pretrain:
+    input:
+        pretrained_models,

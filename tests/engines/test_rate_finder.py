@@ -35,9 +35,19 @@ def test_a_try_is_the_first_iteration_of_a_run_at_that_rate(tmp_path, kind, scal
 def test_rates_that_break_the_model_have_no_objective(tmp_path):
     task = Task(tmp_path, config(optimiser__max_change="none"))
     session = task.session
-    tried = list(rate_finder.try_rates(session, initial_parameters(session), [1e-3, 1e30], 500))
+    start = initial_parameters(session)
+    begun = rate_finder.objective_of(session, start)
+    tried = list(rate_finder.try_rates(session, start, [1e-3, 1e30], 500))
     assert tried[0].objective is not None and tried[1].objective is None
-    assert rate_finder.suggested(tried) == 5e-4 and rate_finder.suggested(tried[1:]) is None
+    assert rate_finder.suggested(tried, begun) == 5e-4 and rate_finder.suggested(tried[1:], begun) is None
+
+
+def test_the_suggestion_is_half_of_the_lowest_rate_that_gains_almost_as_much_as_the_best():
+    rows = ((0.1, -2.9), (0.2, -2.09), (0.4, -2.0), (0.8, -2.05), (1.6, None))
+    tried = [rate_finder.Tried(rate, objective) for rate, objective in rows]
+    assert rate_finder.suggested(tried, -3.0) == 0.1  # 90 % of a gain of 1.0 is reached at 0.2
+    assert rate_finder.suggested(tried, -2.2) == 0.2  # of 0.2 only at 0.4
+    assert rate_finder.suggested(tried, -1.9) is None and rate_finder.suggested(tried, None) is None
 
 
 def test_the_grid():
@@ -65,10 +75,10 @@ def test_the_command_prints_draws_and_changes_nothing(tmp_path, capsys):
     command.run(Args)
     lines = capsys.readouterr().out.splitlines()
     rates = {float(line.split()[0]): float(line.split()[1]) for line in lines[1:5]}
-    best = max(rates, key=rates.get)
+    begun = float(lines[0].split()[-1].rstrip(")"))
+    lowest = min(rate for rate, value in rates.items() if value - begun >= 0.9 * (max(rates.values()) - begun))
     assert list(rates) == [1e-4, 1e-3, 1e-2, 1e-1]
-    assert lines[5].startswith(
-        f"suggestion: optimiser.learning_rate: {best / 2:.2g}, half of the best on 300 frames of"
-    )
+    assert lines[5].startswith(f"suggestion: optimiser.learning_rate: {lowest / 2:.2g}, half of the lowest that gains")
+    assert "on 300 frames of each of 2 workers (the config says 0.004)" in lines[5]
     assert b"<svg" in (tmp_path / "r.svg").read_bytes()
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

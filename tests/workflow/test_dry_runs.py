@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIGS = sorted(
     path for path in (ROOT / "config").rglob("*.yaml") if not path.stem.endswith((".claims", "-full-size"))
 )
-PAPERS = {"povey-2014": 11, "tian-2017": 14}  # cells
+PAPERS = {"povey-2014": 11, "su-chen-2015": 28, "tian-2017": 14}  # cells
 
 
 def jobs_of(output):
@@ -154,6 +154,7 @@ def test_the_demo_is_the_default_and_leaks_into_no_other(workspace):
         ("parallel: {workers: {initial: 1, final: 3}}", {"train_job": 5, "combine": 3}),
         ("parallel: {engine: virtual, iterations_per_job: 2}", {"train_virtual": 2, "diagnose": None}),
         ("parallel: {engine: sync, iterations_per_job: 1}", {"train_sync": 3}),
+        ("parallel: {engine: async, combine: async, iterations_per_job: 2}", {"train_async": 2, "diagnose": None}),
         ("runs: {one: {}, two: {parallel: virtual_three}}".replace("virtual_three", "{engine: virtual}"),
          {"train_job": 6, "train_virtual": 1, "finish": 2, "train_mono": 1}),
         ("observers: {ema: {decay: 0.5}, polyak: {}}", {"tune_dnn": 3, "choose": 1}),

@@ -33,8 +33,3 @@ rule join_stack:
         " --layers {input.layers:q}"
         " --out {output:q}"
         " --log {log:q}"
-
-
-rule pretrain:
-    input:
-        pretrained_models,

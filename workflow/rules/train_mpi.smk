@@ -117,3 +117,26 @@ rule train_sync:
         "{resources.title} iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"
     shell:
         f"python -m unisono.launch {{resources.mpi:q}} {{resources.tasks}} python -m mpi4py {TRAIN}"
+
+
+use rule train_sync as train_async with:
+    wildcard_constraints:
+        run=runs_with("async"),
+    threads: lambda wildcards: (ranks(wildcards) - 1) * THREADS  # the server naps
+    resources:
+        first=first_of_block,
+        worker_threads=THREADS,
+        checkpoint_s=CHECKPOINT_S,
+        hang_timeout_s=HANG_TIMEOUT_S,
+        device=DEVICE,
+        engine="async",
+        tasks=ranks,
+        cpus_per_task=THREADS,
+        mem_mb_per_cpu=memory("train_async"),
+        runtime=minutes("train_async"),
+        mpi="mpirun",
+        gpu=gpus_of_ranks("gpu"),
+        tasks_per_gpu=gpus_of_ranks("tasks_per_gpu"),
+        gres=gpus_of_ranks("gres"),
+    message:
+        "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, a server and workers on {resources.tasks} MPI ranks"

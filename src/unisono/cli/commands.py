@@ -51,7 +51,7 @@ COMMANDS = {
     "train-job": Command("Train one worker for one iteration (engine jobs)."),
     "combine": Command("Combine the workers of one iteration (engine jobs)."),
     "diagnose": Command("Evaluate the combined model of one iteration (engine jobs)."),
-    "train": Command("Train a block of iterations in one command (engines virtual and sync)."),
+    "train": Command("Train a block of iterations in one command (all engines but jobs)."),
     "finish": Command("Write the candidate models of a run, its final model and ledger."),
     "metrics": Command("Put the numbers of all iterations of a run together."),
     "tune": Command("Choose acoustic scale and word-insertion penalty of one system on dev."),

@@ -51,11 +51,11 @@ def run(args: argparse.Namespace) -> None:
             tried.append(one)
             print(f"{one.rate:10.3g}  {_number(one.objective)}", flush=True)
         workers = session.plan.iterations[0].workers
-    suggestion = rate_finder.suggested(tried)
+    suggestion = rate_finder.suggested(tried, begun)
     rates(args.out, [one._asdict() for one in tried], begun, config, suggestion)
-    told = "no rate gave a finite objective: lower --highest" if suggestion is None else (
-        f"suggestion: optimiser.learning_rate: {suggestion:.2g}, half of the best on {args.frames} frames of each of"
-        f" {workers} workers (the config says {config:g})"
+    told = "no rate was better than the start: lower --lowest, or raise --frames" if suggestion is None else (
+        f"suggestion: optimiser.learning_rate: {suggestion:.2g}, half of the lowest that gains 90 % of what the best"
+        f" does on {args.frames} frames of each of {workers} workers (the config says {config:g})"
     )  # fmt: skip
     print(f"{told}\n{args.out}")
 

@@ -1,4 +1,4 @@
-"""Train a block of iterations in one command (engines virtual and sync), with checkpoints and exact resume."""
+"""Train a block of iterations in one command (all engines but jobs), with checkpoints and exact resume."""
 
 import argparse
 import contextlib
@@ -35,7 +35,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-s", type=float, default=given.checkpoint_s, metavar="S", help="seconds between checkpoints"
     )
     parser.add_argument(
-        "--hang-timeout-s", type=float, default=given.hang_timeout_s, metavar="S", help="sync: when a rank is silent"
+        "--hang-timeout-s",
+        type=float,
+        default=given.hang_timeout_s,
+        metavar="S",
+        help="sync, async: when a rank is silent",
     )
     parser.add_argument("--stop-after-s", type=float, metavar="S", help="save and exit after so many seconds")
 
@@ -60,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
         try:
             advance = stack.enter_context(console.progress("train", args.last - args.first + 1))
             files = (args.config, args.plan, args.frames_train, args.frames_dev)
-            place = {"device": args.device, "index": local_rank(os.environ, process.rank)}
+            place = {"device": process.place(args.device), "index": local_rank(os.environ, process.rank)}
             session = stack.enter_context(open_session(*files, constants=args.constants, **place))
             block = Block(
                 first=args.first,
@@ -88,7 +92,8 @@ def _join(args: argparse.Namespace) -> "contextlib.AbstractContextManager[Joined
     from unisono.engines.run import read_run
     from unisono.schedule import worker_range
 
-    engine = importlib.import_module(f"unisono.engines.{args.engine}")  # one of BLOCK_ENGINES
+    name = {"async": "asynchronous"}.get(args.engine, args.engine)  # a keyword names no module
+    engine = importlib.import_module(f"unisono.engines.{name}")
     return engine.join(worker_range(read_run(args.config).parallel.workers)[1], args.hang_timeout_s)
 
 

@@ -43,6 +43,12 @@ def spoken_seconds(corpus: Spoken) -> dict[str, float]:
     return {s: getattr(corpus.spoken, f"{s}_sentences") * SPOKEN_SENTENCE_S for s in ("train", "dev", "test")}
 
 
+def recognisable(shared: Config, lexicon: int, text: int) -> int:
+    """Return how many words can be recognised at most. lexicon, text: words of the lexicon, of the training text."""
+    of_text = getattr(shared.lm, "vocabulary", "lexicon") == "text" and not getattr(shared.corpus, "lm_text", None)
+    return min(lexicon, text) if of_text else lexicon
+
+
 def iterations(run: Run, seconds: float, speeds: int) -> int:
     """Return about how many iterations a run has; `seconds` of training speech, heard at so many speeds."""
     if run.schedule.iterations:

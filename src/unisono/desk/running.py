@@ -14,7 +14,7 @@ from unisono.config.check import Settings
 from unisono.config.stack import with_stacks
 from unisono.desk import snakemake
 from unisono.desk.course import STAGE, Course
-from unisono.desk.estimate import need, spoken_seconds
+from unisono.desk.estimate import need, recognisable, spoken_seconds
 from unisono.desk.events import Events
 from unisono.desk.settings import changed, read_settings
 from unisono.desk.training import Training, read_training_state
@@ -183,7 +183,9 @@ class Watch:
             spoken_seconds(shared.corpus) if shared.corpus.kind == "spoken" else GUESSED_S
         )
         self._sized = _speech(self._root) is not None
-        words = _corpus(self._root).get("lexicon_words", 0)
+        found = _corpus(self._root)
+        text = found.get("splits", {}).get("train", {}).get("words", 0)
+        words = recognisable(shared, found.get("lexicon_words", 0), text)
         wanted = need(shared, runs, seconds, self._cores, vocabulary=words)
         self._expected = wanted.iterations
         return wanted.seconds

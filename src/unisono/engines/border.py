@@ -192,12 +192,19 @@ class Border:
         logger.warning("going on from %s, after iteration %d, with %s workers", path, last, workers)
         return standing
 
-    def save_if_due(self, standing: Standing) -> None:
-        """Save after an iteration, if rank 0 finds it is time; the model in any case where the run's end wants it."""
+    def is_due(self) -> bool:
+        """Say whether rank 0 finds it is time for a checkpoint."""
+        return self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._block.checkpoint_s
+
+    def keep(self, standing: Standing) -> None:
+        """Keep the model after an iteration where the run's end wants it."""
         if self._checkpoints is not None:
             keep(self._session, self._files, standing.states[-1].iteration, standing.before.view("model"))
-        due = self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._block.checkpoint_s
-        if due and standing.states[-1].iteration < self._block.last:
+
+    def save_if_due(self, standing: Standing) -> None:
+        """Save after an iteration, if rank 0 finds it is time; the model in any case where the run's end wants it."""
+        self.keep(standing)
+        if self.is_due() and standing.states[-1].iteration < self._block.last:
             self.save(standing)
 
     def save(self, standing: Standing) -> None:

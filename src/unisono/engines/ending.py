@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unisono.config.run import Run
 from unisono.core import observers
-from unisono.engines.evaluate import Evaluator
+from unisono.engines.evaluate import Evaluates
 from unisono.engines.records import Outcome
 from unisono.engines.session import Session
 from unisono.engines.state import State
@@ -24,7 +24,7 @@ logger = logging.getLogger("unisono.combine")
 
 
 def end(
-    session: Session, iteration: Iteration, before: Vectors, after: Held, state: State, evaluator: Evaluator | None
+    session: Session, iteration: Iteration, before: Vectors, after: Held, state: State, evaluator: Evaluates | None
 ) -> tuple[Held, State]:
     """End an iteration whose slices have all arrived.
 

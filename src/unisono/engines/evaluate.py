@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -18,6 +18,15 @@ from unisono.units import TrainingUnit
 
 BATCH = 512  # frames; a result depends on it, so it is no option
 SUBSETS = ("objective_train", "objective_dev", "frame_accuracy")
+KEYS = (*SUBSETS, "free_energy_gap", "objective_dev_full", "frame_accuracy_full")  # all that may be found
+
+
+class Evaluates(Protocol):
+    """Whatever finds out how good a model is: `Evaluator`, or a server that lets a worker do it."""
+
+    def evaluate(self, params: Tensor, *, iteration: int, whole_dev: bool) -> dict[str, float | None]:
+        """Return what `Evaluator.evaluate` does."""
+        ...
 
 
 class Split:

@@ -49,14 +49,16 @@ def objective_of(session: Session, params: Tensor) -> float | None:
     return _objective(session, Evaluator(session, Alone()), params)
 
 
-def suggested(tried: Sequence[Tried]) -> float | None:
-    """Return half of the rate that came out best, None where none did.
+def suggested(tried: Sequence[Tried], start: float | None) -> float | None:
+    """Return half of the lowest rate that gains 90 % of what the best one gains over `start`; None where none gains.
 
-    Few frames favour high rates: the model is far from where a step of that size no longer helps.
+    Where max-change limits most steps, higher rates gain nothing more; and few frames favour high rates, as the model
+    is far from where a step of that size no longer helps.
     """
-    known = [one for one in tried if one.objective is not None]
-    best = max(known, key=lambda one: one.objective or 0.0, default=None)
-    return None if best is None else best.rate / 2
+    known = [one for one in tried if one.objective is not None and start is not None and one.objective > start]
+    best = max((one.objective or 0.0 for one in known), default=0.0)
+    enough = [one.rate for one in known if (one.objective or 0.0) - (start or 0.0) >= 0.9 * (best - (start or 0.0))]
+    return min(enough) / 2 if enough else None
 
 
 def _trained(session: Session, start: Tensor, rate: float, frames: int) -> Tensor | None:
