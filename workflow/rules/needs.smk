@@ -20,7 +20,7 @@ def weights(run):
 
 
 def memory(rule):
-    """Return the resource function for the megabytes of a job; of a rule with ranks: of each core of a rank."""
+    """Return the resource function for the megabytes of a job, or of each core of a rank where there are ranks."""
 
     def megabytes(wildcards, attempt):
         asked = needs.memory_mb(rule, ranks(wildcards), weights(wildcards.run), attempt)

@@ -33,8 +33,8 @@ rule train_job:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
-        title=title_of_run,
         **TRAIN_GPU,
+        title=title_of_run,
         worker_threads=THREADS,
         device=DEVICE,
         mem_mb=memory("train_job"),
@@ -90,8 +90,8 @@ rule combine:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
-        title=title_of_run,
         **TRAIN_GPU,
+        title=title_of_run,
         worker_threads=THREADS,
         device=DEVICE,
         mem_mb=memory("combine"),
@@ -142,8 +142,8 @@ rule diagnose:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
-        title=title_of_run,
         **TRAIN_GPU,
+        title=title_of_run,
         worker_threads=THREADS,
         device=DEVICE,
         mem_mb=memory("diagnose"),

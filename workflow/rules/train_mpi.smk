@@ -50,8 +50,8 @@ rule train_virtual:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
-        title=title_of_run,
         **TRAIN_GPU,
+        title=title_of_run,
         first=first_of_block,
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
