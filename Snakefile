@@ -4,6 +4,8 @@
     snakemake --cores 8 --configfile config/fsdd.yaml          another config, which stands alone
     snakemake --cores 8 --configfile config/config.yaml mine.yaml      the demo with changes
     snakemake study --cores 8 --configfile config/studies/gossip.yaml  a grid of runs and what it found
+    snakemake paper --cores 8 --configfile config/papers/x.yaml        the same for a paper, and its claims judged
+    snakemake pretrain --cores 8 --configfile mine.yaml                initialisation: rbm, no further than the stacks
 
 Results lie in results/<name>/ of the working directory, those of a study also in docs/results/<study>/.
 """
@@ -42,6 +44,7 @@ include: "workflow/rules/graph.smk"
 include: "workflow/rules/frames.smk"
 # one model from many workers, once per run of the config,
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/train_jobs.smk"
 include: "workflow/rules/train_mpi.smk"
 # and what it is worth.
@@ -74,3 +77,13 @@ rule all:
 rule study:
     input:
         study_files,
+
+
+rule paper:
+    input:
+        paper_files,
+
+
+rule pretrain:
+    input:
+        pretrained_models,

@@ -8,9 +8,10 @@ import torch
 
 from benchmarks.setting import Size
 from benchmarks.timing import Results, paired, pinned, put, ratio
-from unisono.core.rbm import RbmMomentum, RbmUpdater
+from unisono.config.rbm import RbmMomentum
+from unisono.core.rbm import RbmUpdater
 from unisono.nn.batch import Batch
-from unisono.nn.rbm import Rbm, RbmOptions
+from unisono.nn.boltzmann import Rbm, RbmOptions
 
 MINIBATCHES = (512, 100)
 RATE = 0.001

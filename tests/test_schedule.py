@@ -12,7 +12,7 @@ from unisono.config.parallel import ParallelOptions, Ramp
 from unisono.config.schedule import NewbobOptions, ScheduleOptions
 from unisono.errors import UserError
 from unisono.iterations import last_redealt, static_workers
-from unisono.rates import base_rate, newbob_start, newbob_step, scales_with_workers
+from unisono.rates import base_rate, newbob_start, newbob_step, scales_with_workers, warm_up
 from unisono.schedule import build_plan, cut, deal, read_plan, write_plan
 
 
@@ -169,6 +169,29 @@ def test_newbob_halves_and_stops():
         (0.002, False, True),  # worse: the best returns; a gain of 0 while halving ends the run
         (0.001, True, True),
     ]
+
+
+def test_newbob_may_decide_anew_after_each_epoch():
+    options = section(NewbobOptions, start=0.01, stop=0.001, factor=0.5, resume_anneal=True)
+    state, rates = newbob_start(0.008), []
+    for objective in (-3.0, -2.99, -2.0, -1.99, -1.989):
+        state, _, stop = newbob_step(options, state, objective)
+        rates.append(state["rate"])
+    # Halved by gains of 0.3 %, then of 0.5 %, and not by that of a third between them.
+    assert rates == [0.008, 0.004, 0.004, 0.002, 0.001] and stop
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 40), (0, 100), (30, 90), (60, 140), (0, 250), (100, 130), (170, 200)])
+def test_warm_up_is_the_mean_of_a_rate_that_rises_from_frame_to_frame(begin, end):
+    literal = sum(min(1.0, (frame + 0.5) / 100) for frame in range(begin, end)) / (end - begin)
+    assert warm_up(100, begin, end) == pytest.approx(literal, rel=1e-12)
+
+
+def test_an_iteration_spans_the_frames_of_all_its_workers():
+    plan = build_plan([500, 300], schedule(), section(ParallelOptions, workers=2, period_frames=100), 10)
+    spans = [plan.span(i) for i in range(len(plan.iterations))]
+    assert spans[0][0] == 0 and spans[-1][1] == 800 * (schedule().epochs or 0)
+    assert all(before[1] == after[0] for before, after in zip(spans, spans[1:], strict=False))
 
 
 def test_newbob_never_takes_an_objective_that_is_not_finite_for_the_best():

@@ -28,7 +28,7 @@ def pdfs(shared: Config) -> int:
 
 
 def memory_mb(rule: str, workers: int, weights: int, attempt: int = 1) -> int:
-    """Return the megabytes of a job of training; of `train_sync`: of one rank."""
+    """Return the megabytes of a job of training; of `train_sync` and `train_async`: of one rank."""
     vectors = {"train_job": 5, "diagnose": 3, "train_sync": 12, "train_virtual": 2 * workers + 12}.get(rule, 12)
     return attempt * (_PROCESS_MB + math.ceil(vectors * 4 * weights / 1e6))
 
@@ -41,15 +41,16 @@ def minutes(rule: str, run: Run, weights: int, iterations: int, threads: int, at
     return min(attempt * (_LEAST_MINUTES + math.ceil(_MARGIN * seconds / 60)), _MOST_MINUTES)
 
 
-def gpus(words: str, ranks: int = 1) -> dict[str, Any]:
+def gpus(words: str, ranks: int = 1, *, apart: bool = False) -> dict[str, Any]:
     """Return the resources that ask for GPUs. words: "", `gpu=N` or `gres=NAME:...:N`, as in `resources.train_gpu`.
 
     `gpu=N` is meant for each rank; `gres` counts on each node, so it is passed on as it is.
+    apart: there is one more rank, which needs none.
     """
     found = re.fullmatch(r"(?:gpu=(\d+)|gres=(\S+))?", words)
     if not words or not found:
         return {}
     if found[1]:
         each: dict[str, Any] = {"gpu": int(found[1]) * ranks}
-        return {**each, "tasks_per_gpu": 1} if ranks > 1 else each
+        return {**each, "tasks_per_gpu": 0 if apart else 1} if ranks > 1 or apart else each
     return {"gres": found[2]}

@@ -2,7 +2,8 @@
 
 The rate that a worker uses is `base x workers x scale`: the base of the schedule, the number of workers where the
 combine rule wants it (a mean of N models takes an N-fold rate, block momentum does not; docs/mathematics.md 6.3), and
-the scale that back-off leaves behind. `progress` is the fraction of the run's frames that lie before an iteration.
+the scale that back-off leaves behind; a warm-up multiplies it once more. `progress` is the fraction of the run's frames
+that lie before an iteration.
 """
 
 import math
@@ -46,6 +47,20 @@ def base_rate(
     return learning_rate / (1 + fall * progress) ** options.power
 
 
+def warm_up(frames: int, begin: int, end: int) -> float:
+    """Return the factor of an iteration that reads frames [begin, end) of the run: the mean of min(1, f / frames).
+
+    So whatever the length of an iteration is, the rates add up to those of a rate that rises from frame to frame.
+    """
+    if begin >= frames:
+        return 1.0
+
+    def area(f: int) -> float:
+        return f * f / (2 * frames) if f < frames else f - frames / 2
+
+    return (area(end) - area(begin)) / (end - begin)
+
+
 class Decay(NamedTuple):
     """A rate that falls from minibatch to minibatch: 1 / (1 + per_minibatch t)^power (docs/mathematics.md 6.4).
 
@@ -75,7 +90,8 @@ def newbob_step(options: NewbobOptions, state: dict[str, Any], objective: float)
     """Judge one epoch by the dev objective (mean log-probability, higher is better; docs/mathematics.md 6.6).
 
     With loss = -objective: rel = (best - loss) / best, 0 after a rejection; below `start` halving begins, once it
-    is on a gain below `stop` ends the run; while it is on the rate is multiplied by `factor` after each epoch.
+    is on a gain below `stop` ends the run; while it is on the rate is multiplied by `factor` after each epoch. With
+    `resume_anneal` it is on only after an epoch whose gain was below `start`.
     An objective that is not finite is never accepted.
     Returns the new state, whether the epoch is accepted (else the best model so far returns) and whether to stop.
     """
@@ -83,6 +99,6 @@ def newbob_step(options: NewbobOptions, state: dict[str, Any], objective: float)
     accepted = math.isfinite(objective) and (best is None or objective > best)
     gain = 1.0 if best is None else max(0.0, (objective - best) / abs(best)) if best else 0.0
     stop = bool(state["halving"]) and gain < options.stop
-    halving = bool(state["halving"]) or gain < options.start
+    halving = (bool(state["halving"]) and not options.resume_anneal) or gain < options.start
     rate = state["rate"] * (options.factor if halving else 1.0)
     return {"rate": rate, "halving": halving, "best": objective if accepted else best}, accepted, stop

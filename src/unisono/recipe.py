@@ -15,7 +15,8 @@ RECIPE = {
     "plan": 2,
     "train": 4,
     "decode": 1,
-    "score": 1,
-    "report": 3,
-    "study": 2,
+    "score": 2,
+    "report": 4,
+    "study": 4,
+    "claims": 1,
 }

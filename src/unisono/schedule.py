@@ -7,6 +7,7 @@ Slices count training units (`unisono.units`), which are frames for a feed-forwa
 |---|---|
 | format | `unisono.plan/1` |
 | frames, units | training frames and units of one epoch |
+| dropped | frames of further shares of the corpus, which nobody trains on |
 | minibatch | units of a whole minibatch |
 | dealing | `rotating`: slices cut one order of the whole epoch; `fixed`: each worker's own order |
 | worker_units | `fixed`: units that each worker owns; `rotating`: null |
@@ -55,10 +56,19 @@ class Plan:
     dealing: str
     worker_units: tuple[int, ...] | None
     iterations: tuple[Iteration, ...]
+    dropped: tuple[int, ...] = ()
 
     def is_last(self, iteration: int) -> bool:
         """Say whether nothing follows this iteration."""
         return iteration == len(self.iterations) - 1
+
+    def span(self, iteration: int) -> tuple[int, int]:
+        """Return which frames of the run an iteration reads, those of all workers together: [begin, end).
+
+        Where units have several frames, those of the mean unit.
+        """
+        sizes = [sum(end - begin for begin, end in it.slices) for it in self.iterations[: iteration + 1]]
+        return sum(sizes[:-1]) * self.frames // self.units, sum(sizes) * self.frames // self.units
 
 
 def worker_range(workers: int | Ramp) -> tuple[int, int]:
@@ -120,11 +130,10 @@ def build_plan(
     counted, fixed = unit.count(lengths), parallel.dealing == "fixed"
     frames, units = sum(lengths), sum(counted)
     _check(lengths, unit)
-    worker_units = None
+    worker_units, dropped = None, ()
     if fixed:
-        workers = worker_range(parallel.workers)[0]
-        owner = deal(lengths, workers)
-        worker_units = tuple(sum(n for n, w in zip(counted, owner, strict=True) if w == k) for k in range(workers))
+        worker_units, dropped = _owned(lengths, counted, parallel)
+        units, frames = sum(worker_units), frames - sum(dropped)
     kept = (0, *insertions) if parallel.keeps_best_worker else ()
     iterations = list(done)
     wanted = schedule.iterations
@@ -143,7 +152,20 @@ def build_plan(
             ends = index == len(counts) - 1
             iterations.append(_iteration(number + index, epoch, count, minibatch, ends, number + index in kept, parts))
         begin = 0
-    return Plan(frames, units, minibatch, parallel.dealing, worker_units, _with_progress(iterations[: wanted or None]))
+    ready = _with_progress(iterations[: wanted or None])
+    return Plan(frames, units, minibatch, parallel.dealing, worker_units, ready, dropped)
+
+
+def _owned(
+    lengths: Sequence[int], counted: Sequence[int], parallel: ParallelOptions
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the units that each worker owns, and the frames of the shares that no worker has."""
+    owner, workers = deal(lengths, parallel.shares), worker_range(parallel.workers)[0]
+    units, frames = [0] * parallel.shares, [0] * parallel.shares
+    for length, count, share in zip(lengths, counted, owner, strict=True):
+        units[share] += count
+        frames[share] += length
+    return tuple(units[:workers]), tuple(frames[workers:])
 
 
 def _check(lengths: Sequence[int], unit: TrainingUnit) -> None:
@@ -243,4 +265,5 @@ def read_plan(path: str) -> Plan:
         value["dealing"],
         None if owned is None else tuple(owned),
         iterations,
+        tuple(value.get("dropped", ())),
     )

@@ -72,7 +72,7 @@ def test_only_what_is_below_the_mark_is_rewritten(tmp_path):
 
 def test_shipped_configs_name_the_schema_and_pass(root):
     check = validator()
-    for path in sorted((root / "config").rglob("*.yaml")):
+    for path in sorted(path for path in (root / "config").rglob("*.yaml") if ".claims" not in path.suffixes):
         first = path.read_text(encoding="utf-8").split("\n", 1)[0]
         named = re.fullmatch(r"# yaml-language-server: \$schema=(.*)", first)
         assert named and (path.parent / named[1]).resolve() == root / "config" / "schema.json", path

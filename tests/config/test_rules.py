@@ -9,6 +9,12 @@ SERVED = {"combine": "async", "engine": "virtual"}
 ASYNC = {"combine": "async", "engine": "async"}
 
 
+def stacked(start=None, **network):
+    """A config on a stack of RBMs."""
+    sigmoid = {"nonlinearity": "sigmoid", **network}
+    return {"initialisation": {"kind": "rbm", **(start or {})}, "network": sigmoid}
+
+
 @pytest.mark.parametrize(
     ("config", "line"),
     [
@@ -56,6 +62,31 @@ ASYNC = {"combine": "async", "engine": "async"}
         ),
         ({"initialisation": {"bias_stddev": -1}}, "initialisation.bias_stddev: -1 is out of range: at least 0"),
         ({"initialisation": "model"}, "initialisation.path: missing"),
+        ({"initialisation": "rbm"}, "initialisation.kind: rbm pretrains sigmoid layers, network has nonlinearity relu"),
+        ({"initialisation": "rbm", "network": "pnorm"}, "initialisation.kind: rbm pretrains sigmoid layers, network"),
+        (stacked(transform="lda"), "network.transform: lda: a Gaussian RBM wants variance 1"),
+        (stacked({"momentum": {"initial": 0.9, "final": 0.5}}), "initialisation.momentum: from 0.9 to 0.5: must not"),
+        (stacked({"momentum": {"ramp_frames": 10}}), "initialisation.momentum.ramp_frames: 10 is less than a frame"),
+        (stacked({"parallel": {"period_frames": 99}}), "initialisation.parallel.period_frames: 99 is less than one"),
+        (stacked({"parallel": {"workers": 3, "combine": "butterfly"}}), "initialisation.parallel.combine: butterfly"),
+        (
+            stacked({"parallel": {"average": False, "workers": {"initial": 1, "final": 2}}}),
+            "initialisation.parallel.workers: a number that grows needs average: true",
+        ),
+        (stacked({"parallel": {"first_iteration": "best"}}), "initialisation.parallel.first_iteration: unknown key"),
+        (stacked({"parallel": {"reject_below": 1}}), "initialisation.parallel.reject_below: unknown key"),
+        (stacked({"schedule": "newbob"}), "initialisation.schedule: unknown key"),
+        (stacked({"observers": {"ema": {}}}), "initialisation.observers: unknown key"),
+        (stacked({"final_model": "best"}), "initialisation.final_model: unknown key"),
+        (
+            {"initialisation": {"hidden_bias": {"mean": -2, "range": 4}, "bias_stddev": 0.5}},
+            "initialisation.hidden_bias: bias_stddev is given, too: leave it out",
+        ),
+        ({"runs": {"rbm.x": {}}}, "runs.rbm.x: names that begin with rbm. are those of pretraining"),
+        (
+            {"initialisation": {"kind": "model", "path": "x"}, "network": {"transform": "normalise"}},
+            "network.transform: a model to start from has its own folded in: set transform: none",
+        ),
         ({"corpus": {"kind": "table"}}, "corpus.dir: missing: corpus.kind table"),
         ({"lm": {"kind": "arpa"}}, "lm.arpa: missing"),
         ({"hmm": {"beam": 40}}, "hmm.retry_beam: 40 is not above hmm.beam, 40"),

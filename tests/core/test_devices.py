@@ -14,9 +14,12 @@ from torch.utils import backend_registration
 from tests.support.settings import section
 from tests.support.training import NG, training
 from unisono.config.network import LstmOptions, NetworkOptions, PnormOptions
-from unisono.core import fisher, flat, natural_gradient, products
+from unisono.config.rbm import RbmMomentum, RbmNetwork
+from unisono.core import fisher, flat, natural_gradient, products, rbm
 from unisono.core.natural_gradient import OnlineEstimator, estimator_for
 from unisono.core.optimiser import Optimiser
+from unisono.core.rbm import RbmUpdater
+from unisono.nn import boltzmann
 from unisono.nn.lstm import Lstm
 from unisono.nn.network import make
 from unisono.nn.pnorm import Pnorm
@@ -138,3 +141,25 @@ def test_an_estimate_lies_where_its_rows_do(fake, preset):
     gamma = side.precondition_(rows, deferred=True)
     natural_gradient.flush([side], rows)
     assert side.factor.w.device == gamma.device == DEVICE and side.factor.d.device.type == "cpu"
+
+
+@pytest.mark.parametrize("widths", [(7,), (7, 6)])
+def test_an_rbm_stays_on_its_device(fake, monkeypatch, widths):
+    """Its chance is drawn there, too; the host reads the objective and the spread of a reconstruction."""
+    for module in (boltzmann, rbm):
+        monkeypatch.setattr(module, "float", lambda value: 1.0, raising=False)
+    drawn = torch.bernoulli
+    monkeypatch.setattr(torch, "bernoulli", lambda p, generator, out: out.copy_(drawn(p)))
+    held = {"normalise": torch.ones(2, 15, dtype=torch.float64), "below1": torch.zeros(7, 16)}
+    held = held if len(widths) > 1 else {"normalise": held["normalise"]}
+    net = make(RbmNetwork(kind="rbm", widths=widths, context=(1, 1)), 5, 7, constants=held)
+    params = torch.zeros(net.layout.size, device=DEVICE)
+    updater = RbmUpdater(RbmMomentum(), net.layout)
+    rate = torch.zeros((), dtype=torch.float64, device=DEVICE)
+    net.bind(params)
+    for _ in range(2):
+        batch = net.buffers(30)
+        assert batch.x.device == batch.ids.device == DEVICE and not updater.is_static()
+        net.step_(batch, updater, rate, torch.Generator())
+        assert net.evaluate(net.buffers(30)).limited == 0
+    assert params.device == DEVICE and all(tensor.device.type == "cpu" for tensor in updater.state().values())

@@ -283,6 +283,13 @@ def test_estimate_of_a_study_counts_what_is_decoded():
     assert stages(cores=2)["train"] == pytest.approx(none["train"] / 2)
 
 
+def test_the_estimate_goes_by_the_words_that_can_be_recognised(corpus):
+    (corpus / "lexicon.txt").write_text("YES  Y EH S\nNO  N OW\n" + "".join(f"W{i}  N OW\n" for i in range(999)))
+    settings = read_settings(["mine.yaml"])
+    assert check_corpus(settings.shared).vocabulary == 1001
+    assert check_corpus(read_settings(["mine.yaml"], ["lm.vocabulary=text"]).shared).vocabulary == 2
+
+
 def test_worst():
     assert doctor.worst([]) == "green"
     assert doctor.worst([Finding("yellow", ""), Finding("red", ""), Finding("green", "")]) == "red"

@@ -201,6 +201,25 @@ def test_iteration_zero_hands_on_the_best_worker_and_its_momentum(tmp_path):
     assert torch.equal(combined["optimiser.momentum"], files.optimiser_state(best)["momentum"])
 
 
+def test_optimiser_states_that_end_with_the_epoch(tmp_path):
+    def task(carry, name, **changes):
+        settings = config(
+            parallel__carry_state=carry, optimiser__kind="ng_online", parallel__first_iteration="combine", **changes
+        )
+        made = Task(tmp_path / f"{carry}-{name}", settings)
+        return made, made.virtual()
+
+    made, found = task("epoch", "two")
+    fresh = [made.read_state(i).fresh for i in range(made.last + 1)]
+    ends = [it.end_of_epoch for it in made.plan.iterations]
+    assert fresh == [(0, 1) if end and i < made.last else () for i, end in enumerate(ends)] and sum(ends) == 2
+    assert found != task("carry", "two")[1] and found != task("reset", "two")[1]
+    # Within one epoch it is `carry`, and with one combination in each it is `reset`.
+    assert task("epoch", "one", schedule__epochs=1)[1] == task("carry", "one", schedule__epochs=1)[1]
+    long = {"parallel__period_frames": 100_000}
+    assert task("epoch", "rare", **long)[1] == task("reset", "rare", **long)[1]
+
+
 def test_observers_are_the_literal_averages_of_the_models(tmp_path):
     settings = config(
         observers__ema={"decay": 0.8, "start": 0.4}, observers__mine={"kind": "polyak", "start": 0.4},
@@ -250,6 +269,21 @@ def test_newbob_goes_back_halves_and_stops(tmp_path, monkeypatch):
     facts = task.facts()
     assert facts["stopped_early"] and facts["iterations"] == ends[3] + 1
     assert (tmp_path / "final.safetensors").read_bytes() == (tmp_path / "models/best.safetensors").read_bytes()
+
+
+def test_a_warm_up_is_in_the_rates_of_its_iterations(tmp_path):
+    plain, warm = (
+        Task(tmp_path / str(frames), config(schedule__warm_up_frames=frames, parallel__period_frames=150))
+        for frames in (0, 1000)
+    )
+    for task in (plain, warm):
+        task.virtual()
+    rates = [[task.read_state(i).workers[0].learning_rate for i in range(task.last + 1)] for task in (plain, warm)]
+    ends = [warm.plan.span(i) for i in range(warm.last + 1)]
+    assert ends[1][1] < 1000 < ends[-2][0]
+    for without, with_it, (begin, end) in zip(*rates, ends, strict=True):
+        literal = sum(min(1.0, (frame + 0.5) / 1000) for frame in range(begin, end)) / (end - begin)
+        assert with_it == pytest.approx(literal * without)
 
 
 def test_the_best_model_on_dev_can_be_the_final_one(tmp_path, monkeypatch):

@@ -34,6 +34,8 @@ COVERING = [
     ("ring", "sgd", 3, {"parallel__dealing": "fixed", "final_model": "end",
                         "observers__end": {"kind": "tail", "combinations": 2}}),
     ("ring", "ng_online", 4, {"parallel__carry_state": "reset"}),
+    ("mean", "ng_online", 2, {"parallel__carry_state": "epoch", "final_model": "combined", "network__dropout": 0.2,
+                              "combined": {"models": 3, "frames": 300, "evaluations": 4}}),
     ("mean", "sgd", 3, LSTM | {"network__dropout": 0.2, "prior": "posteriors"}),
     ("bmuf", "ng_online", 3, LSTM | {"parallel__dealing": "fixed", "parallel__carry_state": "average",
                                      "optimiser__max_change__kind": "nnet3"}),

@@ -172,10 +172,10 @@ def rank_of(pid):
 
 
 @contextlib.contextmanager
-def started(mpirun, task, env, **flags):
-    """A job of two ranks in the background; whatever is left of it at the end is killed."""
+def started(mpirun, task, env, ranks=2, engine="sync", **flags):
+    """A job in the background; whatever is left of it at the end is killed."""
     program = Path(sys.executable).parent / "mpirun"
-    command = [str(program), "-n", "2", sys.executable, *map(str, arguments(task, **flags))]
+    command = [str(program), "-n", str(ranks), sys.executable, *map(str, arguments(task, engine, **flags))]
     env = launch.environment(os.environ) | env
     job = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:

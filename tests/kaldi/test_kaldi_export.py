@@ -11,7 +11,8 @@ from tests.support import recogniser
 from unisono import load
 from unisono.__main__ import main
 from unisono.bootstrap.kaldi import hmm_model
-from unisono.config.network import DnnOptions, PnormOptions, RandomStart
+from unisono.config.build import build
+from unisono.config.network import DnnOptions, NetworkOptions, PnormOptions, RandomStart
 from unisono.data.kaldi import model_write
 from unisono.data.kaldi.archive import Script
 from unisono.data.kaldi.gmm import read_model
@@ -29,6 +30,7 @@ from unisono.nn.dnn import Dnn
 from unisono.nn.model_file import Model
 from unisono.nn.model_file import load_model as load_network
 from unisono.nn.model_file import save_model as save_network
+from unisono.nn.network import make
 from unisono.nn.pnorm import Pnorm
 from unisono.recognise.decode import Beam, Searcher, Setting
 from unisono.recognise.kaldi_export import layers_of, nonlinearity_of, transitions_of
@@ -200,6 +202,8 @@ def test_the_folder_for_kaldi(run, exported, capsys):
     assert "is there already" in capsys.readouterr().err
     transitions = transitions_of(load_model(_hmm(run)))
     assert np.array_equal(transitions.pdf_of, load_model(_hmm(run)).id2pdf)
+    # What Kaldi asserts when it reads a transition model.
+    assert (transitions.log_probs <= 0).all() and transitions.tuples.tolist() == sorted(transitions.tuples.tolist())
 
 
 def test_nnet1_has_no_relu(run, tmp_path, capsys):
@@ -210,15 +214,43 @@ def test_nnet1_has_no_relu(run, tmp_path, capsys):
     assert "--licence: goes with --format unisono" in capsys.readouterr().err
 
 
+def test_an_lstm(tones, tmp_path, capsys):
+    shutil.copytree(tones[0], tmp_path / "tones")
+    run = tmp_path / "tones" / "runs" / "main"
+    dim = load_network(run / "final.safetensors").network["feature_dim"]
+    options = build(NetworkOptions, {"kind": "lstm", "cells": (6,), "splice": (1, 0), "label_delay": 2}, "network")
+    network = make(options, dim, 12)
+    start = RandomStart(kind="random", output_gain=1.0)
+    parameters = network.initial_parameters(start, torch.Generator().manual_seed(1))
+    give(run, network.spec(), network.layout, parameters)
+    assert main(["export", str(run), str(tmp_path / "out"), "--format", "kaldi"]) == 0
+    assert "--use-priors=true --frames-per-chunk=100000 final.mdl" in (tmp_path / "out/README.md").read_text()
+    assert read_nnet3(tmp_path / "out/final.mdl").context == (1, 2)
+    assert main(["import-model", str(tmp_path / "out/final.mdl"), "--out", str(tmp_path / "again.safetensors")]) == 0
+    again = load_network(tmp_path / "again.safetensors")
+    assert torch.equal(again.flat, parameters) and again.network == network.spec() and again.log_prior is not None
+    capsys.readouterr()
+    assert main(["export", str(run), str(tmp_path / "nnet1"), "--format", "nnet1"]) == 2
+    assert "an LSTM in nnet1 cannot be written for Kaldi" in capsys.readouterr().err
+    give(run, {**network.spec(), "decay_time": 20.0}, network.layout, parameters)
+    assert main(["export", str(run), str(tmp_path / "decays"), "--format", "kaldi"]) == 2
+    assert "an LSTM with decay_time cannot be written for Kaldi" in capsys.readouterr().err
+
+
+def give(run, spec, layout, parameters):
+    """Put another network into a finished run."""
+    path, facts = run / "final.safetensors", _facts(run)
+    save_network(path, spec, layout, parameters, torch.full((12,), 1 / 12).log())
+    facts["sha256"]["network"] = sha256(path)
+    write_json(run / "recogniser.json", facts)
+
+
 def test_nnet1(tones, tmp_path):
     shutil.copytree(tones[0], tmp_path / "tones")
     run = tmp_path / "tones" / "runs" / "main"
-    path, facts = run / "final.safetensors", _facts(run)
-    model = load_network(path)
+    model = load_network(run / "final.safetensors")
     spec = {**model.network, "nonlinearity": "sigmoid"}
-    save_network(path, spec, model.layout, model.flat, model.log_prior)
-    facts["sha256"]["network"] = sha256(path)
-    write_json(run / "recogniser.json", facts)
+    give(run, spec, model.layout, model.flat)
     out = tmp_path / "nnet1"
     assert main(["export", str(run), str(out), "--format", "nnet1"]) == 0
     transitions, mixtures = read_model(out / "final.mdl")

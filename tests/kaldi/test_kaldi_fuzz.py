@@ -114,7 +114,7 @@ def network(path):
     """A p-norm network, spliced."""
     draw = np.random.default_rng(1).normal
     layers = [(draw(size=shape).astype(np.float32), np.zeros(shape[0], np.float32)) for shape in ((4, 6), (3, 2))]
-    path.write_bytes(b"\0B" + model_write.nnet3_bytes(layers, "pnorm", 2, (1, 1)))
+    path.write_bytes(b"\0B" + model_write.nnet3_bytes(layers, "p-norm", 2, (1, 1)))
     return lambda: model_of(read_stack(path))
 
 

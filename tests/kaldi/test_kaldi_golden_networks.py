@@ -9,7 +9,7 @@ from unisono import load
 from unisono.__main__ import main
 from unisono.data.kaldi.archive import Script, read_archive
 from unisono.data.kaldi.nnet3 import Component, Field, Nnet3, Nnet3File, network_bytes, read_nnet3
-from unisono.data.kaldi.nnet3_lstm import cells_of
+from unisono.data.kaldi.nnet3_lstm import cells_of, recurrent
 from unisono.data.kaldi.nnet3_stack import stack_of
 from unisono.errors import UserError
 from unisono.nn.model_file import load_model
@@ -99,7 +99,9 @@ def test_nnet1_outputs_are_kaldis(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", [case for case in cases("nnet3/*.raw") if RECURRENT in str(case.id)])
-def test_recurrent_networks_are_refused_by_name(path, tmp_path, capsys):
+def test_recurrent_networks_of_other_layers_are_refused_by_name(path, tmp_path, capsys):
+    if recurrent(read_nnet3(path)):
+        pytest.skip("a golden network of layers that are read")
     assert main(["import-model", str(path), "--out", str(tmp_path / "x")]) == 2
     line = capsys.readouterr().err
     assert str(path) in line and ("node" in line or "component" in line) and line.count("\n") == 1

@@ -175,6 +175,14 @@ def test_a_network_that_was_written_is_read(tmp_path):
     assert np.array_equal(found.steps[0].weight, draw(5, 9)) and np.array_equal(found.steps[2].bias, draw(6))
 
 
+@pytest.mark.parametrize("dropped", [0.0, 0.25])
+def test_dropout_scales_as_in_decoding(tmp_path, dropped):
+    drop = of("f", "DropoutComponent", ("Dim", 5), ("DropoutProportion", dropped), ("DropoutPerFrame", False))
+    steps = read_stack(write(tmp_path / "x.raw", NODES, [layer("a", 5, 9), drop, layer("b", 6, 5), END])).steps
+    assert len(steps) == (3 if dropped else 2)
+    assert not dropped or (steps[1].scale == 0.75).all()
+
+
 def test_batch_normalisation_by_its_statistics(tmp_path):
     mean, variance = np.float32([1, 2]), np.float32([4, 0.25])
     norm = of(

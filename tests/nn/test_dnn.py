@@ -347,3 +347,18 @@ def test_initialisation_has_the_promised_spread():
 def test_a_network_without_a_shape_is_refused(change):
     with pytest.raises(UserError, match="network: hidden .*, context .*: give widths and groups of 1 or more"):
         network(**change)
+
+
+def test_hidden_biases_are_uniform_and_the_output_keeps_none():
+    net = Dnn(section(DnnOptions, hidden=(400, 300), nonlinearity="sigmoid", context=(0, 0)), 8, 5)
+    plain = section(InitialisationOptions, kind="random")
+    spread = section(InitialisationOptions, kind="random", hidden_bias={"mean": -2.0, "range": 4.0})
+    params = net.initial_parameters(spread, torch.Generator().manual_seed(1))
+    *hidden, output = flat.views(net.layout, params).values()
+    for matrix in hidden:
+        biases = matrix[:, -1]
+        assert -4.0 <= float(biases.min()) < -3.9 and -0.1 < float(biases.max()) <= 0.0
+        assert float(biases.mean()) == pytest.approx(-2.0, abs=0.15)
+    assert not output.any()
+    first = next(iter(flat.views(net.layout, net.initial_parameters(plain, torch.Generator().manual_seed(1))).values()))
+    assert torch.equal(first[:, :-1], hidden[0][:, :-1]) and not first[:, -1].any()

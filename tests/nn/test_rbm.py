@@ -6,11 +6,13 @@ import math
 import pytest
 import torch
 
+from unisono.config.rbm import RbmMomentum, RbmNetwork
 from unisono.core import flat, rbm
-from unisono.core.rbm import RbmMomentum, RbmUpdater
+from unisono.core.rbm import RbmUpdater, scheduled
 from unisono.errors import UserError
 from unisono.nn.batch import Batch
-from unisono.nn.rbm import Rbm, RbmOptions
+from unisono.nn.boltzmann import Rbm, RbmOptions
+from unisono.nn.network import make
 
 DOUBLE = torch.float64
 STILL = RbmMomentum(initial=0.0, final=0.0)
@@ -56,8 +58,12 @@ class Twin:
         self.dw, self.db, self.dc = (torch.zeros_like(value) for value in (self.w, self.b, self.c))
 
     def step(self, x, rate, generator):
-        m_used = self.momentum.final if self.momentum.final_at_once else self.momentum.scheduled(self.frames)
-        actual = rate * (1.0 - self.momentum.scheduled(self.frames))
+        now = self.momentum.initial + (self.momentum.final - self.momentum.initial) * (
+            min(self.frames // (self.momentum.ramp_frames // self.momentum.steps), self.momentum.steps)
+            / self.momentum.steps
+        )
+        m_used = self.momentum.final if self.momentum.final_at_once else now
+        actual = rate * (1.0 - now)
         is_gaussian = self.options.units == "gaussian"
         h = h_plus = torch.sigmoid(x @ self.w.t() + self.b)
         for _ in range(self.options.steps):
@@ -171,25 +177,25 @@ def test_evaluation_is_mean_field_and_changes_nothing(units):
     down = down if units == "gaussian" else torch.sigmoid(down)
     stats = net.evaluate(batch(x))
     assert stats.objective_sum == pytest.approx(-float((x - down).square().sum()), rel=1e-12)
+    energy = None if units == "gaussian" else pytest.approx(float(net.free_energy(x).sum()), rel=1e-12)
+    assert stats.free_energy == energy
     assert stats == net.evaluate(batch(x)) and torch.equal(params, before)
     torch.testing.assert_close(net.hidden(x), up, rtol=1e-13, atol=1e-14)
 
 
 def test_ramp_of_momentum():
     ramp = RbmMomentum()
-    values = [ramp.scheduled(frames) for frames in (0, 499_999, 500_000, 10_000_000, 20_000_000, 10**9)]
+    values = [scheduled(ramp, frames) for frames in (0, 499_999, 500_000, 10_000_000, 20_000_000, 10**9)]
     assert values == pytest.approx([0.5, 0.5, 0.51, 0.7, 0.9, 0.9])
-    late = RbmMomentum(final_at_once=True)
-    assert late.used(0) == 0.9 and late.scheduled(0) == 0.5
-    assert ramp.used(500_000) == ramp.scheduled(500_000)
 
 
-def test_pace_counts_frames_of_all_workers():
+@pytest.mark.parametrize(("ramp", "frames"), [("global", 1000 + 4 * 25), ("local", 250 + 25)])
+def test_a_ramp_counts_the_frames_of_all_workers_or_its_own(ramp, frames):
     net, _ = machine()
-    updater = RbmUpdater(STILL, net.layout)
-    updater.pace, updater.frames = 4, 1000
+    updater = RbmUpdater(RbmMomentum(initial=0.0, final=0.0, ramp=ramp), net.layout)
+    updater.begin_task(1.0, seen=1000, workers=4)
     net.step_(batch(data("bernoulli", 25, 6)), updater, 0.1, torch.Generator())
-    assert updater.frames == 1100
+    assert updater.frames == frames
 
 
 def test_a_gaussian_reconstruction_that_is_too_wide_shrinks_all():
@@ -214,7 +220,7 @@ def test_a_gaussian_reconstruction_that_is_too_wide_shrinks_all():
 def test_it_goes_on_to_the_byte(units, dtype):
     def train(stop):
         net, params = machine(units, dtype=dtype, spread=0.1)
-        updater = RbmUpdater(RbmMomentum(ramp_frames=200), net.layout)
+        updater, seen = RbmUpdater(RbmMomentum(ramp_frames=200), net.layout), 0
         for step in range(12):
             if step == stop:
                 state = {key: value.clone() for key, value in updater.state().items()}
@@ -222,6 +228,8 @@ def test_it_goes_on_to_the_byte(units, dtype):
                 params.copy_(kept)
                 updater = RbmUpdater(RbmMomentum(ramp_frames=200), net.layout)
                 updater.load_state(state)
+                updater.begin_task(1.0, seen, 1)
+            seen += 16 if step % 3 else 9
             x = data(units, 16 if step % 3 else 9, 6, seed=step).to(dtype)
             net.step_(batch(x), updater, 0.1, torch.Generator().manual_seed(step))
         return params
@@ -254,27 +262,78 @@ def test_start_and_file_form():
     assert visible[0, :2].tolist() == pytest.approx(expected, rel=1e-4)
     torch.testing.assert_close(torch.sigmoid(visible[0, 2:]), mean[2:])
     assert set(flat.to_tensors(net.layout, params)) == {"hidden.weight", "hidden.bias", "visible.weight"}
-    assert net.spec() == {"kind": "rbm", "units": "bernoulli", "visible": 200, "hidden": 300}
     gaussian = Rbm(RbmOptions(units="gaussian", hidden=3), 200)
     assert not flat.views(gaussian.layout, gaussian.initial_parameters(torch.Generator()))["visible"].any()
     with pytest.raises(ValueError, match="mean activations"):
         net.initial_parameters(torch.Generator())
 
 
+def layer(widths, constants=None, context=(1, 0), **values):
+    return make(RbmNetwork(kind="rbm", widths=widths, context=context, **values), 4, 7, constants=constants or {})
+
+
+def below(*sizes):
+    generator = torch.Generator().manual_seed(8)
+    return {
+        f"below{number}": torch.randn(outputs, inputs + 1, generator=generator)
+        for number, (inputs, outputs) in enumerate(itertools.pairwise(sizes), start=1)
+    }
+
+
+def test_frames_go_up_through_the_layers_below():
+    held = below(8, 5, 6)
+    held["normalise"] = torch.stack([torch.linspace(0.5, 2.0, 8), torch.linspace(-1.0, 1.0, 8)]).double()
+    net = layer((5, 6, 3), held)
+    frames = [torch.randn(n, 4, generator=torch.Generator().manual_seed(n)) for n in (7, 600)]
+    params = net.initial_parameters(None, torch.Generator().manual_seed(9), lambda: frames)
+    x = torch.cat([torch.cat([torch.cat([f[:1], f[:-1]]), f], dim=1) for f in frames])
+    h = x * held["normalise"][0].float() + held["normalise"][1].float()
+    for name in ("below1", "below2"):
+        h = torch.sigmoid(h @ held[name][:, :-1].t() + held[name][:, -1])
+    weights, visible = flat.views(net.layout, params).values()
+    torch.testing.assert_close(visible[0], torch.logit(h.mean(0)), rtol=1e-4, atol=1e-4)
+    net.bind(params)
+    filled = net.buffers(9)
+    filled.x.copy_(x[:9, None])
+    up = torch.sigmoid(h[:9] @ weights[:, :-1].t() + weights[:, -1])
+    down = torch.sigmoid(up @ weights[:, :-1] + visible[0])
+    assert net.evaluate(filled).objective_sum == pytest.approx(-float((h[:9] - down).square().sum()), rel=1e-5)
+    machine = Rbm(RbmOptions(units="bernoulli", hidden=3), 6)
+    own = params.clone()
+    machine.bind(own)
+    momentum = RbmMomentum(ramp_frames=100)
+    machine.step_(batch(h[:9]), RbmUpdater(momentum, machine.layout), 0.4, torch.Generator().manual_seed(2))
+    filled.x.copy_(x[:9, None])
+    net.step_(filled, RbmUpdater(momentum, net.layout), 0.4, torch.Generator().manual_seed(2))
+    torch.testing.assert_close(params, own, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("spread", [0.8, 1.3])
+def test_a_gaussian_rbm_refuses_an_input_of_another_variance(spread):
+    x = torch.randn(4000, 4, generator=torch.Generator().manual_seed(1))
+    assert layer((3,)).initial_parameters(None, torch.Generator(), lambda: [x]).isfinite().all()
+    for wrong in (x * torch.tensor([1.0, 1.0, 1.0, spread]), x + torch.tensor([0.0, 0.0, 0.4, 0.0])):
+        with pytest.raises(UserError, match=r"a Gaussian RBM wants .*: set network.transform: normalise") as caught:
+            layer((3,)).initial_parameters(None, torch.Generator(), lambda wrong=wrong: [wrong])
+        assert "\n" not in str(caught.value)
+
+
+def test_layers_that_do_not_chain_are_refused():
+    with pytest.raises(UserError, match=r"below2: an RBM of 5 to 6 units where 5 to 9 are due: .* do not chain"):
+        layer((5, 9, 3), below(8, 5, 6))
+    with pytest.raises(UserError, match="layers below are missing"):
+        net = layer((5, 9))
+        net.bind(torch.zeros(net.layout.size))
+    with pytest.raises(UserError, match="recognises nothing"):
+        layer((5,)).log_posteriors(torch.zeros(3, 4))
+
+
 def test_mistakes_are_one_line():
-    with pytest.raises(UserError, match="0 hidden units"):
-        RbmOptions(units="gaussian", hidden=0)
-    with pytest.raises(UserError, match=r"0\.9 to 0\.5"):
-        RbmMomentum(initial=0.9, final=0.5)
-    with pytest.raises(UserError, match="40 steps in 10 frames"):
-        RbmMomentum(ramp_frames=10)
     net, _ = machine()
-    with pytest.raises(UserError, match="weight decay"):
-        RbmUpdater(STILL, net.layout, -1.0)
     updater = RbmUpdater(STILL, net.layout)
     with pytest.raises(UserError, match="another network"):
         updater.load_state({"momentum": torch.zeros(3)})
     with pytest.raises(UserError, match="another config"):
         updater.load_state({"ng.hidden.in.w": torch.zeros(3)})
     updater.load_state({})
-    assert updater.frames == 0
+    assert updater.rate_scale == 1.0

@@ -231,18 +231,19 @@ def test_what_the_answer_advises(root):
     found = gather.gather(root, RESULTS, ["main"], [])
     counts = {r.folder: {f"u{i}": Counts(words=10, substitutions=i % 2) for i in range(60)} for r in found.results}
     speakers = {f"u{i}": f"s{i % 6}" for i in range(60)}
-    found.runs[0].combined[-1]["objective_train"] = -1.0
+    before = found.runs[0].combined[-1]["objective_dev"]
+    found.runs[0].combined[-1]["objective_dev"] = -3.0
     settings = build(Run, run_settings(parallel={"workers": {"initial": 1, "final": 4}}))
     found.runs[0] = dataclasses.replace(found.runs[0], settings=settings)
     answer = make_answer(found, counts, speakers, 1)
-    assert any("learns its training set by heart" in warning for warning in answer["warnings"])
+    assert any("fell from -2.50 to -3.00: it learns its training set" in warning for warning in answer["warnings"])
     assert any("lower the learning rate" in warning for warning in answer["warnings"])
     assert "even the GMM errs in most words" in answer["next"][0], "its wer.json says 75 %"
     for result in found.results:
         result.numbers["wer"] = 0.1
     again = make_answer(found, counts, speakers, 1)
     assert again["next"][0].startswith("try network.dropout")
-    found.runs[0].combined[-1]["objective_train"] = -2.4
+    found.runs[0].combined[-1]["objective_dev"] = before
     again = make_answer(found, counts, speakers, 1)
     assert again["next"][0].startswith("the network is not better than the GMM")
     assert best_system(answer["systems"])["name"] == "main, ema"
@@ -256,7 +257,9 @@ def test_summary_names_systems_and_marks_the_chosen_one(root):
     assert lines[0] == "Word error rate in percent"
     rows = [re.split(r" {2,}", line) for line in lines[2:7]]
     assert rows[0][:4] == ["system", "dev", "test", "95 % interval"]
-    assert rows[2][:3] == ["tri GMM", "–", "75.00"]
+    assert rows[2][:3] == ["tri GMM", "–", "75.00"] and rows[0][9:11] == ["characters", "95 % interval"]
+    chosen = found.results[-1].numbers
+    assert rows[4][9] == f"{100 * chosen['cer']:.2f}" and chosen["characters"] > chosen["words"]
     assert rows[4][:3] == ["main, ema *", "–", "25.00"]
     numbers = summary.summarise(found)
     assert [system["chosen"] for system in numbers["systems"]] == [False, False, True]
@@ -423,7 +426,7 @@ def test_a_table_sets_numbers_right_and_escapes():
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_a_picture_of_one_iteration_and_of_none(tmp_path, kind):
     one = {**combined(0), "frames_seen": 200, "objective_dev_full": -2.6}
-    plots.learning_curve(tmp_path / f"one.{kind}", HOSTILE, [one], [{**worker(0, 0, None), "frames_seen": 200}])
+    plots.learning_curve(tmp_path / f"one.{kind}", HOSTILE, [one], [{**worker(0, 0, None), "frames_seen": 200}], "x")
     plots.frame_accuracy(tmp_path / f"none.{kind}", "no iteration", [], [])
     assert (tmp_path / f"one.{kind}").stat().st_size > 5000
     assert (tmp_path / f"none.{kind}").stat().st_size > 5000

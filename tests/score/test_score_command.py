@@ -45,11 +45,12 @@ def test_score_writes_its_five_files(folder):
         "confusions.tsv", "hyp.txt", "per_speaker.tsv", "wer.json", "wer.txt"
     ]  # fmt: skip
     result = json.loads((out / "wer.json").read_text())
-    assert result.pop("ci95")[0] <= 0.5 <= 1.0
+    assert result.pop("ci95")[0] <= 0.5 <= 1.0 and result.pop("cer_ci95")[0] < 12 / 22
     assert "3 utterances (only 2 speakers" in result.pop("ci_method")
     assert result == {
         "system": "tri", "wer": 0.5, "words": 6, "ins": 1, "del": 1, "sub": 1, "sentences": 3, "sentence_errors": 3,
-        "missing": 1, "dev_wer": 0.25, "lm_weight": 20.0, "word_insertion_penalty": 4.0,
+        "missing": 1, "characters": 22, "character_errors": 12, "cer": 12 / 22, "dev_wer": 0.25, "lm_weight": 20.0,
+        "word_insertion_penalty": 4.0,
     }  # fmt: skip
     # hyp.txt is what was decoded: the missing utterance is not made up.
     assert (out / "hyp.txt").read_text() == 'ann-1 ONE TWO FIVE\ntom-1 TWO ONE "FOUR\n'

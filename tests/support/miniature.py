@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.settings import run_settings
+from unisono.config.transform import constants_of
 from unisono.data.frames.store import FramesStore
 from unisono.data.frames.store_write import write_frames
-from unisono.engines import sync, virtual
+from unisono.engines import constants, sync, virtual
 from unisono.engines.block import Block
 from unisono.engines.diagnose import diagnose_job
 from unisono.engines.evaluate import Evaluator
@@ -86,13 +87,19 @@ class Task:
             insertions=self.run.insertions,
         )
         write_plan(self.folder / "plan.json", self.plan)
+        self.constants = self.estimated()
         self.iterations = self.folder / "iterations"
         self.files = Folder(self.iterations)
+
+    def estimated(self):
+        """What the network holds fixed, as the rule `constants` finds it."""
+        options = constants_of(self.run.network)
+        return constants.estimate(options, self.train) if options else {}
 
     @property
     def session(self):
         """A new one, with the plan as it is now."""
-        return Session(self.run, self.settings, self.plan, self.train, self.dev)
+        return Session(self.run, self.settings, self.plan, self.train, self.dev, constants=self.constants)
 
     @cached_property
     def network(self):

@@ -14,7 +14,7 @@ from unisono.engines.session import open_session
 torch.set_num_threads(1)
 for folder in map(Path, sys.argv[1:]):
     files = [folder / name for name in ("config.json", "plan.json", "train.h5", "dev.h5")]
-    with open_session(*files) as session:
+    with open_session(*files, constants=list(folder.glob("constants.safetensors"))) as session:
         ranks = session.most_workers
         part = MPI.COMM_WORLD.Split(int(MPI.COMM_WORLD.rank < ranks), MPI.COMM_WORLD.rank)
         if MPI.COMM_WORLD.rank < ranks:

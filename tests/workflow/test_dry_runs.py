@@ -9,7 +9,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CONFIGS = sorted((ROOT / "config").rglob("*.yaml"))
+# Neither claims nor what is laid on top of another config.
+CONFIGS = sorted(
+    path for path in (ROOT / "config").rglob("*.yaml") if not path.stem.endswith((".claims", "-full-size"))
+)
+PAPERS = {"povey-2014": 11, "su-chen-2015": 28, "tian-2017": 14}  # cells
 
 
 def jobs_of(output):
@@ -80,8 +84,55 @@ def test_study_makes_what_it_needs(workspace, name, cells, decoded):
     assert f"docs/results/{name}/results.json" in process.stdout
 
 
+@pytest.mark.parametrize("full_size", [False, True], ids=["here", "full-size"])
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_makes_its_table(workspace, name, full_size):
+    """With the original's sizes and form of corpus, too, laid on top."""
+    config = [ROOT / "config" / "papers" / f"{name}.yaml"]
+    pretend_corpus(workspace, config[0])
+    if full_size:
+        config.append(ROOT / "config" / "papers" / f"{name}-full-size.yaml")
+        if yaml.safe_load(config[1].read_text()).get("hmm", {}).get("align") == "kaldi":
+            pytest.skip("a paper on a system of Kaldi: test_full_size.py")
+        folder = workspace.folder / "elsewhere" / yaml.safe_load(config[1].read_text())["corpus"]["dir"]
+        for part in (
+            "lexicon.txt",
+            *(f"{s}/{f}" for s in ("train", "dev", "test") for f in ("wav.scp", "text", "utt2spk")),
+        ):
+            (folder / part).parent.mkdir(parents=True, exist_ok=True)
+            (folder / part).touch()
+    process = workspace.run("paper", "--dry-run", "--config", "corpora_dir=elsewhere", config=config)
+    assert process.returncode == 0, process.stdout[-3000:]
+    jobs = jobs_of(process.stdout)
+    assert (jobs["finish"], jobs["paper_claims"], jobs["tune_dnn"]) == (3 * PAPERS[name], 1, 1)
+    assert f"docs/results/papers/{name}/claims.json" in process.stdout
+    told = {line.split(": ")[1] for line in process.stdout.splitlines() if line.startswith("config: ")}
+    assert told == ({"corpus.table", "lm.arpa"} if full_size else set()), "what the other form of corpus has no use for"
+
+
+def test_every_paper_is_made():
+    assert {path.stem for path in CONFIGS if path.parent.name == "papers"} == set(PAPERS)
+
+
+def test_a_paper_needs_its_claims(workspace):
+    text = "name: mine\nstudy: {name: s, cells: {a: {}}}\n"
+    mine = workspace.config("mine.yaml", text)
+    process = workspace.run("paper", "--dry-run", config=mine)
+    line = "config: mine.claims.yaml: no such file: a paper's config has its claims beside it"
+    assert process.returncode == 1 and line in process.stdout
+    claim = "claim: A., stands: abstract, certainty: A"
+    workspace.config("mine.claims.yaml", f"paper: p\nclaims: {{one: {{{claim}, shown: [b]}}}}\n")
+    process = workspace.run("paper", "--dry-run", config=mine)
+    assert process.returncode == 1
+    assert "mine.claims.yaml: claims.one.shown: b: no such cell: known are a" in process.stdout
+    workspace.config("mine.claims.yaml", f"paper: p\nclaims: {{one: {{{claim}, shown: [a]}}}}\n")
+    process = workspace.run("paper", "--dry-run", config=mine)
+    assert process.returncode == 0 and jobs_of(process.stdout)["paper_claims"] == 1
+    assert "docs/results/papers/s/claims.json" in process.stdout
+
+
 def test_studies_share_what_lies_before_training():
-    paths = [path for path in CONFIGS if path.parent.name == "studies"]
+    paths = [path for path in CONFIGS if path.parent.name in ("studies", "papers")]
     before = ("name", "corpus", "features", "hmm", "lm")
     configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
     assert paths
@@ -103,9 +154,11 @@ def test_the_demo_is_the_default_and_leaks_into_no_other(workspace):
         ("parallel: {workers: {initial: 1, final: 3}}", {"train_job": 5, "combine": 3}),
         ("parallel: {engine: virtual, iterations_per_job: 2}", {"train_virtual": 2, "diagnose": None}),
         ("parallel: {engine: sync, iterations_per_job: 1}", {"train_sync": 3}),
+        ("parallel: {engine: async, combine: async, iterations_per_job: 2}", {"train_async": 2, "diagnose": None}),
         ("runs: {one: {}, two: {parallel: virtual_three}}".replace("virtual_three", "{engine: virtual}"),
          {"train_job": 6, "train_virtual": 1, "finish": 2, "train_mono": 1}),
         ("observers: {ema: {decay: 0.5}, polyak: {}}", {"tune_dnn": 3, "choose": 1}),
+        ("combined: {}\nfinal_model: combined", {"tune_dnn": 2, "choose": 1}),
         ("hmm: {align: mono}\ndecode: {systems: []}", {"train_mono": 1, "align": 2}),
         ("hmm: {align: lda_mllt}\ndecode: {systems: []}", {"train_lda_mllt": 1, "align": 4, "graph": 1}),
         # Perturbed: 4 shards of the network's and of the GMMs' features, aligned once more than train and dev.

@@ -29,9 +29,9 @@ CONFIG = {
 }
 
 
-def write_config(workspace, **kaldi):
-    config = {**CONFIG, "hmm": {**CONFIG["hmm"], "kaldi": kaldi}}
-    return workspace.config("digits.yaml", yaml.safe_dump(config))
+def write_config(workspace, name="digits", **kaldi):
+    config = {**CONFIG, "name": name, "hmm": {**CONFIG["hmm"], "kaldi": kaldi}}
+    return workspace.config(f"{name}.yaml", yaml.safe_dump(config))
 
 
 @pytest.mark.parametrize("dev", ["given", "gmm", "train"])
@@ -85,14 +85,23 @@ def make_data(folder, corpora_dir):
 @first_system
 def test_golden_digits_from_kaldi_and_back(workspace, corpora_dir):
     make_data(workspace.folder, corpora_dir)
-    path = write_config(
-        workspace, dir=str(IO / "tri"), lang=str(IO / "lang"), alignments=[str(IO / "tri" / "ali.*.gz")]
-    )
+    given = {"dir": str(IO / "tri"), "lang": str(IO / "lang"), "alignments": [str(IO / "tri" / "ali.*.gz")]}
+    path = write_config(workspace, **given)
     done = workspace.run(config=path, timeout=1800)
     assert done.returncode == 0, done.stdout[-3000:]
     results = workspace.folder / "results/digits"
     assert read_json(results / "hmm/kaldi/ali.train.json")["aligned"] == 30
     assert read_json(results / "runs/main/wer.json")["wer"] < 0.9
+    feats = [
+        "--feats",
+        str(workspace.folder / "corpora/digits/test/feats.scp"),
+        "--out",
+        str(workspace.folder / "words"),
+    ]
+    utt2spk = str(workspace.folder / "corpora/digits/test/utt2spk")
+    assert main(["transcribe", "--system", str(results / "runs/main"), *feats, "--utt2spk", utt2spk]) == 0
+    found = (results / "runs/main/hyp.txt").read_text().splitlines()
+    assert sorted((workspace.folder / "words").read_text().splitlines()) == sorted(found)
     exported = workspace.folder / "exported"
     assert main(["export", str(results / "runs/main"), str(exported), "--format", "kaldi"]) == 0
     theirs, mine = read_fst(IO / "tri/HCLG.fst"), read_fst(exported / "HCLG.fst")
@@ -101,3 +110,10 @@ def test_golden_digits_from_kaldi_and_back(workspace, corpora_dir):
     out = workspace.folder / "again.safetensors"
     assert main(["import-model", str(exported / "final.mdl"), "--out", str(out)]) == 0
     assert load_model(out).flat.equal(load_model(results / "runs/main/final.safetensors").flat)
+    # The same without dev: a tenth of the 30 utterances of train is set apart.
+    path = write_config(workspace, name="apart", dev="train", **given)
+    done = workspace.run("results/apart/frames/frames.json", config=path)
+    assert done.returncode == 0, done.stdout[-3000:]
+    counts = read_json(workspace.folder / "results/apart/frames/frames.json")
+    assert counts["train"]["utterances"] == 27 and counts["dev"]["utterances"] == 3
+    assert counts["train"]["left_out"] == counts["dev"]["left_out"] == []

@@ -72,6 +72,7 @@ runs:
   virtual: {parallel: {engine: virtual, iterations_per_job: 3}}
   sync: {parallel: {engine: sync}}
   bmuf: {parallel: {engine: virtual, combine: bmuf}, observers: {ema: {decay: 0.5}}, final_model: ema}
+  async: {parallel: {engine: async, combine: async, iterations_per_job: 2}}
 """,
     )
     process = copied.run(config=[*copied.command()[-1:], mine])
@@ -83,6 +84,15 @@ runs:
     assert (copied.results / "runs/bmuf/final.safetensors").read_bytes() != final
     assert json.loads((copied.results / "runs/bmuf/wer.json").read_text())["words"] > 100
     assert (copied.results / "runs/bmuf/decode/ema/wer.json").exists()
+    log = copied.results / "runs/async/iterations/arrivals.jsonl"
+    again = copied.config(
+        "again.yaml",
+        f"runs: {{again: {{parallel: {{engine: virtual, combine: async, arrival: {{kind: log, path: {log}}}}}}}}}",
+    )
+    models = [copied.results / f"runs/{run}/final.safetensors" for run in ("async", "again")]
+    process = copied.run(str(models[1].relative_to(copied.folder)), config=[*copied.command()[-1:], again])
+    assert process.returncode == 0, process.stdout[-6000:]
+    assert models[0].read_bytes() == models[1].read_bytes()
 
 
 @pytest.mark.parametrize(

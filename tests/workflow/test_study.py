@@ -1,4 +1,4 @@
-"""A small study through the workflow, killed and taken up again: what it decodes, what it writes, that it repeats."""
+"""A paper's small study, killed and taken up again: what it decodes, what it writes, that it repeats."""
 
 import csv
 import json
@@ -12,10 +12,33 @@ study:
   name: small
   axes:
     workers: {n4: {parallel: {workers: 4, period_frames: 2000}}, n2: {}}
-    combine: {bmuf: {parallel: {combine: bmuf}, observers: {ema: {decay: 0.5}}}}
+    combine:
+      bmuf:
+        parallel: {combine: bmuf}
+        observers: {ema: {decay: 0.5}}
+        combined: {models: 3, frames: 500, evaluations: 3}
   seeds: [3, 1]
   tune_on: n4-bmuf
   decode: {cells: [n2-bmuf], candidates: [ema]}
+"""
+CLAIMS = """
+paper: Somebody 2014
+claims:
+  more:
+    claim: Two workers end higher than four.
+    stands: abstract
+    certainty: A
+    measured: {n2-bmuf: 1, n4-bmuf/ema: -1}
+    expected: above
+  words: {claim: It recognises words., stands: abstract, certainty: A, metric: wer, shown: [n2-bmuf/ema]}
+  mean:
+    claim: It is as good as the last model.
+    stands: code
+    certainty: C
+    measured: {n4-bmuf/combined: 1, n4-bmuf: -1}
+    expected: equal
+  time: {claim: Little time is lost., stands: abstract, certainty: A, metric: averaging_share, shown: [n4-bmuf]}
+  size: {claim: So it is at full size., stands: abstract, certainty: A, cannot: no such machine}
 """
 T_ONE = 12.706204736  # 97.5 % of Student's t with one degree of freedom
 
@@ -26,7 +49,8 @@ def read(path):
 
 def test_study(copied):
     mine = copied.config("study.yaml", STUDY)
-    page = copied.folder.joinpath("docs", "results", "small", "README.md")
+    copied.config("study.claims.yaml", CLAIMS)
+    page = copied.folder.joinpath("docs", "results", "papers", "small", "README.md")
     page.parent.mkdir(parents=True)
     page.write_text("by hand\n")
     both = [*copied.command()[-1:], mine]
@@ -35,7 +59,7 @@ def test_study(copied):
     assert 1 <= len(finals) < 4, "it was killed between two runs"
     written, first = min(finals.items())
     copied.unlock()
-    process = copied.run("study", config=both)
+    process = copied.run("paper", config=both)
     assert process.returncode == 0, process.stdout[-6000:]
     for stage in ("Corpus:", "HMM:", "Features for", "Report", "GMM"):
         assert stage not in process.stdout, "only what a study needs, and nothing twice"
@@ -43,12 +67,16 @@ def test_study(copied):
     runs = copied.results / "runs"
     assert sorted(path.parent.name for path in runs.glob("*/decode/*/tune.json")) == ["ema", "last"]
     assert page.read_text() == "by hand\n"
-    check(read(page.parent / "results.json"), runs)
+    found = read(page.parent / "results.json")
+    check(found, runs)
+    check_claims(read(page.parent / "claims.json")["claims"], found["cells"])
+    assert "snakemake paper --configfile config/spoken_small.yaml study.yaml" in (page.parent / "claims.md").read_text()
     rows = list(csv.DictReader((page.parent / "cells.csv").read_text().splitlines()))
     assert [(row["cell"], row["candidate"]) for row in rows] == [
-        (cell, candidate) for cell in ("n4-bmuf", "n2-bmuf") for candidate in ("last", "ema")
+        (cell, candidate) for cell in ("n4-bmuf", "n2-bmuf") for candidate in ("last", "ema", "combined")
     ]  # fmt: skip
-    assert [bool(row["wer"]) for row in rows] == [False, False, False, True]
+    assert [bool(row["wer"]) for row in rows] == [False, False, False, False, True, False]
+    assert not list(runs.glob("*/iterations/*.kept.*")), "what was combined is not needed any more"
     assert all(
         float(row["train_cpu_s"]) > 0 for row in csv.DictReader((page.parent / "cost.csv").read_text().splitlines())
     )
@@ -81,3 +109,17 @@ def check(found, runs):
     # 440 inputs and the bias, then 128, in rows of whole 64 bytes.
     outputs = read(runs / "small.n2-bmuf-s1/final.json")["parameters"] - 128 * 441 - 128 * 129
     assert decoded["vector_bytes"] == 4 * (128 * 448 + 128 * 144 + outputs // 129 * 144)
+
+
+def check_claims(rows, cells):
+    """Each claim is judged by the study's own numbers."""
+    more, words, mean, time, size = rows
+    assert mean["measured"]["mean"] is not None
+    ends = [cells["n2-bmuf"]["candidates"]["last"], cells["n4-bmuf"]["candidates"]["ema"]]
+    a, b = (one["objective_dev"]["values"] for one in ends)
+    assert more["measured"]["values"] == [one - other for one, other in zip(a, b, strict=True)]
+    low, high = more["measured"]["ci95"]
+    assert more["verdict"] == ("shown" if low > 0 else "contradicted" if high < 0 else "not shown")
+    assert words["shown"]["n2-bmuf/ema"]["mean"] == cells["n2-bmuf"]["candidates"]["ema"]["wer"]["mean"]
+    assert all(0 < share < 1 for share in time["shown"]["n4-bmuf"]["values"])
+    assert (size["verdict"], size["why"]) == ("cannot be tested here", "no such machine")

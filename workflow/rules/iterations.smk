@@ -100,5 +100,5 @@ def diagnostics_of_run(wildcards):
 
 
 def ranks(wildcards):
-    """Return the number of MPI ranks of a run: the workers of its last iteration."""
-    return worker_range(RUNS[wildcards.run].parallel.workers)[1]
+    """Return the number of MPI ranks of a run: the workers of its last iteration, and the server of engine async."""
+    return worker_range(RUNS[wildcards.run].parallel.workers)[1] + (ENGINES[wildcards.run] == "async")

@@ -20,11 +20,11 @@ def weights(run):
 
 
 def memory(rule):
-    """Return the resource function for the megabytes of a job; of `train_sync`: of each core of a rank."""
+    """Return the resource function for the megabytes of a job, or of each core of a rank where there are ranks."""
 
     def megabytes(wildcards, attempt):
         asked = needs.memory_mb(rule, ranks(wildcards), weights(wildcards.run), attempt)
-        return -(-asked // THREADS) if rule == "train_sync" else asked
+        return -(-asked // THREADS) if rule in ("train_sync", "train_async") else asked
 
     return megabytes
 
@@ -33,7 +33,7 @@ def minutes(rule):
     """Return the resource function for the minutes of a job."""
 
     def counted(wildcards, attempt):
-        block = rule in ("train_virtual", "train_sync")
+        block = rule in ("train_virtual", "train_sync", "train_async")
         iterations = int(wildcards.iter) - first_of_block(wildcards) + 1 if block else 1
         run = RUNS[wildcards.run]
         return needs.minutes(rule, run, weights(wildcards.run), iterations, THREADS, attempt)
@@ -45,6 +45,7 @@ def gpus_of_ranks(name):
     """Return the resource function for what all ranks of a run ask for; nothing where no GPU is asked for."""
 
     def asked(wildcards):
-        return needs.gpus(SHARED.resources.train_gpu, ranks(wildcards)).get(name)
+        server = ENGINES[wildcards.run] == "async"  # which needs none
+        return needs.gpus(SHARED.resources.train_gpu, ranks(wildcards) - server, apart=server).get(name)
 
     return asked

@@ -3,8 +3,10 @@
 Requires: settings.smk. The files between two iterations of training have a place of their own, iterations.smk.
 """
 
-# What a study writes; the pictures last.
+# Where a study writes, those of papers apart, and what; the pictures last.
+STUDY_ROOT = "docs/results/papers" if CLAIMS else "docs/results"
 STUDY_FILES = ["results.json", "cells.csv", "pairs.csv", "curves.csv", "cost.csv", "curves.svg", "final.svg"]
+CLAIM_FILES = ["claims.json", "claims.md"]
 
 
 def feature_shards(frontend, split):
@@ -33,6 +35,25 @@ def given_features(name, flag):
     return words
 
 
+def start_model(wildcards):
+    """Return the model that a run starts from, given or pretrained; nothing for a random start."""
+    pretrained = results(f"runs/{wildcards.run}/pretrained.safetensors")
+    return pretrained if stack.stack_of(RUNS[wildcards.run]) else files.start_model(RUNS[wildcards.run])
+
+
+def pretrained_models(wildcards):
+    """Return the models that pretrained runs start from. Raises WorkflowError where no run of the config is one."""
+    found = [results(f"runs/{run}/pretrained.safetensors") for run in RECOGNISERS if stack.stack_of(RUNS[run])]
+    if not found:
+        raise WorkflowError("config: initialisation.kind: no run has rbm: nothing is pretrained")
+    return found
+
+
+def constants_of_run(wildcards):
+    """Return what a run's network holds fixed: its constants, where it has any, and the layers below an RBM."""
+    return [results(path) for path in stack.held(RUNS, wildcards.run)]
+
+
 def source(split):
     """Return the split of the corpus that a split of training is made of: where a part of train stands for dev, train."""
     return "train" if KALDI_DEV == "train" else split
@@ -47,7 +68,7 @@ def decoded():
     """Return the folder of every decoded system: GMMs and each candidate of each run, or what the study names."""
     if STUDY:
         return SYSTEMS + list(study.decoded(STUDY))
-    return SYSTEMS + [f"runs/{run}/decode/{candidate}" for run in RUNS for candidate in RUNS[run].candidates]
+    return SYSTEMS + [f"runs/{run}/decode/{candidate}" for run in RECOGNISERS for candidate in RUNS[run].candidates]
 
 
 def tuning(wildcards):
@@ -71,9 +92,24 @@ def study_files(wildcards):
     if not STUDY:
         raise WorkflowError("config: study: missing: this config has no section `study`: see config/studies/")
     # The last one lies where the runs do: without it, as in a clone, what is in docs/results/ is of somebody else's runs.
-    return [*(f"docs/results/{STUDY.name}/{name}" for name in STUDY_FILES), results(f"study/{STUDY.name}.done")]
+    written = [*STUDY_FILES, *(CLAIM_FILES if CLAIMS else [])]
+    return [*(f"{STUDY_ROOT}/{STUDY.name}/{name}" for name in written), results(f"study/{STUDY.name}.done")]
 
 
-def run_files(*names):
-    """Return these files of every run."""
-    return [results(f"runs/{run}/{name}") for run in RUNS for name in names]
+def paper_files(wildcards):
+    """Return the results of a paper's study. Raises WorkflowError where no claims lie beside the config."""
+    if not CLAIMS:
+        wanted = " or ".join(os.path.relpath(check.claims_file(path)) for path in workflow.configfiles)
+        raise WorkflowError(f"config: {wanted}: no such file: a paper's config has its claims beside it")
+    return study_files(wildcards)
+
+
+def typed(wildcards):
+    """Return the command that a reader types for the same paper; configs of the project by their place in it."""
+    files = [os.path.relpath(path, workflow.basedir) for path in workflow.configfiles]
+    return f"snakemake paper --configfile {' '.join(re.sub('^[.][.]/.*/', '', file) for file in files)}"
+
+
+def run_files(*names, runs=RECOGNISERS):
+    """Return these files of every run that makes a recogniser, or of `runs`."""
+    return [results(f"runs/{run}/{name}") for run in runs for name in names]

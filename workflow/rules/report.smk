@@ -25,7 +25,7 @@ rule report:
         table=results("data/test.tsv"),
         alignments=[results(f"hmm/{system}/ali.{split}.json") for system, split in SHARED.alignments],
         frames=results("frames/frames.json"),
-        runs=run_files("plan.json", "metrics.jsonl", "ledger.json", "wer.json"),
+        runs=run_files("plan.json", "metrics.jsonl", "ledger.json", runs=RUNS) + run_files("wer.json"),
         wers=expand(
             results("{where}/{name}"),
             where=decoded(),

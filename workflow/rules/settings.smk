@@ -1,6 +1,7 @@
 """The settings of this call, checked: what the config says, and what follows from it for every rule.
 
-Provides: SHARED (what all runs share), RUNS (each run by its name), `results(path)`, `told(command)` and the like (what
+Provides: SHARED (what all runs share), RUNS (each run by its name, with those that pretrain layers), RECOGNISERS (the
+names of those that make a recogniser), `results(path)`, `told(command)` and the like (what
 the commands are told, as JSON), the constraints of wildcards. Of our own code only floor 0 is imported, and no file is
 read but the config and those that it names: Snakemake reads this for every job on a cluster.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from unisono import lock
-from unisono.config import check, files, reads, study
+from unisono.config import check, files, reads, stack, study, transform
 from unisono.config.build import complete
 from unisono.errors import UserError
 from unisono.recipe import RECIPE
@@ -23,9 +24,15 @@ SPLITS = list(files.SPLITS)
 
 
 try:
-    SHARED, RUNS, NOTES = check.settings(config, workflow.configfiles)
+    SETTINGS = check.settings(config, workflow.configfiles)
+    CLAIMS = check.claims(workflow.configfiles, SETTINGS)
 except UserError as error:  # one line, which names the key
     raise WorkflowError(f"config: {error}") from None
+SHARED, RUNS, NOTES = SETTINGS
+# The runs that pretrain layers, derived from those of the config, are runs like any other but for what is made of them.
+RUNS = stack.with_stacks(RUNS)
+RECOGNISERS = [name for name, run in RUNS.items() if run.recognises]
+TITLES = stack.titles(RUNS)
 for note in NOTES:
     logger.warning(f"config: {note}")
 # Values that must not run a stage again, such as these, reach the shell as `resources`, and as text: Snakemake cuts a
@@ -34,6 +41,7 @@ THREADS = SHARED.resources.threads_per_worker
 DEVICE = SHARED.resources.device
 CHECKPOINT_S = str(SHARED.resources.checkpoint_s)
 HANG_TIMEOUT_S = str(SHARED.resources.hang_timeout_s)
+CONSTANTS = {own.digest: own.told for run in RUNS.values() if (own := transform.constants_of(run.network))}
 ENGINES = {name: files.engine_of(SHARED, name, run) for name, run in RUNS.items()}
 SHARDS = range(SHARED.corpus.shards)
 STUDY = SHARED.study
@@ -64,6 +72,7 @@ wildcard_constraints:
     shard=r"\d+",
     iter=r"\d+",
     job=r"\d+",
+    constants=r"[0-9a-f]+",
 
 
 def results(path):
@@ -100,6 +109,11 @@ def features_told(frontend, command=""):
 def gmm_features_told(wildcards):
     """Return the features that a GMM system sees, as JSON."""
     return reads.features_told(SHARED, "hmm", system=wildcards.get("system", "lda_mllt"))
+
+
+def title_of_run(wildcards):
+    """Return what messages call a run."""
+    return TITLES[wildcards.run]
 
 
 def optional_flag(flag, name):

@@ -13,6 +13,7 @@ rule train_job:
         config=results("runs/{run}/config.json"),
         plan=results("runs/{run}/plan.json"),
         frames=results("frames/train.h5"),
+        constants=constants_of_run,
         combined=before("combine.safetensors"),
         state=before("state.json"),
         worker_state=worker_state_before,
@@ -33,6 +34,7 @@ rule train_job:
     threads: THREADS
     resources:
         **TRAIN_GPU,
+        title=title_of_run,
         worker_threads=THREADS,
         device=DEVICE,
         mem_mb=memory("train_job"),
@@ -41,12 +43,13 @@ rule train_job:
         recipe=RECIPE["train"],
         worker_state=optional_flag("--worker-state", "worker_state"),
     message:
-        "Run {wildcards.run}: iteration {wildcards.iter}, worker {wildcards.job}"
+        "{resources.title} iteration {wildcards.iter}, worker {wildcards.job}"
     shell:
         "python -m unisono train-job"
         " --config {input.config:q}"
         " --plan {input.plan:q}"
         " --frames {input.frames:q}"
+        " --constants {input.constants:q}"
         " --iteration {wildcards.iter:q}"
         " --job {wildcards.job:q}"
         " --combined {input.combined:q}"
@@ -67,6 +70,7 @@ rule combine:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
+        constants=constants_of_run,
         combined=before("combine.safetensors"),
         state=before("state.json"),
         models=jobs_of("model.safetensors"),
@@ -87,6 +91,7 @@ rule combine:
     threads: THREADS
     resources:
         **TRAIN_GPU,
+        title=title_of_run,
         worker_threads=THREADS,
         device=DEVICE,
         mem_mb=memory("combine"),
@@ -94,13 +99,14 @@ rule combine:
     params:
         recipe=RECIPE["train"],
     message:
-        "Run {wildcards.run}: combine iteration {wildcards.iter}"
+        "{resources.title} combine iteration {wildcards.iter}"
     shell:
         "python -m unisono combine"
         " --config {input.config:q}"
         " --plan {input.plan:q}"
         " --frames-train {input.train:q}"
         " --frames-dev {input.dev:q}"
+        " --constants {input.constants:q}"
         " --iteration {wildcards.iter:q}"
         " --combined {input.combined:q}"
         " --state {input.state:q}"
@@ -121,6 +127,7 @@ rule diagnose:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
+        constants=constants_of_run,
         combined=results("runs/{run}/iterations/{iter}.combine.safetensors"),
         state=results("runs/{run}/iterations/{iter}.state.json"),
     output:
@@ -136,6 +143,7 @@ rule diagnose:
     threads: THREADS
     resources:
         **TRAIN_GPU,
+        title=title_of_run,
         worker_threads=THREADS,
         device=DEVICE,
         mem_mb=memory("diagnose"),
@@ -143,13 +151,14 @@ rule diagnose:
     params:
         recipe=RECIPE["train"],
     message:
-        "Run {wildcards.run}: evaluate iteration {wildcards.iter}"
+        "{resources.title} evaluate iteration {wildcards.iter}"
     shell:
         "python -m unisono diagnose"
         " --config {input.config:q}"
         " --plan {input.plan:q}"
         " --frames-train {input.train:q}"
         " --frames-dev {input.dev:q}"
+        " --constants {input.constants:q}"
         " --combined {input.combined:q}"
         " --state {input.state:q}"
         " --out {output:q}"
@@ -165,6 +174,7 @@ rule finish:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
+        constants=constants_of_run,
         combined=last("combine.safetensors"),
     output:
         model=results("runs/{run}/final.safetensors"),
@@ -179,6 +189,7 @@ rule finish:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
+        title=title_of_run,
         worker_threads=THREADS,
         engine=lambda wildcards: ENGINES[wildcards.run],
         mem_mb=memory("finish"),
@@ -186,13 +197,14 @@ rule finish:
         recipe=RECIPE["train"],
         iterations=subpath(input.combined, parent=True),
     message:
-        "Run {wildcards.run}: final model"
+        "{resources.title} final model"
     shell:
         "python -m unisono finish"
         " --config {input.config:q}"
         " --plan {input.plan:q}"
         " --frames-train {input.train:q}"
         " --frames-dev {input.dev:q}"
+        " --constants {input.constants:q}"
         " --combined {input.combined:q}"
         " --iterations-dir {params.iterations:q}"
         " --models-dir {output.models:q}"
@@ -202,8 +214,8 @@ rule finish:
         " --engine {resources.engine}"
         " --threads {resources.worker_threads}"
         " --log {log:q}"
-        # The workers' last states, which the engines virtual and sync leave behind.
-        " && rm -f {params.iterations:q}/*.state.safetensors"
+        # The workers' last states, which the engines virtual and sync leave behind, and the models that were combined.
+        " && rm -f {params.iterations:q}/*.state.safetensors {params.iterations:q}/*.kept.safetensors"
 
 
 rule metrics:
@@ -220,11 +232,13 @@ rule metrics:
         results("benchmarks/train/{run}.metrics.tsv")
     conda:
         "../../envs/base.yaml"
+    resources:
+        title=title_of_run,
     params:
         recipe=RECIPE["train"],
         iterations=subpath(input.state, parent=True),
     message:
-        "Run {wildcards.run}: metrics"
+        "{resources.title} metrics"
     shell:
         "python -m unisono metrics"
         " --plan {input.plan:q}"

@@ -14,6 +14,7 @@ TRAIN = (
     " --plan {input.plan:q}"
     " --frames-train {input.train:q}"
     " --frames-dev {input.dev:q}"
+    " --constants {input.constants:q}"
     " --first {resources.first}"
     " --last {wildcards.iter:q}"
     " --iterations-dir {params.iterations:q}"
@@ -33,6 +34,7 @@ rule train_virtual:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
+        constants=constants_of_run,
         combined=before_block("combine.safetensors"),
         state=before_block("state.json"),
     output:
@@ -49,6 +51,7 @@ rule train_virtual:
     threads: THREADS
     resources:
         **TRAIN_GPU,
+        title=title_of_run,
         first=first_of_block,
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
@@ -62,7 +65,7 @@ rule train_virtual:
         iterations=subpath(output.combined, parent=True),
         state_dir=results("runs/{run}/state"),
     message:
-        "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, virtual workers"
+        "{resources.title} iterations {resources.first} to {wildcards.iter}, virtual workers"
     shell:
         f"python {TRAIN}"
 
@@ -74,6 +77,7 @@ rule train_sync:
         plan=results("runs/{run}/plan.json"),
         train=results("frames/train.h5"),
         dev=results("frames/dev.h5"),
+        constants=constants_of_run,
         combined=before_block("combine.safetensors"),
         state=before_block("state.json"),
     output:
@@ -89,6 +93,7 @@ rule train_sync:
         "../../envs/mpi.yaml"
     threads: lambda wildcards: ranks(wildcards) * THREADS  # snakemake takes no more than its --cores
     resources:
+        title=title_of_run,
         first=first_of_block,
         worker_threads=THREADS,
         checkpoint_s=CHECKPOINT_S,
@@ -109,6 +114,29 @@ rule train_sync:
         iterations=subpath(output.combined, parent=True),
         state_dir=results("runs/{run}/state"),
     message:
-        "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"
+        "{resources.title} iterations {resources.first} to {wildcards.iter}, {resources.tasks} MPI ranks"
     shell:
         f"python -m unisono.launch {{resources.mpi:q}} {{resources.tasks}} python -m mpi4py {TRAIN}"
+
+
+use rule train_sync as train_async with:
+    wildcard_constraints:
+        run=runs_with("async"),
+    threads: lambda wildcards: (ranks(wildcards) - 1) * THREADS  # the server naps
+    resources:
+        first=first_of_block,
+        worker_threads=THREADS,
+        checkpoint_s=CHECKPOINT_S,
+        hang_timeout_s=HANG_TIMEOUT_S,
+        device=DEVICE,
+        engine="async",
+        tasks=ranks,
+        cpus_per_task=THREADS,
+        mem_mb_per_cpu=memory("train_async"),
+        runtime=minutes("train_async"),
+        mpi="mpirun",
+        gpu=gpus_of_ranks("gpu"),
+        tasks_per_gpu=gpus_of_ranks("tasks_per_gpu"),
+        gres=gpus_of_ranks("gres"),
+    message:
+        "Run {wildcards.run}: iterations {resources.first} to {wildcards.iter}, a server and workers on {resources.tasks} MPI ranks"

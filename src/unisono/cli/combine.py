@@ -5,9 +5,10 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    from unisono.cli.run_files import add_arguments, add_device
+    from unisono.cli.run_files import add_arguments, add_constants, add_device
 
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev", "combined", "state")
+    add_constants(parser)
     add_device(parser)
     parser.add_argument("--iteration", required=True, type=int, metavar="I", help="iteration, from 0")
     parser.add_argument("--models", required=True, nargs="+", metavar="FILE", help="the workers' models, in order")
@@ -32,7 +33,8 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("--models, --worker-states and --stats: give as many of each")
     # Vectors are combined on the CPU; a GPU evaluates the model.
     device = "cpu" if read_run(args.config).looks_apart else args.device
-    with open_session(args.config, args.plan, args.frames_train, args.frames_dev, device=device) as session:
+    files = (args.config, args.plan, args.frames_train, args.frames_dev)
+    with open_session(*files, constants=args.constants, device=device) as session:
         check_iteration(session.plan, args.iteration)
         combine_job(
             session,

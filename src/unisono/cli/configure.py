@@ -14,8 +14,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the config as JSON with sorted keys."""
+    import json
+
     from unisono.config.build import complete, from_json
-    from unisono.config.run import Run
+    from unisono.config.stack import class_of_run
     from unisono.files import write_json
 
-    write_json(args.out, complete(from_json(Run, args.options), execution=False))
+    section = class_of_run(json.loads(args.options))
+    write_json(args.out, complete(from_json(section, args.options), execution=False))

@@ -30,11 +30,14 @@ def run(args: argparse.Namespace) -> None:
     import logging
 
     from unisono.data.kaldi.networks import read_priors, read_stack
+    from unisono.data.kaldi.stack import RecurrentStack
     from unisono.nn.model_file import save_model
+    from unisono.recognise.kaldi_lstm import lstm_of
     from unisono.recognise.kaldi_network import model_of
 
     stack = read_stack(args.network, args.feature_transform)
-    model = model_of(stack, read_priors(args.priors) if args.priors else None)
+    priors = read_priors(args.priors) if args.priors else None
+    model = lstm_of(stack, priors) if isinstance(stack, RecurrentStack) else model_of(stack, priors)
     save_model(args.out, model.network, model.layout, model.flat, model.log_prior, model.constants)
     settings = {key: value for key, value in model.network.items() if key not in ("feature_dim", "num_pdfs")}
     logging.getLogger("unisono.kaldi").info(

@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> None:
 
     from unisono.config.rules import warnings
     from unisono.data.frames.store import FramesStore
-    from unisono.engines import growth, redeal
+    from unisono.engines import combined, growth, redeal
     from unisono.engines.run import read_run
     from unisono.files import read_json
     from unisono.iterations import done_of, read_redeal
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> None:
             settings.network.unit, settings.insertions,
         )  # fmt: skip
         growth.check(settings, plan)
+        combined.check(settings, plan)
     for change in redeal.changes(plan, settings.parallel.workers):
         logger.warning("from iteration %(iteration)d on: %(to)d workers instead of %(from)d", change)
     logger.info(

@@ -47,4 +47,6 @@ def run(args: argparse.Namespace) -> None:
     write_report(out_dir, found, counts, classes)
     answer = make_answer(found, counts, speakers, args.seed)
     write_json(out_dir / "answer.json", answer)
-    write_text(out_dir / "index.html", first_page(answer, {run.name: run.combined for run in found.runs}))
+    write_text(
+        out_dir / "index.html", first_page(answer, {run.name: run.combined for run in found.runs if run.recognises})
+    )

@@ -25,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(f"--{name}", required=True, metavar="FILE", help=_FLAGS[name])
 
 
+def add_constants(parser: argparse.ArgumentParser) -> None:
+    """Declare the files of what the network holds fixed."""
+    words = "what the network holds fixed, and the layers below an RBM, the lowest first"
+    parser.add_argument("--constants", nargs="*", default=[], metavar="FILE", help=words)
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Declare where the command computes."""
     from unisono.config.parallel import ResourceOptions

@@ -1,4 +1,4 @@
-"""Count the word errors of one decoded system.
+"""Count the word and character errors of one decoded system.
 
 Writes into --out-dir: hyp.txt (all shards, sorted), wer.json, wer.txt, per_speaker.tsv, confusions.tsv.
 """
@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> None:
     from unisono.data.corpus.references import read_references
     from unisono.files import write_json, write_text
     from unisono.score import results, tables, wer
+    from unisono.score.characters import evaluate_characters
     from unisono.score.statistics import bootstrap_wer
 
     references, speakers = read_references(args.table)
@@ -34,14 +35,16 @@ def run(args: argparse.Namespace) -> None:
         tuned["dev_wer"] = None  # that of the other system
     score = wer.evaluate(references, hypotheses)
     as_sclite = wer.evaluate(references, hypotheses, wer.SCLITE)
-    interval = bootstrap_wer(score.counts, speakers, seed=args.seed)
+    characters = evaluate_characters(references, hypotheses)
+    intervals = [bootstrap_wer(counts, speakers, seed=args.seed) for counts in (score.counts, characters)]
 
     out_dir = Path(args.out_dir)
     write_text(out_dir / "hyp.txt", wer.format_text(hypotheses))
     write_text(out_dir / "wer.txt", tables.wer_text(score, as_sclite, speakers))
     write_text(out_dir / "per_speaker.tsv", tables.per_speaker(wer.by_speaker(score, speakers)))
     write_text(out_dir / "confusions.tsv", tables.confusion_table(score.pairs.values()))
-    write_json(out_dir / "wer.json", results.summarise(args.system, score, interval, tuned))
+    total = wer.add_up(characters.values())
+    write_json(out_dir / "wer.json", results.summarise(args.system, score, intervals[0], total, intervals[1], tuned))
 
     log = logging.getLogger("unisono.score")
     for utterance in score.missing:

@@ -1,4 +1,4 @@
-"""Train a block of iterations in one command (engines virtual and sync), with checkpoints and exact resume."""
+"""Train a block of iterations in one command (all engines but jobs), with checkpoints and exact resume."""
 
 import argparse
 import contextlib
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    from unisono.cli.run_files import add_arguments, add_device
+    from unisono.cli.run_files import add_arguments, add_constants, add_device
     from unisono.config.parallel import BLOCK_ENGINES, ResourceOptions
 
     given = ResourceOptions()
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
+    add_constants(parser)
     add_device(parser)
     parser.add_argument("--engine", required=True, choices=BLOCK_ENGINES, help="config key parallel.engine")
     parser.add_argument("--first", required=True, type=int, metavar="I", help="first iteration of the block")
@@ -34,7 +35,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-s", type=float, default=given.checkpoint_s, metavar="S", help="seconds between checkpoints"
     )
     parser.add_argument(
-        "--hang-timeout-s", type=float, default=given.hang_timeout_s, metavar="S", help="sync: when a rank is silent"
+        "--hang-timeout-s",
+        type=float,
+        default=given.hang_timeout_s,
+        metavar="S",
+        help="sync, async: when a rank is silent",
     )
     parser.add_argument("--stop-after-s", type=float, metavar="S", help="save and exit after so many seconds")
 
@@ -59,8 +64,8 @@ def run(args: argparse.Namespace) -> None:
         try:
             advance = stack.enter_context(console.progress("train", args.last - args.first + 1))
             files = (args.config, args.plan, args.frames_train, args.frames_dev)
-            index = local_rank(os.environ, process.rank)
-            session = stack.enter_context(open_session(*files, device=args.device, index=index))
+            place = {"device": process.place(args.device), "index": local_rank(os.environ, process.rank)}
+            session = stack.enter_context(open_session(*files, constants=args.constants, **place))
             block = Block(
                 first=args.first,
                 last=args.last,
@@ -87,7 +92,8 @@ def _join(args: argparse.Namespace) -> "contextlib.AbstractContextManager[Joined
     from unisono.engines.run import read_run
     from unisono.schedule import worker_range
 
-    engine = importlib.import_module(f"unisono.engines.{args.engine}")  # one of BLOCK_ENGINES
+    name = {"async": "asynchronous"}.get(args.engine, args.engine)  # a keyword names no module
+    engine = importlib.import_module(f"unisono.engines.{name}")
     return engine.join(worker_range(read_run(args.config).parallel.workers)[1], args.hang_timeout_s)
 
 

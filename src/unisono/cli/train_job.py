@@ -5,9 +5,10 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    from unisono.cli.run_files import add_arguments, add_device
+    from unisono.cli.run_files import add_arguments, add_constants, add_device
 
     add_arguments(parser, "config", "plan", "frames", "combined", "state")
+    add_constants(parser)
     add_device(parser)
     parser.add_argument("--iteration", required=True, type=int, metavar="I", help="iteration, from 0")
     parser.add_argument("--job", required=True, type=int, metavar="J", help="worker, from 0")
@@ -27,7 +28,8 @@ def run(args: argparse.Namespace) -> None:
     from unisono.errors import UserError
 
     torch.set_num_threads(args.threads)
-    with open_session(args.config, args.plan, args.frames, device=args.device, index=args.job) as session:
+    files, place = (args.config, args.plan, args.frames), {"device": args.device, "index": args.job}
+    with open_session(*files, constants=args.constants, **place) as session:
         check_iteration(session.plan, args.iteration)
         slices = len(session.plan.iterations[args.iteration].slices)
         if not 0 <= args.job < slices:

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 import yaml
 
 from unisono.config import resolve
+from unisono.config.claims import Claims, check_claims
 from unisono.config.config import Config
 from unisono.config.files import check_named_files
 from unisono.config.markers import is_name
 from unisono.config.mistakes import explain
 from unisono.config.rules import check_engine, check_given, check_run, check_shared, warnings
 from unisono.config.run import Run
+from unisono.config.stack import PREFIX, stack_of
 from unisono.config.study import Study, check_study, experiments
 from unisono.errors import UserError
 
@@ -44,18 +46,27 @@ def read_config(config: Mapping[str, Any]) -> Settings:
     runs = {}
     for name, overrides in parts.items():
         where = f"{place}{name}" if place else ""
+        if name.startswith(PREFIX):
+            raise UserError(f"{where}: names that begin with {PREFIX} are those of pretraining: choose another")
         run = validate(Run, resolve.run_of(base, overrides, where, notes), where)
-        try:
-            check_run(run)
-            check_engine(run.parallel)
-        except UserError as error:
-            raise UserError(resolve.join(where, error)) from None
+        _check(run, where)
         runs[name] = run
         notes += warnings(run)
     check_shared(shared)
     if shared.study:
         check_study(shared.study, runs)
     return Settings(shared, runs, list(dict.fromkeys(notes)))
+
+
+def _check(run: Run, where: str) -> None:
+    """Refuse a run that makes no sense, or one that is derived from it."""
+    layers = ((resolve.join(where, "initialisation"), layer) for layer in stack_of(run).values())
+    for place, one in [(where, run), *layers]:
+        try:
+            check_run(one)
+            check_engine(one.parallel)
+        except UserError as error:
+            raise UserError(resolve.join(place, error)) from None
 
 
 def settings(config: Mapping[str, Any], paths: Sequence[str]) -> Settings:
@@ -68,6 +79,34 @@ def settings(config: Mapping[str, Any], paths: Sequence[str]) -> Settings:
     check_named_files(found.shared, found.runs)
     check_writable(f"results/{found.shared.name}")
     return found
+
+
+def claims(paths: Sequence[str], found: Settings) -> Claims | None:
+    """Return the claims beside the last of a config's files that has any, `x.claims.yaml` of `x.yaml`; else None.
+
+    Raises UserError, one line, for the first mistake.
+    """
+    files = [file for path in paths if os.path.exists(file := claims_file(path))]
+    if not files:
+        return None
+    check_keys(files[-1:])
+    try:
+        raw = yaml.safe_load(Path(files[-1]).read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{files[-1]}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if found.shared.study is None:
+        raise UserError(f"study: missing: {files[-1]} tests its claims on the cells of a study")
+    try:
+        made = validate(Claims, with_names(raw, "") if isinstance(raw, Mapping) else raw, "")
+        check_claims(made, found.shared.study, found.runs)
+    except UserError as error:
+        raise UserError(f"{files[-1]}: {error}") from None
+    return made
+
+
+def claims_file(path: str) -> str:
+    """Return where the claims of a config lie."""
+    return f"{os.path.splitext(path)[0]}.claims.yaml"
 
 
 def _experiments(raw: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -200,5 +200,5 @@ def mixture_dim(path: str) -> int:
 
 
 def start_model(run: Run) -> list[str]:
-    """Return the model that a run starts from; nothing for a random start."""
+    """Return the given model that a run starts from; nothing for another start."""
     return [run.initialisation.path or ""] if run.initialisation.kind == "model" else []

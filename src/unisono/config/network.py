@@ -6,14 +6,15 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from unisono.config.markers import Kinds, Section, Unit
+from unisono.config.rbm import RbmNetwork, RbmStart
+from unisono.config.transform import Side, Spliced
 from unisono.units import TrainingUnit
 
 Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
-Side = Annotated[int, Ge(0), Le(100)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DnnOptions(Section):
+class DnnOptions(Spliced):
     """Feed-forward layers on spliced frames."""
 
     kind: Literal["dnn"]
@@ -22,15 +23,8 @@ class DnnOptions(Section):
     """Width of each hidden layer."""
     nonlinearity: Nonlinearity = "relu"
     """Of the hidden layers; relu_renorm (Kaldi's relu-renorm-layer) also scales the outputs of each frame to a root mean square of 1."""  # noqa: E501
-    context: Annotated[tuple[Side, Side], Unit("frames")] = (5, 5)
-    """Frames of context to the left and to the right."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Fraction of hidden units switched off in each step of training."""
-
-    @property
-    def unit(self) -> TrainingUnit:
-        """What is trained on at a time: a frame with its context."""
-        return TrainingUnit(1, *self.context)
 
     def weights(self, feature_dim: int, num_pdfs: int) -> int:
         """Return the number of weights."""
@@ -40,7 +34,7 @@ class DnnOptions(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PnormOptions(Section):
+class PnormOptions(Spliced):
     """Feed-forward layers on spliced frames, of p-norm units with normalisation (Povey et al. 2014)."""
 
     kind: Literal["pnorm"]
@@ -49,15 +43,8 @@ class PnormOptions(Section):
     """Width of each hidden layer."""
     group: Annotated[int, Ge(1)] = 5
     """Affine outputs that each unit is the 2-norm of."""
-    context: Annotated[tuple[Side, Side], Unit("frames")] = (5, 5)
-    """Frames of context to the left and to the right."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Fraction of hidden units switched off in each step of training."""
-
-    @property
-    def unit(self) -> TrainingUnit:
-        """What is trained on at a time: a frame with its context."""
-        return TrainingUnit(1, *self.context)
 
     def weights(self, feature_dim: int, num_pdfs: int) -> int:
         """Return the number of weights."""
@@ -125,6 +112,18 @@ class LstmOptions(Section):
 
 
 NetworkOptions = Annotated[DnnOptions | PnormOptions | LstmOptions, Kinds("dnn")]
+# Of a model file, which may also hold the RBM of a layer.
+AnyNetworkOptions = Annotated[DnnOptions | PnormOptions | LstmOptions | RbmNetwork, Kinds("dnn")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenBias(Section):
+    """Uniform random biases."""
+
+    mean: float
+    """Their mean."""
+    range: Annotated[float, Ge(0)]
+    """Largest minus smallest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +134,8 @@ class Drawn(Section):
     """Standard deviation of hidden weights times the square root of their inputs; null: sqrt(2) for relu, 1 for relu_renorm, tanh and an LSTM, 3.5 for sigmoid."""  # noqa: E501
     output_gain: Annotated[float, Ge(0)] = 0.0
     """The same for the output layer; 0 starts from equal posteriors."""
+    hidden_bias: HiddenBias | None = None
+    """Uniform random biases of hidden layers (Su and Chen 2015: mean -2, range 4); null: zeros."""
     bias_stddev: Annotated[float, Ge(0)] = 0.0
     """Standard deviation of hidden biases (Povey et al. 2014: 0.5), and of an LSTM's peepholes (Kaldi: 1)."""
 
@@ -167,4 +168,4 @@ class ModelStart(Section):
     """Model file to start from, relative to the working directory."""
 
 
-InitialisationOptions = Annotated[RandomStart | LayerwiseStart | ModelStart, Kinds("random")]
+InitialisationOptions = Annotated[RandomStart | LayerwiseStart | ModelStart | RbmStart, Kinds("random")]

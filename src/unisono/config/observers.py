@@ -4,11 +4,15 @@ An observer is one section here and its kind in `ObserverOptions`: when it moves
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from unisono.config.markers import NAME, Kinds, Section, Unit
+from unisono.errors import UserError
+
+if TYPE_CHECKING:
+    from unisono.config.run import Run
 
 RESERVED = ("last", "best", "combined")
 Start = Annotated[float, Ge(0), Lt(1), Unit("fraction of the run")]
@@ -79,3 +83,29 @@ class TailOptions(Section):
 
 Observer = EmaOptions | PolyakOptions | TailOptions
 ObserverOptions = dict[Annotated[str, NAME], Annotated[Observer, Kinds(None)]]
+
+
+def check_models(run: "Run") -> None:
+    """Refuse observers, a combination or a final model that make no sense: UserError, key and remedy."""
+    for name, options in run.observers.items():
+        where = f"observers.{name}"
+        if name in RESERVED:
+            raise UserError(f"{where}: {', '.join(RESERVED)} are models of their own: choose another name")
+        if options.kind == "ema" and options.decay is not None and options.window is not None:
+            raise UserError(f"{where}.window: stands in place of decay, which is given too: keep one")
+        if options.kind == "tail" and run.schedule.kind == "newbob":
+            raise UserError(
+                f"{where}.kind: tail counts from the end of the plan, and newbob may end a run before: choose ema,"
+                " polyak or another schedule.kind"
+            )
+    if run.combined and run.schedule.kind == "newbob":
+        raise UserError(
+            "combined: newbob may go back to an earlier model and end at any epoch: take away combined, or choose"
+            " another schedule.kind"
+        )
+    if run.final_model not in run.candidates:
+        key = "combined" if run.final_model == "combined" else f"observers.{run.final_model}"
+        raise UserError(
+            f"final_model: {run.final_model} needs {key}: give it (bare: {{}}) or choose one of"
+            f" {', '.join(dict.fromkeys([*run.candidates, 'best']))}"
+        )

@@ -137,8 +137,8 @@ class ParallelOptions(Section):
     """Frames that each worker should read between two combinations."""
     dealing: Literal["rotating", "fixed"] = "rotating"
     """rotating: slices of a common order go round; fixed: each worker keeps its own utterances."""
-    carry_state: Literal["reset", "carry", "average"] = "carry"
-    """The optimiser's state at a combination. reset: starts afresh; carry: each worker keeps its own; average: momentum becomes the workers' mean, the rest stays a worker's own."""  # noqa: E501
+    carry_state: Literal["reset", "epoch", "carry", "average"] = "carry"
+    """The optimiser's state at a combination. reset: starts afresh; epoch: each worker keeps its own until the epoch ends; carry: to the end of the run; average: momentum becomes the workers' mean, the rest stays a worker's own."""  # noqa: E501
     first_iteration: Literal["auto", "best", "combine"] = "auto"
     """After iteration 0 continue from the best worker, or combine as in any other; auto: best, with a server combine."""  # noqa: E501
     scale_rate_with_workers: Annotated[bool | Literal["auto"], Shapes()] = "auto"
@@ -165,6 +165,11 @@ class ParallelOptions(Section):
     def keeps_best_worker(self) -> bool:
         """Whether training goes on from the best worker after iteration 0."""
         return self.first_iteration == "best" or (self.first_iteration == "auto" and not self.served)
+
+    @property
+    def shares(self) -> int:
+        """Into how many shares `dealing: fixed` deals the utterances: one for each worker."""
+        return self.workers if isinstance(self.workers, int) else self.workers.initial
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ from typing import Any
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
 from unisono.config.network import LstmOptions, NetworkOptions
-from unisono.config.observers import RESERVED
+from unisono.config.observers import check_models
 from unisono.config.parallel import Gossip, Logged, ParallelOptions, Ramp, Simulated
 from unisono.config.run import Run
 from unisono.config.schedule import Falling, Polynomial
+from unisono.config.stack import check_start
 from unisono.errors import UserError
 from unisono.rates import scales_with_workers
 
@@ -36,9 +37,8 @@ def check_run(run: Run) -> None:
             f"parallel.period_frames: {run.parallel.period_frames} is less than one optimiser.minibatch of"
             f" {run.minibatch} {unit.name}: raise the one or lower the other"
         )
-    _check_observers(run)
-    if run.initialisation.kind == "model" and not run.initialisation.path:
-        raise UserError("initialisation.path: missing: kind model needs the path of a final.safetensors")
+    check_models(run)
+    check_start(run)
     if run.initialisation.kind == "layerwise":
         _check_growth(run)
 
@@ -126,7 +126,7 @@ def warnings(run: Run) -> list[str]:
     """Return one line for each setting that runs but contradicts the literature."""
     rule, scale = run.parallel.combine.kind, run.parallel.scale_rate_with_workers
     custom = scales_with_workers("auto", rule)
-    if scale in ("auto", custom):
+    if scale in ("auto", custom) or not run.recognises:  # a pretrained layer's rate is per mean gradient
         return []
     return [
         f"parallel.scale_rate_with_workers: {str(scale).lower()} contradicts the custom for {rule}"
@@ -158,25 +158,6 @@ def _check_schedule(run: Run) -> None:
         )
     if schedule.constant_epochs and schedule.constant_epochs >= (schedule.epochs or 0):
         raise UserError("schedule.constant_epochs: must be below schedule.epochs (and 0 with schedule.iterations)")
-
-
-def _check_observers(run: Run) -> None:
-    for name, options in run.observers.items():
-        where = f"observers.{name}"
-        if name in RESERVED:
-            raise UserError(f"{where}: {', '.join(RESERVED)} are models of their own: choose another name")
-        if options.kind == "ema" and options.decay is not None and options.window is not None:
-            raise UserError(f"{where}.window: stands in place of decay, which is given too: keep one")
-        if options.kind == "tail" and run.schedule.kind == "newbob":
-            raise UserError(
-                f"{where}.kind: tail counts from the end of the plan, and newbob may end a run before: choose ema,"
-                " polyak or another schedule.kind"
-            )
-    if run.final_model not in run.candidates:
-        raise UserError(
-            f"final_model: {run.final_model} needs observers.{run.final_model}: give it (bare: {{}}) or choose one of"
-            f" {', '.join(dict.fromkeys([*run.candidates, 'best']))}"
-        )
 
 
 def _check_growth(run: Run) -> None:
@@ -246,6 +227,7 @@ def _check_server(parallel: ParallelOptions) -> None:
     for key, value, remedy in (
         ("dealing", "fixed", "a server deals slices to whoever asks: rotating"),
         ("carry_state", "average", "workers never stand together: carry or reset"),
+        ("carry_state", "epoch", "workers of a server end an epoch one by one: carry or reset"),
         ("first_iteration", "best", "the server takes in every worker: auto or combine"),
     ):
         if getattr(parallel, key) == value:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from unisono.config.markers import NAME, Section, Unit
 from unisono.config.network import (
@@ -22,6 +22,18 @@ from unisono.config.schedule import Exponential, ScheduleOptions
 Candidate = Annotated[str, NAME]
 Precision = Literal["float32", "tf32", "bf16"]
 Prior = Literal["alignment", "posteriors"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CombinedOptions(Section):
+    """The best combination of the last models, found by L-BFGS."""
+
+    models: Annotated[int, Ge(1), Le(20), Unit("models")] = 20
+    """How many of the last models, none of the run's first half; each has a weight of its own in every layer."""
+    frames: Annotated[int, Ge(1), Unit("frames")] = 10000
+    """Fixed subset of the training data whose objective is maximised."""
+    evaluations: Annotated[int, Ge(1)] = 20
+    """Evaluations of objective and gradient; 1 gives the plain mean of the models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +70,10 @@ class Run(Section):
     """How the workers train one model."""
     observers: ObserverOptions = field(default_factory=dict)
     """Averages over time of the combined model, by name; never fed back. One without kind is of the kind that it is named after: {ema: {}, slow: {kind: ema, window: 0.2}}. Each costs a tuning on dev and a decoding of test more, as do last and best (a study decodes only what it names)."""  # noqa: E501
+    combined: CombinedOptions | None = None
+    """A further candidate: the best combination of the last models, found by L-BFGS at the end; null: none."""
     final_model: Candidate = "last"
-    """Which of the run's models is the result: last, best, or the name of an observer. best, kept with this choice and with newbob, is judged on the whole dev set at the ends of epochs and of the run."""  # noqa: E501
+    """Which of the run's models is the result: last, best, combined, or the name of an observer. best, kept with this choice and with newbob, is judged on the whole dev set at the ends of epochs and of the run."""  # noqa: E501
     prior: Prior = "alignment"
     """What decoding divides the network's posteriors by: the frequencies of the pdfs in the training alignment, or the network's mean posteriors on 200,000 frames of training data, as Kaldi's nnet3 does at the end (it adjusts the priors)."""  # noqa: E501
     precision: Precision = "float32"
@@ -91,6 +105,16 @@ class Run(Section):
         return self.optimiser.minibatch or self.network.unit.minibatch
 
     @property
+    def recognises(self) -> bool:
+        """Whether the run makes a recogniser, which is decoded and has a prior."""
+        return True
+
+    @property
+    def reject_below(self) -> float:
+        """By how much a worker's objective may be below the best."""
+        return self.parallel.reject_below
+
+    @property
     def keeps_best(self) -> bool:
         """Whether the best model so far (dev objective at the ends of epochs) is kept."""
         return self.final_model == "best" or self.schedule.kind == "newbob"
@@ -102,5 +126,6 @@ class Run(Section):
 
     @property
     def candidates(self) -> list[str]:
-        """The models that the run ends with: the last, the best where it is kept, and the observers'."""
-        return ["last", *(["best"] if self.keeps_best else []), *self.observers]
+        """The models that the run ends with: last, best where it is kept, the observers' and the combined one."""
+        best, combined = ["best"] if self.keeps_best else [], ["combined"] if self.combined else []
+        return ["last", *best, *self.observers, *combined]

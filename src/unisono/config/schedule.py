@@ -18,6 +18,8 @@ class Length(Section):
     """Passes over the training frames; null with iterations."""
     iterations: Annotated[int, Ge(1), Unit("iterations")] | None = None
     """Number of combinations in place of epochs; the workflow's graph is then known from the start."""
+    warm_up_frames: Annotated[int, Ge(0), Unit("frames")] = 0
+    """First frames of all workers, over which the rate rises linearly to what the schedule says; 0: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,8 @@ class NewbobOptions(Section):
     """Relative gain below which training ends."""
     factor: Annotated[float, Gt(0), Lt(1)] = 0.5
     """Factor of the rate."""
+    resume_anneal: bool = False
+    """Whether each epoch decides anew if the rate falls; false: once it falls it falls after every epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ larger one.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from unisono.config.rbm import RbmMomentum
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.errors import UserError
@@ -21,60 +21,45 @@ LARGEST_RATIO = 2.0  # of the spread of a Gaussian reconstruction to that of the
 SAFE_RATE = 0.9  # the rate's factor after a reconstruction was wider
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RbmMomentum:
-    """How momentum m rises with the frames seen: from `initial` to `final` in `steps` equal steps over `ramp_frames`.
-
-    final_at_once: use `final` from the second minibatch on, while the rate still follows the ramp (the default of the
-    published program).
-    """
-
-    initial: float = 0.5
-    final: float = 0.9
-    steps: int = 40
-    ramp_frames: int = 20_000_000
-    final_at_once: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.initial <= self.final < 1.0:
-            raise UserError(
-                f"momentum: {self.initial} to {self.final}: give numbers from 0 to below 1 that do not fall"
-            )
-        if self.steps < 1 or self.ramp_frames < self.steps:
-            raise UserError(f"momentum: {self.steps} steps in {self.ramp_frames} frames: give 1 or more frames a step")
-
-    def scheduled(self, frames: int) -> float:
-        """Return m after so many frames."""
-        step = min(frames // (self.ramp_frames // self.steps), self.steps)
-        return self.initial + (self.final - self.initial) * step / self.steps
-
-    def used(self, frames: int) -> float:
-        """Return the factor of Delta; in the first minibatch, where Delta is zero, it has no meaning."""
-        return self.final if self.final_at_once else self.scheduled(frames)
+def scheduled(momentum: RbmMomentum, frames: int) -> float:
+    """Return m after so many frames: from `initial` to `final` in `steps` equal steps over `ramp_frames`."""
+    step = min(frames * momentum.steps // momentum.ramp_frames, momentum.steps)
+    return momentum.initial + (momentum.final - momentum.initial) * step / momentum.steps
 
 
 class RbmUpdater:
-    """What happens between the statistics of a minibatch and the parameters [W b] and c of one RBM.
+    """What happens between the statistics of a minibatch and the parameters [W b] and c of one RBM (a `Trainer`).
 
-    frames: those that the ramp has seen before the next minibatch. pace: how many of them each trained frame counts
-    for; the number of workers where the ramp is in global frames. Who deals out frames sets both. rate_scale: falls by
-    a tenth each time that a Gaussian reconstruction is too wide. decay: of the weights, times the actual rate.
+    frames: those that the ramp has seen before the next minibatch; whoever deals them out says so in `begin_task`.
+    rate_scale: falls by a tenth each time that a Gaussian reconstruction is too wide. decay: of the weights, times the
+    actual rate.
     """
 
+    version = 0
+
     def __init__(self, momentum: RbmMomentum, layout: Layout, decay: float = 0.0002) -> None:
-        if not 0.0 <= decay < math.inf:
-            raise UserError(f"weight decay: {decay}: give a number from 0 on")
         self.momentum = momentum
         self.layout = layout
         self.decay = decay
-        self.pace = 1
+        self.frames, self._pace = 0, 1
         self._params: Tensor | None = None
         self._delta: Tensor | None = None
         self.reset()
 
+    def begin_task(self, max_change_scale: float, seen: int, workers: int) -> None:
+        """Go on in a slice; see `core.optimiser.Trainer`. Of a ramp of its own frames a worker has seen its share."""
+        is_global = self.momentum.ramp == "global"
+        self.frames, self._pace = (seen, workers) if is_global else (seen // workers, 1)
+
+    def is_static(self) -> bool:
+        """Say no: the ramp and the check of the reconstruction are the host's."""
+        return False
+
+    def skip(self) -> None:
+        """Do nothing: no step of an RBM is replayed."""
+
     def reset(self) -> None:
-        """Forget everything: no momentum, the ramp at its beginning."""
-        self.frames = 0
+        """Forget momentum and the rate's factor."""
         self.rate_scale = 1.0
         if self._delta is not None:
             self._delta.zero_()
@@ -97,14 +82,15 @@ class RbmUpdater:
         """
         assert self._params is not None and self._delta is not None
         count = len(errors)
-        m = self.momentum.used(self.frames)
-        actual = rate * self.rate_scale * (1.0 - self.momentum.scheduled(self.frames))
+        now = scheduled(self.momentum, self.frames)
+        m = self.momentum.final if self.momentum.final_at_once else now  # in the first minibatch Delta is zero
+        actual = rate * self.rate_scale * (1.0 - now)
         self._delta_weights.addmm_(h.t(), v, beta=m, alpha=actual / count)
         if self.decay > 0.0:
             self._delta_weights[:, :-1].add_(self._weights[:, :-1], alpha=-actual * self.decay)
         self._delta_visible.mul_(m).add_(errors.sum(dim=0), alpha=actual / count)
         self._params.add_(self._delta)
-        self.count_(count)
+        self.frames += self._pace * count
 
     def shrink_(self, ratio: float, count: int) -> None:
         """Skip a minibatch of `count` frames whose Gaussian reconstruction is too wide: shrink parameters and rate.
@@ -115,21 +101,17 @@ class RbmUpdater:
         self._params.mul_(ratio)
         self._delta.zero_()
         self.rate_scale *= SAFE_RATE
-        self.count_(count)
-
-    def count_(self, frames: int) -> None:
-        """Move the ramp on by trained frames."""
-        self.frames += self.pace * frames
+        self.frames += self._pace * count
 
     def state(self) -> dict[str, Tensor]:
         """Return, on the CPU, what the next minibatch depends on."""
-        numbers = torch.tensor([self.frames, self.rate_scale], dtype=torch.float64)
-        return {"ramp": numbers} | ({} if self._delta is None else {"momentum": self._delta.to("cpu")})
+        scale = torch.tensor([self.rate_scale], dtype=torch.float64)
+        return {"rate_scale": scale} | ({} if self._delta is None else {"momentum": self._delta.to("cpu")})
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a state; an empty one means a fresh start. Raises UserError for one of another network."""
         momentum = state.get("momentum")
-        if unknown := sorted(set(state) - {"ramp", "momentum"}):
+        if unknown := sorted(set(state) - {"rate_scale", "momentum"}):
             raise UserError(f"optimiser state: {unknown[0]} is not used by an RBM: it is of another config")
         if momentum is not None and momentum.shape != (self.layout.size,):
             raise UserError(
@@ -138,8 +120,8 @@ class RbmUpdater:
             )
         fresh = None if momentum is None else flat.zeros(self.layout.size, momentum.dtype).copy_(momentum)
         self.reset()  # only now: the momentum may be our own
-        if "ramp" in state:
-            self.frames, self.rate_scale = int(state["ramp"][0]), float(state["ramp"][1])
+        if "rate_scale" in state:
+            self.rate_scale = float(state["rate_scale"][0])
         if fresh is not None:
             self._bind(fresh if self._params is None else fresh.to(self._params.device))
 

@@ -10,7 +10,7 @@
 | against_each_other | each run's result against that of the run that is best on dev: the same keys, other for gmm |
 | splits | utterances, speakers, words, seconds of each |
 | set_aside | utterances that could not be used, by split |
-| training | each run: iterations, frames, workers, combine, objective_dev, objective_train, rejected, warnings |
+| training | each run: iterations, frames, workers, combine, objective_dev, _dev_best, _train, rejected, warnings |
 | stages | seconds of each, summed over its jobs; seconds, cpu_seconds: of all |
 | warnings, next | a sentence each |
 """
@@ -29,7 +29,7 @@ from unisono.score.wer import Counts
 
 SIGNIFICANT = 0.05
 USELESS = 0.5  # a GMM with more errors a word shows that speech or text is too little
-OVERFIT = 0.3  # nats a frame by which train may be above dev before we speak of it
+OVERFIT = 0.02  # nats a frame by which dev may fall from its best before we speak of it
 
 AllCounts = Mapping[str, Mapping[str, Counts]]
 
@@ -61,7 +61,7 @@ def make_answer(found: Gathered, counts: AllCounts, speakers: Mapping[str, str],
         "against_each_other": against_each_other,
         "splits": splits,
         "set_aside": left_out(found.corpus),
-        "training": {run.name: _training(run) for run in found.runs},
+        "training": {run.name: _training(run) for run in found.runs if run.recognises},
         "stages": {time.stage: round(time.seconds, 1) for time in found.times},
         "seconds": round(sum(time.seconds for time in found.times), 1),
         "cpu_seconds": round(sum(time.cpu_seconds for time in found.times), 1),
@@ -136,6 +136,7 @@ def _system(result: Result) -> dict[str, Any]:
 def _training(run: Run) -> dict[str, Any]:
     last = run.combined[-1] if run.combined else {}
     dev = last.get("objective_dev")
+    known = [row["objective_dev"] for row in run.combined if row.get("objective_dev") is not None]
     parallel = run.settings.parallel if run.settings else None
     return {
         "iterations": len(run.combined),
@@ -143,6 +144,7 @@ def _training(run: Run) -> dict[str, Any]:
         "workers": _workers(parallel.workers) if parallel else None,
         "combine": parallel.combine.kind if parallel else None,
         "objective_dev": last.get("objective_dev_full") if dev is None else dev,
+        "objective_dev_best": max(known) if known else None,
         "objective_train": last.get("objective_train"),
         "rejected": sum(bool(row.get("rejected")) for row in run.workers),
         "warnings": list(run.warnings),
@@ -158,9 +160,11 @@ def _warnings(answer: Mapping[str, Any]) -> list[str]:
     if small := too_small(int(test.get("words", 0)), int(test.get("speakers", 0))):
         found.append(small)
     for name, run in answer["training"].items():
-        train, dev = run["objective_train"], run["objective_dev"]
-        if train is not None and dev is not None and train - dev > OVERFIT:
-            found.append(f"run {name}: train objective {train:.2f}, dev {dev:.2f}: it learns its training set by heart")
+        best, dev = run["objective_dev_best"], run["objective_dev"]
+        if best is not None and dev is not None and best - dev > OVERFIT:
+            found.append(
+                f"run {name}: the dev objective fell from {best:.2f} to {dev:.2f}: it learns its training set by heart"
+            )
         if run["rejected"]:
             found.append(
                 f"run {name}: results of workers were left out {run['rejected']} times: lower the learning rate"

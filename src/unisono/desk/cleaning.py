@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from unisono.config.stack import PREFIX
 from unisono.desk.status import used
 from unisono.errors import UserError
 from unisono.lock import WITHOUT_LOCKS
@@ -69,7 +70,7 @@ def remove(waste: Sequence[Waste]) -> int:
 
 def _paths(root: Path, everything: bool) -> Iterator[tuple[Path, str]]:
     runs = sorted(path for path in (root / "runs").glob("*") if path.is_dir())
-    finished = [run for run in runs if (run / "final.safetensors").is_file() and (run / "wer.json").is_file()]
+    finished = [run for run in runs if (run / "final.safetensors").is_file() and _is_scored(run)]
     gone: list[Path] = []
     for run in finished:
         if (run / "state").is_dir():
@@ -85,3 +86,8 @@ def _paths(root: Path, everything: bool) -> Iterator[tuple[Path, str]]:
         for name in ("features", "frames"):
             for path in sorted((root / name).rglob("*.h5")):
                 yield path, "made again if a setting changes"
+
+
+def _is_scored(run: Path) -> bool:
+    """Say whether a run has its word error rate, or is the pretraining of a layer, which gets none."""
+    return run.name.startswith(PREFIX) or (run / "wer.json").is_file()

@@ -55,7 +55,9 @@ def examine(settings: Settings | None, path: Path) -> Iterator[Finding]:
         return
     said = ask(["scontrol", "show", "config"], 15.0)
     if said.fault:
-        yield red(f"SLURM does not answer: {said.fault}", "try again later, or on another login node (scontrol ping)")
+        # Only a run over the cluster's profile needs it.
+        remedy = "for runs on the cluster try again later, or on another login node (scontrol ping)"
+        yield Finding("yellow", f"SLURM does not answer: {said.fault}", remedy)
         return
     site, own = dict(re.findall(r"^(\w+)\s+= (.*)$", said.output, re.MULTILINE)), read_profile(path)
     yield _plugin()
@@ -111,16 +113,17 @@ def _requests(settings: Settings | None, own: Mapping[str, Any]) -> dict[tuple[s
         for run in settings.runs.values():
             weights = run.network.weights(shared.features.dim, needs.pdfs(shared))
             rule = {"jobs": "train_job"}.get(run.parallel.engine, f"train_{run.parallel.engine}")
-            ranks = worker_range(run.parallel.workers)[1] if rule == "train_sync" else 1
+            workers, served = worker_range(run.parallel.workers)[1], rule == "train_async"
+            ranks = workers if rule == "train_sync" or served else 1
             threads, block = shared.resources.threads_per_worker, run.parallel.iterations_per_job
             asked = {
-                "mem_mb": needs.memory_mb(rule, worker_range(run.parallel.workers)[1], weights),
+                "mem_mb": needs.memory_mb(rule, workers, weights),
                 "runtime": needs.minutes(rule, run, weights, 1 if rule == "train_job" else block, threads),
-                **needs.gpus(shared.resources.train_gpu, ranks),
+                **needs.gpus(shared.resources.train_gpu, ranks, apart=served),
                 **{k: v for k, v in changed.get(rule, {}).items() if k not in ("mpi", "slurm_extra")},
             }
-            if ranks > 1:
-                asked |= {"tasks": ranks, "mem_per_cpu": -(-asked.pop("mem_mb") // threads)}
+            if ranks > 1 or served:
+                asked |= {"tasks": ranks + served, "mem_per_cpu": -(-asked.pop("mem_mb") // threads)}
             ask_for(rule, threads, **asked)
     return {flags: sorted(set(rules)) for flags, rules in found.items()}
 

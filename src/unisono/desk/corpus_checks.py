@@ -17,7 +17,7 @@ from unisono.data.corpus.lexicon import read_lexicon
 from unisono.data.corpus.librispeech import read_librispeech
 from unisono.data.corpus.sources import SPLITS, SourceRow, read_source_table
 from unisono.data.corpus.text import check_id, counted, read_lines, read_rows, short_list, words_of
-from unisono.desk.estimate import spoken_seconds
+from unisono.desk.estimate import recognisable, spoken_seconds
 from unisono.desk.findings import Finding, of_error, red
 from unisono.errors import UserError
 from unisono.sample_size import too_small
@@ -28,7 +28,7 @@ Recordings = Table | Strings | Kaldi | Librispeech
 
 
 class Checked(NamedTuple):
-    """Findings, seconds of speech in each split (None where they are not known), lines of the lexicon."""
+    """Findings, seconds of speech in each split (None where they are not known), words that can be recognised."""
 
     findings: list[Finding]
     seconds: dict[str, float] | None
@@ -61,7 +61,8 @@ def check_corpus(shared: Config, processes: int = 1) -> Checked:
         sizes = seconds and ", minutes of " + ", ".join(f"{split} {seconds[split] / 60:.1f}" for split in SPLITS)
         count = counted(len({row.utterance_id for row in rows}), "utterance")
         findings.insert(0, Finding("green", f"corpus: {count}{sizes or ''}"))
-    return Checked(findings, seconds, _lines_of(folder / corpus.lexicon))
+    text = {word for row in rows if row.split == "train" for word in row.transcript.split()}
+    return Checked(findings, seconds, recognisable(shared, _lines_of(folder / corpus.lexicon), len(text)))
 
 
 def _lines_of(path: Path) -> int:

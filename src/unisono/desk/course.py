@@ -30,11 +30,11 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
     "graph": ("lm", "graph"),
     "frames": ("frames",),
-    "plan": ("configure", "plan", "init_model"),
+    "plan": ("configure", "plan", "constants", "join_stack", "init_model"),
     "train": ("train_job", "combine", "diagnose", *(f"train_{name}" for name in BLOCK_ENGINES), "finish", "metrics"),
     "decode": ("tune_gmm", "tune_dnn", "decode_gmm", "decode_dnn"),
     "score": ("score", "choose", "recogniser"),
-    "report": ("report", "study_results"),
+    "report": ("report", "study_results", "paper_claims"),
 }
 STAGE = {rule: stage for stage, rules in RULES.items() for rule in rules}
 OTHER_S = 1.0  # weight of a stage that nothing is predicted for

@@ -34,7 +34,7 @@ def examine(
         torch, fst = pool.submit(ask_python, software.TORCH), pool.submit(ask_python, software.FST)
         settings, findings = _settings(configs, changes)
         engines = {run.parallel.engine for run in settings.runs.values()} if settings else set()
-        mpi = pool.submit(lambda: list(software.mpi("sync" in engines)))
+        mpi = pool.submit(lambda: list(software.mpi(not engines.isdisjoint(("sync", "async")))))
         checked = check_corpus(settings.shared, cores) if settings else None
         facts, broken = _facts(torch.result())
         found = [*_workflow(), *software.versions(), software.fst_wheels(fst.result()), *broken, *mpi.result()]

@@ -12,6 +12,7 @@ from unisono.config.config import Config
 from unisono.config.corpus import Spoken
 from unisono.config.hmm import LdaMlltOptions, MonoOptions, TriOptions
 from unisono.config.run import Run
+from unisono.config.stack import with_stacks
 from unisono.config.study import decoded as decoded_of
 from unisono.schedule import worker_range
 
@@ -42,6 +43,12 @@ def spoken_seconds(corpus: Spoken) -> dict[str, float]:
     return {s: getattr(corpus.spoken, f"{s}_sentences") * SPOKEN_SENTENCE_S for s in ("train", "dev", "test")}
 
 
+def recognisable(shared: Config, lexicon: int, text: int) -> int:
+    """Return how many words can be recognised at most. lexicon, text: words of the lexicon, of the training text."""
+    of_text = getattr(shared.lm, "vocabulary", "lexicon") == "text" and not getattr(shared.corpus, "lm_text", None)
+    return min(lexicon, text) if of_text else lexicon
+
+
 def iterations(run: Run, seconds: float, speeds: int) -> int:
     """Return about how many iterations a run has; `seconds` of training speech, heard at so many speeds."""
     if run.schedule.iterations:
@@ -63,7 +70,7 @@ def need(
 
     seconds: of speech in each split; flops: of one thread; vocabulary: words of the lexicon, 0 where it is not known.
     """
-    warm = shared.resources.warm_interpreter
+    runs, warm = with_stacks(runs), shared.resources.warm_interpreter
     command, start = (WARM_S, WARM_S) if warm else (COMMAND_S, START_S)
     speeds = 1 + len(shared.speed_perturbation)
     counts = {name: iterations(run, seconds["train"], speeds) for name, run in runs.items()}
@@ -115,7 +122,7 @@ def _systems(shared: Config, runs: Mapping[str, Run]) -> tuple[int, int]:
     """Return how many systems are tuned on dev, and how many are decoded on test; a study tunes one for all cells."""
     gmms = len(shared.decode.systems)
     if shared.study is None:
-        candidates = sum(len(run.candidates) for run in runs.values())
+        candidates = sum(len(run.candidates) for run in runs.values() if run.recognises)
         return gmms + candidates, gmms + candidates
     cells = list(decoded_of(shared.study))
     return gmms + bool(cells), gmms + len(cells)

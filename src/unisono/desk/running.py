@@ -11,9 +11,10 @@ from typing import Any
 
 from unisono import console
 from unisono.config.check import Settings
+from unisono.config.stack import with_stacks
 from unisono.desk import snakemake
 from unisono.desk.course import STAGE, Course
-from unisono.desk.estimate import need, spoken_seconds
+from unisono.desk.estimate import need, recognisable, spoken_seconds
 from unisono.desk.events import Events
 from unisono.desk.settings import changed, read_settings
 from unisono.desk.training import Training, read_training_state
@@ -172,7 +173,7 @@ class Watch:
         return passed * left / done if passed > 10 and done > 0.03 * self._before else None
 
     def _trainings(self) -> list[Training]:
-        found = [read_training_state(self._root / "runs" / name) for name in self._settings.runs]
+        found = [read_training_state(self._root / "runs" / name) for name in with_stacks(self._settings.runs)]
         # Before its plan is there a run has as many iterations as its settings and the hours let expect.
         return [run if run.total else run._replace(total=self._expected[run.name]) for run in found]
 
@@ -182,7 +183,9 @@ class Watch:
             spoken_seconds(shared.corpus) if shared.corpus.kind == "spoken" else GUESSED_S
         )
         self._sized = _speech(self._root) is not None
-        words = _corpus(self._root).get("lexicon_words", 0)
+        found = _corpus(self._root)
+        text = found.get("splits", {}).get("train", {}).get("words", 0)
+        words = recognisable(shared, found.get("lexicon_words", 0), text)
         wanted = need(shared, runs, seconds, self._cores, vocabulary=words)
         self._expected = wanted.iterations
         return wanted.seconds

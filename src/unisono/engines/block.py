@@ -14,6 +14,7 @@ from unisono.engines.comm import Comm
 from unisono.engines.diagnose import described
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.growth import fit_, grown
+from unisono.engines.place import Device
 from unisono.engines.records import Record
 from unisono.engines.session import Session
 from unisono.engines.start import begin_
@@ -36,12 +37,18 @@ class Joined(NamedTuple):
     """A process in an engine, which each engine's `join` yields.
 
     train: trains a block. rank: among the processes. beat: called before each minibatch, rest: where it may be silent.
+    computes: whether it trains, and may need a GPU.
     """
 
     train: Callable[[Session, Block], None]
     rank: int = 0
     beat: Callable[[], None] = nothing
     rest: Callable[[], None] = nothing
+    computes: bool = True
+
+    def place(self, device: Device) -> Device:
+        """Return where this process shall compute."""
+        return device if self.computes else "cpu"
 
 
 class Group(Models, Protocol):

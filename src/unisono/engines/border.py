@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from unisono.engines import redeal
+from unisono.engines import constants, redeal
 from unisono.engines.arrivals import NAME as LOG
 from unisono.engines.arrivals import Event, read_log, write_log
 from unisono.engines.checkpoint import Checkpoints, digest_of
+from unisono.engines.combined import keep
 from unisono.engines.comm import Comm
 from unisono.engines.dealing import dealing_of
 from unisono.engines.ending import next_rate
@@ -99,6 +100,7 @@ class Border:
                 "config": session.config, "plan": digest_of(asdict(plan)),
                 "initial": read_state(self._files.state(block.first - 1)).initial,
                 "frames": {"train": session.train.digest, "dev": dev.digest},
+                **({"constants": digest} if (digest := constants.digest_of(session.constants)) else {}),
             }  # fmt: skip
             redealt = redeal.last_done(plan, session.run.parallel.workers) >= 0
             self._checkpoints = Checkpoints(block.state_dir, identity, other_workers=redealt)
@@ -190,10 +192,19 @@ class Border:
         logger.warning("going on from %s, after iteration %d, with %s workers", path, last, workers)
         return standing
 
+    def is_due(self) -> bool:
+        """Say whether rank 0 finds it is time for a checkpoint."""
+        return self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._block.checkpoint_s
+
+    def keep(self, standing: Standing) -> None:
+        """Keep the model after an iteration where the run's end wants it."""
+        if self._checkpoints is not None:
+            keep(self._session, self._files, standing.states[-1].iteration, standing.before.view("model"))
+
     def save_if_due(self, standing: Standing) -> None:
-        """Save after an iteration, if rank 0 finds it is time."""
-        due = self._comm.gather_records(np.array([time.monotonic() - self._saved]))[0, 0] >= self._block.checkpoint_s
-        if due and standing.states[-1].iteration < self._block.last:
+        """Save after an iteration, if rank 0 finds it is time; the model in any case where the run's end wants it."""
+        self.keep(standing)
+        if self.is_due() and standing.states[-1].iteration < self._block.last:
             self.save(standing)
 
     def save(self, standing: Standing) -> None:

@@ -1,7 +1,7 @@
 """What a server deals to whom, in numbers: slices in the plan's order to whoever asks, and what it has to wait for.
 
 A slice may be dealt once enough pushes are judged: all of the epochs before (a pass ends clean, and newbob decides
-there), of the iterations under another layout, and of the pushes before a barrier. A bound on staleness holds back who
+there), and of the pushes before a barrier. A bound on staleness holds back who
 is so fast that others might become too stale. An iteration of N slices is closed by verdict number (i + 1) N, whichever
 slices were judged.
 """
@@ -27,9 +27,7 @@ class Dealer:
         self._opens = [0]  # for each iteration: pushes that must be judged before
         for before in self._plan.iterations[:-1]:
             number = before.iteration
-            changes = session.network_at(number).layout != session.network_at(number + 1).layout
-            waits = before.end_of_epoch or changes
-            self._opens.append((number + 1) * self.workers if waits else self._opens[-1])
+            self._opens.append((number + 1) * self.workers if before.end_of_epoch else self._opens[-1])
 
     def judged(self, state: State) -> int:
         """Return how many pushes were judged."""

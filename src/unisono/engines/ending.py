@@ -11,20 +11,20 @@ from torch import Tensor
 
 from unisono.config.run import Run
 from unisono.core import observers
-from unisono.engines.evaluate import Evaluator
+from unisono.engines.evaluate import Evaluates
 from unisono.engines.records import Outcome
 from unisono.engines.session import Session
 from unisono.engines.state import State
 from unisono.engines.store import Held, Vectors, known
 from unisono.errors import UserError
-from unisono.rates import base_rate, newbob_step, scales_with_workers
+from unisono.rates import base_rate, newbob_step, scales_with_workers, warm_up
 from unisono.schedule import Iteration, Plan
 
 logger = logging.getLogger("unisono.combine")
 
 
 def end(
-    session: Session, iteration: Iteration, before: Vectors, after: Held, state: State, evaluator: Evaluator | None
+    session: Session, iteration: Iteration, before: Vectors, after: Held, state: State, evaluator: Evaluates | None
 ) -> tuple[Held, State]:
     """End an iteration whose slices have all arrived.
 
@@ -49,6 +49,8 @@ def end(
         if found is None:
             raise ValueError("the end of an epoch is to be judged, and nobody evaluates the model")
         after, state = _end_epoch(session, after, state, found["objective_dev_full"])
+    if ends and run.parallel.carry_state == "epoch" and not plan.is_last(number):
+        state = replace(state, fresh=tuple(range(plan.iterations[number + 1].workers)), shared=False)
     if not served:
         state = observe(session, before, after, state, combined(plan, number), moves=not iteration.best, stays=failed)
     rate = None if state.stop else next_rate(run, plan, number, state.rate_scale, state.newbob)
@@ -75,7 +77,9 @@ def next_rate(run: Run, plan: Plan, iteration: int, scale: float, newbob: dict[s
         newbob_rate=newbob["rate"] if newbob else 0.0,
     )
     scales = scales_with_workers(run.parallel.scale_rate_with_workers, run.parallel.combine.kind)
-    return rate * (after.workers if scales else 1) * scale
+    warming = run.schedule.warm_up_frames
+    factor = warm_up(warming, *plan.span(iteration + 1)) if warming else 1.0
+    return rate * (after.workers if scales else 1) * scale * factor
 
 
 def _backed_off(run: Run, number: int, state: State, done: Sequence[Outcome], failed: bool) -> State:

@@ -1,6 +1,8 @@
 """Diagnostics: a model's objective on fixed frames, summed in float64 in a fixed order, by one process or many."""
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +18,15 @@ from unisono.units import TrainingUnit
 
 BATCH = 512  # frames; a result depends on it, so it is no option
 SUBSETS = ("objective_train", "objective_dev", "frame_accuracy")
+KEYS = (*SUBSETS, "free_energy_gap", "objective_dev_full", "frame_accuracy_full")  # all that may be found
+
+
+class Evaluates(Protocol):
+    """Whatever finds out how good a model is: `Evaluator`, or a server that lets a worker do it."""
+
+    def evaluate(self, params: Tensor, *, iteration: int, whole_dev: bool) -> dict[str, float | None]:
+        """Return what `Evaluator.evaluate` does."""
+        ...
 
 
 class Split:
@@ -56,6 +67,14 @@ class Split:
         return pieces
 
 
+class Means(NamedTuple):
+    """Means over frames; None where they are not finite, or where the network has no such thing."""
+
+    objective: float | None
+    accuracy: float | None
+    free_energy: float | None
+
+
 class Evaluator:
     """Evaluates parameter vectors on fixed subsets of train and dev frames, and on the whole of dev.
 
@@ -78,35 +97,42 @@ class Evaluator:
 
         params: [P], as `iteration` trains them.
 
-        objective_dev_full, frame_accuracy_full: over all dev frames. None: not finite, or no frames. Collective:
-        every rank calls it and gets the same.
+        objective_dev_full, frame_accuracy_full: over all dev frames. None: not finite, or no frames. A network with a
+        free energy also has free_energy_gap, that of dev minus that of train. Collective: every rank calls it and gets
+        the same.
         """
         found: dict[str, float | None] = dict.fromkeys(SUBSETS)
         self.network = self._session.network_at(iteration)
         self.network.bind(params.to(self._session.place.device))
         if self.frames:
-            found["objective_train"], _ = self._mean(self._train, self._train_batches, keep="train")
-            found["objective_dev"], found["frame_accuracy"] = self._mean(self._dev, self._dev_batches, keep="dev")
+            train = self._mean(self._train, self._train_batches, keep="train")
+            dev = self._mean(self._dev, self._dev_batches, keep="dev")
+            found["objective_train"], found["objective_dev"] = train.objective, dev.objective
+            found["frame_accuracy"] = dev.accuracy
+            if train.free_energy is not None and dev.free_energy is not None:
+                found["free_energy_gap"] = dev.free_energy - train.free_energy
         if whole_dev:
-            batches = self._batches(np.arange(self._dev.units))
-            found["objective_dev_full"], found["frame_accuracy_full"] = self._mean(self._dev, batches, keep="")
+            whole = self._mean(self._dev, self._batches(np.arange(self._dev.units)), keep="")
+            found["objective_dev_full"], found["frame_accuracy_full"] = whole.objective, whole.accuracy
         return found
 
-    def _mean(self, split: Split, batches: Sequence[np.ndarray], keep: str) -> tuple[float | None, float | None]:
+    def _mean(self, split: Split, batches: Sequence[np.ndarray], keep: str) -> Means:
         rank, size = self._comm.rank, self._comm.size
         rows = -(-len(batches) // size)
-        sums = np.zeros((rows, 3))
+        sums = np.zeros((rows, 4))
         for row, number in enumerate(range(rank, len(batches), size)):
             sums[row] = self._batch(split, batches[number], (keep, number))
-        everyone = self._comm.gather_records(sums.reshape(-1)).reshape(size, rows, 3)
-        objective = correct = frames = 0.0
+        everyone = self._comm.gather_records(sums.reshape(-1)).reshape(size, rows, 4)
+        total = np.zeros(4)
         for number in range(len(batches)):
-            part = everyone[number % size, number // size]
-            objective, correct, frames = objective + part[0], correct + part[1], frames + part[2]
-        mean = objective / frames
-        return (float(mean), float(correct / frames)) if np.isfinite(mean) else (None, None)
+            total += everyone[number % size, number // size]
+        objective, accuracy, energy = (float(value) for value in total[:3] / total[3])
+        if not np.isfinite(objective):
+            return Means(None, None, None)
+        has_labels = self.network.classifies
+        return Means(objective, accuracy if has_labels else None, energy if np.isfinite(energy) else None)
 
-    def _batch(self, split: Split, units: np.ndarray, key: tuple[str, int]) -> tuple[float, int, int]:
+    def _batch(self, split: Split, units: np.ndarray, key: tuple[str, int]) -> tuple[float, float, float, int]:
         window = self._cache.get(key)
         if window is None:
             window = split.load(units)
@@ -115,7 +141,8 @@ class Evaluator:
         batch = self.network.buffers(len(window))
         frames = window.gather(0, len(window), batch)
         found = self.network.evaluate(batch)
-        return float(found.objective_sum), int(found.correct), frames
+        energy = math.nan if found.free_energy is None else found.free_energy
+        return float(found.objective_sum), float(found.correct), energy, frames
 
     def _batches(self, units: np.ndarray) -> list[np.ndarray]:
         return [units[begin : begin + self._size] for begin in range(0, len(units), self._size)]

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from unisono import __version__
 from unisono.data.frames.ledger import ledger
-from unisono.engines import redeal
+from unisono.engines import constants, redeal
+from unisono.engines.combined import combine
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.metrics import read_states
@@ -38,20 +39,24 @@ def finish(session: Session, *, combined: PathLike, iterations_dir: Path, engine
     run, network = session.run, session.network
     states = read_states(session.plan, Folder(iterations_dir))
     vectors = Stored(combined, COMBINE, session.layout, states[-1].iteration)
-    evaluator, objectives = Evaluator(session, Alone()), {}
+    evaluator, objectives, told = Evaluator(session, Alone()), {}, {}
     for name, key in _candidates(session, states[-1]).items():
-        vector = vectors.take(known(vectors, key))
+        if name == "combined":
+            vector, told["combined"] = combine(session, Folder(iterations_dir))
+        else:
+            vector = vectors.take(known(vectors, key))
         found = evaluator.evaluate(vector, iteration=states[-1].iteration, whole_dev=True)
         objectives[name] = {
             "objective_dev": found["objective_dev_full"],
             "frame_accuracy": found["frame_accuracy_full"],
         }
-        prior = log_prior(run.prior, network, session.train)  # the evaluator has bound the network
+        # The evaluator has bound the network.
+        prior = log_prior(run.prior, network, session.train) if network.classifies else None
         paths = [out.models_dir / f"{name}.safetensors", *([out.model] if name == run.final_model else [])]
         for path in paths:
-            save_model(path, network.spec(), network.layout, vector, prior, network.constants)
+            save_model(path, network.spec(), network.layout, network.folded(vector), prior)
     write_json(out.ledger, ledger(session.plan, [state.workers for state in states]))
-    write_json(out.info, _provenance(session, states, objectives) | {"engine": engine})
+    write_json(out.info, _provenance(session, states, objectives) | {"engine": engine} | told)
 
 
 def _candidates(session: Session, last: State) -> dict[str, str]:
@@ -72,6 +77,7 @@ def _provenance(session: Session, states: Sequence[State], objectives: dict[str,
         "libraries": {name: metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         "cpu": cpu_model(),
         "devices": sorted({outcome.device for state in done for outcome in state.workers}),
+        "constants": constants.digest_of(session.constants),
         "frames_digest": {"train": session.train.digest, "dev": session.dev_frames().digest},
         "iterations": len(done),
         "redealt": redeal.changes(plan, session.run.parallel.workers),

@@ -1,4 +1,4 @@
-"""What a run starts from: random parameters, or those of a model file."""
+"""What a run starts from: random parameters, or those of a model file, given or pretrained."""
 
 from torch import Tensor
 
@@ -12,16 +12,17 @@ from unisono.nn.model_file import load_model
 def initial_parameters(session: Session, model_path: str | None = None) -> Tensor:
     """Return parameters [P] for the features and pdfs of a run's data.
 
-    model_path: a model file, for `initialisation.kind: model`. Raises UserError where it is of another network.
+    model_path: a model file, for `initialisation.kind: model` and `rbm`.
+    Raises UserError where it is of another network.
     """
     run, network = session.run, session.network_at(-1)
     if isinstance(run.initialisation, Drawn):
         return network.initial_parameters(
             run.initialisation, seeds.generator_for(run.seed, seeds.INITIAL), session.utterances
         )
-    path = model_path or run.initialisation.path
+    path = model_path or (run.initialisation.path if run.initialisation.kind == "model" else None)
     if not path:
-        raise UserError("initialisation.path: kind model needs the path of a model")
+        raise UserError(f"initialisation.kind: {run.initialisation.kind} needs a model: give it by --model")
     if (kind := load_model(path).network["kind"]) != run.network.kind:
         raise UserError(f"{path}: its network is of kind {kind}, the config says {run.network.kind}: make them equal")
     loaded = load_model(path, network.layout)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unisono.core import average, gossip
 from unisono.core.flat import Layout
+from unisono.engines.combined import keep
 from unisono.engines.comm import Alone
 from unisono.engines.evaluate import Evaluator
 from unisono.engines.growth import grown, grows
@@ -20,7 +21,7 @@ from unisono.engines.session import Session
 from unisono.engines.start import begin_
 from unisono.engines.state import State, read_state, write_state
 from unisono.engines.step import advance, pass_on
-from unisono.engines.store import COMBINE, MODEL, WORKER, Formed, PathLike, Stored, Vectors, save, take_group
+from unisono.engines.store import COMBINE, MODEL, WORKER, Folder, Formed, PathLike, Stored, Vectors, save, take_group
 from unisono.engines.worker import Worker
 from unisono.errors import UserError
 from unisono.files import read_json, write_json
@@ -130,6 +131,7 @@ def combine_job(
     models = FileModels([files.model for files in workers], [files.state for files in workers], layout)
     evaluator = None if session.run.looks_apart else Evaluator(session, Alone())
     after, numbers = advance(session, before, numbers, records, models, evaluator)
+    keep(session, Folder(Path(out).parent), iteration, after.view("model"))
     save(out, after.to_write(), COMBINE, layout, iteration)
     write_state(out_state, numbers)
 

@@ -40,9 +40,7 @@ def decide(
     earlier = [outcome for outcome in recent if not outcome.rejected]
     known = [*earlier, *records]
     objectives = [record.objective for record in known]
-    accepted = average.accept(
-        objectives, [r.finite for r in known], [r.minibatches for r in known], run.parallel.reject_below
-    )
+    accepted = average.accept(objectives, [r.finite for r in known], [r.minibatches for r in known], run.reject_below)
     best = max((o for o, good in zip(objectives, accepted, strict=True) if good), default=math.nan)
     accepted, objectives = accepted[len(earlier) :], objectives[len(earlier) :]
     reasons = tuple(_reason(r, best) if not good else "" for r, good in zip(records, accepted, strict=True))

@@ -14,6 +14,7 @@ from mpi4py import MPI  # noqa: E402  (the thread level is read at this import)
 
 from unisono import launch  # noqa: E402
 from unisono.engines.heartbeat import Heartbeat  # noqa: E402
+from unisono.engines.link import Link  # noqa: E402
 from unisono.errors import UserError  # noqa: E402
 
 CHUNK = 1 << 20  # float32 numbers, 4 MB
@@ -23,13 +24,16 @@ _BORDER = 16  # parts begin at whole vector registers
 class Mpi:
     """All ranks of MPI_COMM_WORLD (or of another communicator), on a communicator of their own."""
 
-    def __init__(self, expected: int, world: MPI.Intracomm = MPI.COMM_WORLD) -> None:
-        """Join. Raises UserError unless there are `expected` ranks (as the config says), or where each is alone."""
+    def __init__(self, workers: int, world: MPI.Intracomm = MPI.COMM_WORLD, *, server: bool = False) -> None:
+        """Join. Raises UserError unless there is a rank for each worker and for the server, if there is one."""
         self.rank, self.size = world.rank, world.size
+        expected = workers + server
         if self.size != expected:
+            server_too = f" and a server are {expected} ranks" if server else ""
             alone = ": the launcher may not fit the MPI library (each rank is then alone)" if self.size == 1 else ""
             raise UserError(
-                f"parallel.workers: {expected} workers, MPI has {self.size} ranks{alone}: start mpirun -n {expected}"
+                f"parallel.workers: {workers} workers{server_too}, MPI has {self.size} ranks{alone}: start mpirun -n"
+                f" {expected}"
             )
         self._comm = world.Dup()
         logging.getLogger("unisono.train").info("rank %d of %d on %s", self.rank, self.size, launch.node())
@@ -98,6 +102,10 @@ class Mpi:
     def barrier(self) -> None:
         """Wait for all ranks."""
         self._comm.Barrier()
+
+    def link(self) -> Link:
+        """Return this rank's end of the messages between server and workers."""
+        return Link(self._comm.Dup())
 
     def heartbeat(self, timeout_s: float, report: Callable[[str], None]) -> Heartbeat:
         """Begin to watch for silent ranks; see `heartbeat`."""

@@ -28,12 +28,10 @@ def log_prior(kind: Prior, network: Network, train: FramesStore) -> Tensor:
 
 def posterior_sums(network: Network, train: FramesStore, frames: int = FRAMES) -> npt.NDArray[np.float64]:
     """Return the summed posteriors [num_pdfs] of utterances drawn until they have `frames` frames, or of all."""
-    drawn = seeds.data_generator(seeds.PRIOR_UTTERANCES).permutation(len(train.lengths))
-    enough = int(np.searchsorted(np.cumsum(train.lengths[drawn]), frames)) + 1
     sums = torch.zeros(network.num_pdfs, dtype=torch.float64)
-    for utterance in np.sort(drawn[:enough]).tolist():
-        spoken = torch.from_numpy(train.read(*train.offsets[utterance : utterance + 2].tolist()))
+    for utterance in seeds.drawn_utterances(seeds.PRIOR_UTTERANCES, train.lengths, frames):
+        whole = torch.from_numpy(train.read(*train.offsets[utterance : utterance + 2].tolist()))
         with torch.no_grad():
-            for piece in network.log_posteriors(spoken).split(PIECE):
+            for piece in network.log_posteriors(whole).split(PIECE):
                 sums += piece.exp().sum(0, dtype=torch.float64).cpu()
     return sums.numpy()

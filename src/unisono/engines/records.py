@@ -19,9 +19,9 @@ class Record:
     iteration, slice: which part of the plan. worker: who did it. start: the iteration after which the vector that the
     worker set out from was combined, -1 for the initial model; with a server, the pushes that were in it.
     learning_rate: of the first step. units, frames: trained on; the cursor is in units, all else counts frames.
-    objective_sum: summed log-probability of the frames as it trained, float64, in order. limited: minibatches whose
-    step max-change has shortened. complete: False if the worker was interrupted before the end of the slice. device:
-    where it computed, the model of a GPU or `cpu`.
+    objective_sum: summed log-probability of the frames as it trained, float64, in order. correct: -1 where the network
+    knows no labels. limited: minibatches whose step max-change has shortened. complete: False if the worker was
+    interrupted before the end of the slice. device: where it computed, the model of a GPU or `cpu`.
     """
 
     iteration: int
@@ -51,8 +51,8 @@ class Record:
 
     @property
     def frame_accuracy(self) -> float | None:
-        """Share of the frames that were classified correctly; None where there were none."""
-        return self.correct / self.frames if self.frames else None
+        """Share of the frames that were classified correctly; None where there were none, or no labels."""
+        return self.correct / self.frames if self.frames and self.correct >= 0 else None
 
     @property
     def limited_share(self) -> float | None:

@@ -6,6 +6,7 @@ from typing import Any
 from unisono.config.build import build
 from unisono.config.rules import check_run
 from unisono.config.run import Run
+from unisono.config.stack import class_of_run
 from unisono.files import read_json
 
 
@@ -16,6 +17,6 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
 def make_run(config: dict[str, Any]) -> Run:
     """Build a run from its complete config. Raises UserError naming what does not fit."""
-    run = build(Run, config, "config")
+    run: Run = build(class_of_run(config), config, "config")
     check_run(run)
     return run

@@ -15,6 +15,7 @@ ARRIVAL = 7  # then iteration, slice
 # Of the data alone, the same for every seed: data_generator(...).
 DIAGNOSTIC_FRAMES = 2  # then 0 for train, 1 for dev
 PRIOR_UTTERANCES = 3
+CONSTANTS_UTTERANCES = 4
 
 
 def seed_for(run_seed: int, *purpose: int) -> int:
@@ -31,3 +32,10 @@ def generator_for(run_seed: int, *purpose: int) -> torch.Generator:
 def data_generator(*purpose: int) -> np.random.Generator:
     """Return a generator of one purpose that is the same in every run."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(0, spawn_key=purpose)))
+
+
+def drawn_utterances(purpose: int, lengths: np.ndarray, frames: int) -> list[int]:
+    """Return utterances, ascending, drawn until they have so many frames, or all: the same in every run."""
+    drawn = data_generator(purpose).permutation(len(lengths))
+    enough = int(np.searchsorted(np.cumsum(lengths[drawn]), frames)) + 1
+    return np.sort(drawn[:enough]).tolist()

@@ -18,7 +18,6 @@ from unisono.engines.comm import Alone
 from unisono.engines.dealing import Dealer, dealing_of
 from unisono.engines.diagnose import described
 from unisono.engines.evaluate import Evaluator
-from unisono.engines.growth import grown
 from unisono.engines.records import Record
 from unisono.engines.rules import How
 from unisono.engines.session import Session
@@ -48,6 +47,9 @@ class MemoryPush:
             piece = self._params[part]
             into_(part, piece - self._start[part] if how == "add" else piece)
 
+    def refuse(self) -> None:
+        """Do nothing: the worker will fetch the model."""
+
 
 def train(session: Session, block: Block) -> None:
     """Train a block of iterations. Raises Stopped after an interruption, with everything saved."""
@@ -75,7 +77,7 @@ class Server:
                     standing.states.append(pass_on(standing.states[-1]))
                     continue
                 if standing.now is None:
-                    standing.before, standing.now = grown(self._session, standing.before, standing.states[-1])
+                    standing.now = standing.states[-1]
                     begun = time.perf_counter()
                 what, number = self._order.next(standing.now)
                 if what == "pull":

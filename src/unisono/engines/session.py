@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +18,7 @@ from unisono.config.schedule import Decaying
 from unisono.core.flat import Layout
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.store import FramesStore
+from unisono.engines.constants import load
 from unisono.engines.place import CPU, Device, Place, place_for
 from unisono.engines.rules import CombineRule, rule_for
 from unisono.engines.run import make_run
@@ -32,7 +33,10 @@ from unisono.schedule import Plan, deal, read_plan, worker_range
 
 @dataclass
 class Session:
-    """One run. config: its settings as plain values. dev: None where a command does not read it."""
+    """One run. config: its settings as plain values. dev: None where a command does not read it.
+
+    constants: what its network holds fixed, by name.
+    """
 
     run: Run
     config: dict[str, Any]
@@ -40,11 +44,13 @@ class Session:
     train: FramesStore
     dev: FramesStore | None = None
     place: Place = field(default=CPU)
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
     _networks: dict[NetworkOptions, Network] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        if self.plan.frames != self.train.frames:
-            found = f"{self.train.frames} frames, the plan says {self.plan.frames}"
+        planned = self.plan.frames + sum(self.plan.dropped)
+        if planned != self.train.frames:
+            found = f"{self.train.frames} frames, the plan says {planned}"
             raise UserError(f"{self.train.path}: {found}: run the plan stage anew")
 
     @property
@@ -59,7 +65,8 @@ class Session:
         """
         options = self.run.network_at(iteration)
         if options not in self._networks:
-            self._networks[options] = make(options, self.train.dim, self.train.num_pdfs, self.run.precision)
+            sizes = self.train.dim, self.train.num_pdfs
+            self._networks[options] = make(options, *sizes, self.run.precision, self.constants)
         return self._networks[options]
 
     def utterances(self) -> Iterable[Tensor]:
@@ -145,7 +152,7 @@ class Session:
         """Return a loader for the plan's slices; with `keep` the store stays on a GPU that has room for it."""
         owners = None
         if self.plan.dealing == "fixed":
-            owners = np.array(deal(self.train.lengths.tolist(), worker_range(self.run.parallel.workers)[0]))
+            owners = np.array(deal(self.train.lengths.tolist(), self.run.parallel.shares))
         unit = self.network.unit
         window = max(1, self.run.data.shuffle_window // unit.width)
         resident = self.place.resident(self.train, unit) if keep else None
@@ -162,6 +169,7 @@ def open_session(
     train: str | os.PathLike[str],
     dev: str | os.PathLike[str] | None = None,
     *,
+    constants: Sequence[str | os.PathLike[str]] = (),
     device: Device = "cpu",
     index: int = 0,
 ) -> Iterator[Session]:
@@ -171,4 +179,5 @@ def open_session(
     with ExitStack() as stack:
         stores = [stack.enter_context(FramesStore(path)) for path in (train, dev) if path is not None]
         place = place_for(device, index, run.precision)
-        yield Session(run, settings, read_plan(str(plan)), stores[0], stores[1] if len(stores) > 1 else None, place)
+        dev_store = stores[1] if len(stores) > 1 else None
+        yield Session(run, settings, read_plan(str(plan)), stores[0], dev_store, place, load(constants))

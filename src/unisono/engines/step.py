@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from unisono.engines.ending import anew, end, next_rate, observe, pushed, refused
-from unisono.engines.evaluate import Evaluator
+from unisono.engines.evaluate import Evaluates
 from unisono.engines.judge import Verdict, decide, outcomes
 from unisono.engines.records import Record
 from unisono.engines.rules import CombineRule, How, Taking
@@ -64,6 +64,10 @@ class Push(Protocol):
         """
         ...
 
+    def refuse(self) -> None:
+        """Do without it."""
+        ...
+
 
 def first(session: Session, model: Tensor) -> tuple[Held, State]:
     """Return what the first iteration starts from."""
@@ -87,7 +91,7 @@ def pass_on(state: State) -> State:
 
 def advance(
     session: Session, before: Vectors, state: State, arrived: Sequence[Record], models: Models,
-    evaluator: Evaluator | None,
+    evaluator: Evaluates | None,
 ) -> tuple[Held, State]:  # fmt: skip
     """Combine slices of the iteration after `state` and return what goes on; with the last slice the iteration ends.
 
@@ -116,7 +120,7 @@ def advance(
 
 
 def take_in(
-    session: Session, before: Vectors, state: State, record: Record, push: Push, evaluator: Evaluator | None
+    session: Session, before: Vectors, state: State, record: Record, push: Push, evaluator: Evaluates | None
 ) -> tuple[Held, State, str]:
     """Let a server take in one worker; as `advance`, and what became of its push: adopt, add, exchange or refuse.
 
@@ -135,6 +139,8 @@ def take_in(
     if accepted and rule.taking is not None:
         what = _take_in(rule.taking, after, staleness, push, shared=_shared(before, after))
         state = replace(state, turn=state.turn + 1)
+    else:
+        push.refuse()
     state = refused(run, state, iteration, accepted)
     judged = (state.iteration + 1) * iteration.workers + len(state.arrived)
     state = observe(session, before, after, state, pushed(plan, judged), moves=accepted, stays=not accepted)

@@ -188,6 +188,10 @@ class Folder:
         """Return the path of what a worker goes on with."""
         return self.path / f"{number}.{worker}.state.safetensors"
 
+    def kept(self, number: int) -> Path:
+        """Return the path of an iteration's model where the end of the run combines it with others."""
+        return self.path / f"{number}.kept.safetensors"
+
     def diagnostics(self, number: int) -> Path:
         """Return the path of what a job of its own found about an iteration's model."""
         return self.path / f"{number}.diagnostics.json"

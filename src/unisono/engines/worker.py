@@ -137,7 +137,8 @@ class Worker:
         if self._trained is not self.params:
             self.params.copy_(self._trained)
         record.objective_sum = float(sums.objective)
-        record.correct, record.limited = int(sums.correct), int(sums.limited)
+        record.correct = int(sums.correct) if self.network.classifies else -1
+        record.limited = int(sums.limited)
 
     def _step(self, batch: Batch, rate: Number) -> StepStats:
         """Change the weights by one minibatch."""

@@ -30,6 +30,7 @@ class StepStats(NamedTuple):
     correct: frames whose pdf has the largest posterior (a tie counts as wrong).
     frames: number of counted frames.
     limited: 1 where max-change has shortened the step, else 0; 0 where none was made.
+    free_energy: summed, of a Bernoulli RBM that was evaluated; None of all others.
     Where the step is deferred (`core.number`) the first two are tensors, `frames` where there is a mask, and `limited`
     where there is a limit.
     """
@@ -38,3 +39,4 @@ class StepStats(NamedTuple):
     correct: int | Tensor
     frames: int | Tensor
     limited: int | Tensor = 0
+    free_energy: float | None = None

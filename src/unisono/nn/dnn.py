@@ -6,13 +6,21 @@ from torch import Tensor
 
 from unisono.config.network import DnnOptions
 from unisono.core.products import Precision
+from unisono.nn.ends import checked
 from unisono.nn.frame_network import FrameNetwork
 
 
 class Dnn(FrameNetwork):
     """The network of `kind: dnn`."""
 
-    def __init__(self, options: DnnOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        options: DnnOptions,
+        feature_dim: int,
+        num_pdfs: int,
+        precision: Precision = "float32",
+        constants: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__(
             options.nonlinearity,
             options.hidden,
@@ -20,6 +28,7 @@ class Dnn(FrameNetwork):
             (feature_dim, num_pdfs),
             dropout=options.dropout,
             precision=precision,
+            constants=checked(options, constants or {}),
         )
         self.options = options
 
@@ -27,5 +36,5 @@ class Dnn(FrameNetwork):
 def make(
     options: DnnOptions, feature_dim: int, num_pdfs: int, precision: Precision, constants: Mapping[str, Tensor]
 ) -> Dnn:
-    """Return the network, which has no constants; see `nn.network.make`."""
-    return Dnn(options, feature_dim, num_pdfs, precision)
+    """Return the network; see `nn.network.make`."""
+    return Dnn(options, feature_dim, num_pdfs, precision, constants)

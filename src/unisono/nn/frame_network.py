@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from unisono.config.build import complete
 from unisono.config.network import DnnOptions, Drawn, PnormOptions
 from unisono.config.optimiser import OptimiserOptions
+from unisono.config.transform import FOLDED
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.core.number import Number
@@ -27,6 +28,7 @@ from unisono.core.updater import Updater
 from unisono.errors import UserError
 from unisono.nn import activation, loss
 from unisono.nn.batch import Batch, StepStats
+from unisono.nn.ends import Ends
 from unisono.nn.frame_module import FrameModule, spliced
 from unisono.nn.initial import random_parameters
 from unisono.nn.network import Utterances, no_utterances
@@ -38,17 +40,19 @@ PIECE = 512  # frames of an utterance that are computed at a time
 class _Buffers:
     """Work space for minibatches of up to `rows` frames: activations, derivatives, dropout masks.
 
-    apart: whether hidden layers need their affine outputs beside what they hand up.
+    apart: whether hidden layers need their affine outputs beside what they hand up. raw: whether the input is
+    transformed, and so needs a place of its own.
     """
 
     def __init__(
-        self, shapes: tuple[tuple[int, int], ...], rows: int, like: Tensor, dropout: bool, apart: bool
+        self, shapes: tuple[tuple[int, int], ...], rows: int, like: Tensor, *, dropout: bool, apart: bool, raw: bool
     ) -> None:
         widths = [columns - 1 for _, columns in shapes[1:]]  # of what the nonlinearities put out
         hidden = widths if dropout else []
         self.rows = rows
         self.ids = torch.zeros(rows, dtype=torch.int64, device=like.device)
         self.x = [flat.matrix(rows, columns, like) for _, columns in shapes]
+        self.raw = flat.matrix(rows, shapes[0][1] - 1, like) if raw else self.x[0][:, :-1]
         self.logits = flat.matrix(rows, shapes[-1][0], like)
         self.errors = [flat.matrix(rows, width, like) for width in (*widths, shapes[-1][0])]
         self.values = [flat.matrix(rows, outputs, like) for outputs, _ in shapes[:-1]] if apart else []
@@ -77,7 +81,7 @@ class _Rows:
     def __init__(self, room: _Buffers, n: int) -> None:
         self.n = n
         self.x = [x[:n] for x in room.x]
-        self.batch = Batch(self.x[0][:, :-1].unsqueeze(1), room.ids[:n].unsqueeze(1), None)
+        self.batch = Batch(room.raw[:n].unsqueeze(1), room.ids[:n].unsqueeze(1), None)
         self.ones = [x[:, -1] for x in self.x]
         self.padding = [flat.whole(x)[:, x.shape[1] :] for x in self.x]
         self.logits = room.logits[:n]
@@ -98,11 +102,11 @@ class FrameNetwork:
     kind: of the nonlinearity. hidden: how many numbers each hidden layer hands up; each is made of `group` affine
     outputs. dropout: see `DnnOptions`. The layers are named hidden1, hidden2, ..., output; input_dim =
     (left + 1 + right) * feature_dim. `bind` says which flat vector is trained; its dtype (float32 or float64) is the
-    dtype of everything, its device that of all work. `precision` is that of the products of a training step; evaluation
-    rounds nothing to bfloat16.
+    dtype of everything, its device that of all work. `precision` is that of the products of a training step alone.
     """
 
     options: DnnOptions | PnormOptions
+    classifies = True
 
     def __init__(
         self,
@@ -114,6 +118,7 @@ class FrameNetwork:
         group: int = 1,
         dropout: float = 0.0,
         precision: Precision = "float32",
+        constants: Mapping[str, Tensor],
     ) -> None:
         if not hidden or min(hidden) < 1 or min(context) < 0 or group < 1:
             raise UserError(
@@ -128,7 +133,8 @@ class FrameNetwork:
         self.context = context
         self.input_dim = (sum(context) + 1) * self.feature_dim
         self.unit = TrainingUnit(1, *context)
-        self.constants: Mapping[str, Tensor] = {}
+        self.constants = constants
+        self._ends = Ends(constants, self.input_dim, self.num_pdfs)
         names = [f"hidden{n + 1}" for n in range(len(hidden))] + ["output"]
         outputs = [*(group * width for width in hidden), self.num_pdfs]
         inputs = [self.input_dim, *hidden]
@@ -139,7 +145,7 @@ class FrameNetwork:
 
     def spec(self) -> dict[str, Any]:
         """Return what a model file keeps about the network, plain JSON values."""
-        shape = {key: value for key, value in complete(self.options).items() if key != "dropout"}
+        shape = {key: value for key, value in complete(self.options).items() if key not in ("dropout", *FOLDED)}
         return {**shape, "feature_dim": self.feature_dim, "num_pdfs": self.num_pdfs}
 
     def initial_parameters(
@@ -157,6 +163,7 @@ class FrameNetwork:
         if self._params is None or params.dtype != self._params.dtype or params.device != self._params.device:
             self._buffers = None
         self._params = params
+        self._ends.bind(params)
         self._weights = list(flat.views(self.layout, params).values())
 
     def buffers(self, n: int) -> Batch:
@@ -183,6 +190,7 @@ class FrameNetwork:
         rows = flat.whole(error)
         stats = loss.posteriors_and_stats(flat.whole(logits), ids, mask, rows, deferred=isinstance(rate, Tensor))
         loss.to_error_(rows, ids, mask)
+        self._ends.above_(error)
         assert self._params is not None
         updater.begin(self._params, rate, self._products)
         for index in reversed(range(len(self._weights))):
@@ -216,12 +224,18 @@ class FrameNetwork:
 
     def module(self) -> nn.Module:
         """Return a differentiable module with a copy of the bound parameters."""
-        return FrameModule(self._weights, self._kind, self.context)
+        assert self._params is not None
+        weights = list(flat.views(self.layout, self.folded(self._params)).values())
+        return FrameModule(weights, self._kind, self.context)
+
+    def folded(self, params: Tensor) -> Tensor:
+        """Return the vector [P] of the network that says the same without constants."""
+        return self._ends.folded(self.layout, params)
 
     def _forward(self, x: Tensor, room: _Rows, products: Products, generator: torch.Generator | None = None) -> Tensor:
         first = room.x[0][:, :-1]
         if x.data_ptr() != first.data_ptr():
-            first.copy_(x)
+            self._ends.below_(x, first)
         last = len(self._weights) - 1
         for index, (weight, outputs) in enumerate(zip(self._weights, room.outputs, strict=True)):
             room.ones[index].fill_(1.0)  # natural gradient overwrites the ones
@@ -234,6 +248,7 @@ class FrameNetwork:
                     activation.dropout_mask_(mask, room.draws, self._dropout, generator)
                     room.kept[index].copy_(outputs)
                     outputs.mul_(mask)
+        self._ends.above_(room.logits)
         flat.whole(room.logits)[:, self.num_pdfs :].fill_(-torch.inf)  # what pads the pdfs on a GPU has probability 0
         return room.logits
 
@@ -249,7 +264,7 @@ class FrameNetwork:
         if self._params is None:
             raise ValueError("bind a parameter vector first")
         if self._buffers is None or self._buffers.rows < rows:
-            shapes, apart = self.layout.shapes, self._kind == "pnorm"
-            self._buffers = _Buffers(shapes, rows, self._params, self._dropout > 0.0, apart)
+            kinds = {"dropout": self._dropout > 0.0, "apart": self._kind == "pnorm", "raw": self._ends.transforms}
+            self._buffers = _Buffers(self.layout.shapes, rows, self._params, **kinds)
             self._products = Products(self._precision)
         return self._buffers.first(rows)

@@ -30,6 +30,9 @@ def random_parameters(layout: Layout, nonlinearity: str, options: Drawn, generat
             gain = math.sqrt(inputs / rows) if nonlinearity == "pnorm" else _GAINS[nonlinearity]
         drawn = torch.randn(rows, inputs, generator=generator)
         matrix[:, :-1] = drawn.mul_(gain / math.sqrt(inputs))
+        if options.hidden_bias is not None and name != layout.names[-1]:
+            spread = torch.rand(rows, generator=generator).sub_(0.5).mul_(options.hidden_bias.range)
+            matrix[:, -1] = spread.add_(options.hidden_bias.mean)
         if options.bias_stddev > 0.0 and name != layout.names[-1]:
             matrix[:, -1] = torch.randn(rows, generator=generator).mul_(options.bias_stddev)
     return parameters

@@ -63,6 +63,8 @@ class Lstm:
     i, f, o; lstm<l>.projection; output. `bind` says which flat vector is trained; its dtype is that of everything.
     """
 
+    classifies = True
+
     def __init__(self, options: LstmOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
         self.options, self.unit = options, options.unit
         self.feature_dim, self.num_pdfs = feature_dim, num_pdfs
@@ -152,6 +154,10 @@ class Lstm:
         self._forward(batch, room, self._plain)
         found = torch.log_softmax(room.logits, dim=1)
         return found.view(self.options.chunk, len(batch.x), -1).transpose(0, 1).contiguous()
+
+    def folded(self, params: Tensor) -> Tensor:
+        """Return the vector as it is: there are no constants."""
+        return params
 
     def log_posteriors(self, frames: Tensor) -> Tensor:
         """Return log p(pdf | frame) [T, num_pdfs] of a whole utterance [T, feature_dim], from a state of zero.

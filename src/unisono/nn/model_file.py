@@ -17,7 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from unisono.config.build import build
-from unisono.config.network import NetworkOptions
+from unisono.config.network import AnyNetworkOptions
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.errors import UserError
@@ -92,7 +92,8 @@ def network_of(spec: Mapping[str, Any], dropout: float = 0.0, constants: Mapping
     sizes = [values.pop(key, None) for key in ("feature_dim", "num_pdfs")]
     if not all(type(size) is int and size > 0 for size in sizes):
         raise UserError(f"model: feature_dim and num_pdfs are {sizes}: {_REMEDY}")
-    options = build(NetworkOptions, values | {"dropout": dropout}, "model: network")
+    values |= {"dropout": dropout} if dropout else {}
+    options = build(AnyNetworkOptions, values, "model: network")
     return make(options, sizes[0], sizes[1], constants=constants)
 
 

@@ -58,7 +58,12 @@ class Network(Protocol):
 
     @property
     def constants(self) -> Mapping[str, Tensor]:
-        """Named tensors that are not trained, such as an input transform; the model file keeps them."""
+        """Named tensors that are held fixed in training, such as an input transform."""
+        ...
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it tells pdfs apart, so that it has an accuracy and a prior."""
         ...
 
     def spec(self) -> dict[str, Any]:
@@ -101,6 +106,10 @@ class Network(Protocol):
 
     def updater(self, options: OptimiserOptions) -> Trainer:
         """Return what changes the parameters, as new; most networks take the configured `Optimiser`."""
+        ...
+
+    def folded(self, params: Tensor) -> Tensor:
+        """Return the parameters of the finished model, of the same layout, which says the same without constants."""
         ...
 
     def log_posteriors(self, frames: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from unisono.config.network import PnormOptions
 from unisono.core.products import Precision
+from unisono.nn.ends import checked
 from unisono.nn.frame_network import FrameNetwork
 
 
@@ -13,7 +14,12 @@ class Pnorm(FrameNetwork):
     """The network of `kind: pnorm`; hidden layer l has `group` * hidden[l] rows in the layout."""
 
     def __init__(
-        self, options: PnormOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32"
+        self,
+        options: PnormOptions,
+        feature_dim: int,
+        num_pdfs: int,
+        precision: Precision = "float32",
+        constants: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__(
             "pnorm",
@@ -23,6 +29,7 @@ class Pnorm(FrameNetwork):
             group=options.group,
             dropout=options.dropout,
             precision=precision,
+            constants=checked(options, constants or {}),
         )
         self.options = options
 
@@ -30,5 +37,5 @@ class Pnorm(FrameNetwork):
 def make(
     options: PnormOptions, feature_dim: int, num_pdfs: int, precision: Precision, constants: Mapping[str, Tensor]
 ) -> Pnorm:
-    """Return the network, which has no constants; see `nn.network.make`."""
-    return Pnorm(options, feature_dim, num_pdfs, precision)
+    """Return the network; see `nn.network.make`."""
+    return Pnorm(options, feature_dim, num_pdfs, precision, constants)

@@ -1,192 +1,184 @@
-"""Restricted Boltzmann machines trained by contrastive divergence (docs/mathematics.md 6.5), by hand on a flat vector.
+"""The RBM of one layer as a network that is trained on frames (docs/mathematics.md 6.5).
 
-h+ = sigma(W v+ + b), binary h_s drawn from it, the reconstruction v- = W^T h_s + c (Gaussian visible units, without
-noise) or sigma(W^T h_s + c) (Bernoulli, probabilities), h- = sigma(W v- + b); so k times, each from the h- of the time
-before. The statistics use probabilities. With `visible: sample` every v- is drawn, the last, too: then the expected
-step approaches the gradient of the likelihood as k grows, which that of probabilities does not.
-
-v+ and v- are halves of one buffer with a column of ones, h+ and -h- of another, so the statistics are one product.
+Frames are spliced and transformed as those of the network that is pretrained, then go up through the layers below,
+which are constants `below1`, `below2`, ... [W b]: on the fly, minibatch by minibatch. It has no labels and no outputs;
+its objective is minus the squared error of the reconstruction.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Never
 
 import torch
 from torch import Tensor
 
-from unisono.core import flat, rbm
-from unisono.core.flat import Entry, Layout
+from unisono.config.build import complete
+from unisono.config.rbm import ContrastiveDivergence, RbmNetwork
+from unisono.config.transform import FOLDED
+from unisono.core import flat
+from unisono.core.number import Number
+from unisono.core.products import Precision
 from unisono.core.rbm import RbmUpdater
 from unisono.errors import UserError
 from unisono.nn.batch import Batch, StepStats
+from unisono.nn.boltzmann import Rbm, RbmOptions, up
+from unisono.nn.ends import BELOW, Ends
+from unisono.nn.frame_module import spliced
+from unisono.nn.network import Utterances, no_utterances
+
+_PIECE = 512  # frames at a time where the start is looked for
+_VARIANCES = (0.8, 1.25)  # of each dimension of a Gaussian RBM's input
+_CONSTANT = 1e-6
+_LARGEST_MEAN = 0.25  # of the same, apart from 0
+_OF_TRAINING = ("below", "cd_steps", "visible", *FOLDED)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RbmOptions:
-    """What one RBM is.
+class RbmLayer:
+    """An RBM with all that lies below it; see `nn.network.Network`."""
 
-    units: kind of the visible ones. hidden: width of the hidden layer. steps: k of CD-k. visible: whether the
-    reconstruction is `probabilities` (means of a Gaussian) or a `sample`.
-    """
+    classifies = False
 
-    units: Literal["gaussian", "bernoulli"]
-    hidden: int
-    steps: int = 1
-    visible: Literal["probabilities", "sample"] = "probabilities"
-
-    def __post_init__(self) -> None:
-        if self.hidden < 1 or self.steps < 1:
-            raise UserError(f"RBM: {self.hidden} hidden units, {self.steps} steps: give 1 or more of each")
-
-
-class _Rows:
-    """Work space for minibatches of `n` frames.
-
-    v: [2 n, V + 1] and h: [2 n, H] with the halves v0, v1, h0, h1; drawn: [n, H], the binary h; errors: [n, V].
-    """
-
-    def __init__(self, n: int, visible: int, hidden: int, like: Tensor) -> None:
-        self.n = n
-        self.v, self.h = flat.matrix(2 * n, visible + 1, like), flat.matrix(2 * n, hidden, like)
-        self.v[:, -1] = 1.0
-        self.data, self.model = self.v[:n, :-1], self.v[n:, :-1]
-        self.v0, self.v1, self.h0, self.h1 = self.v[:n], self.v[n:], self.h[:n], self.h[n:]
-        self.drawn, self.errors = flat.matrix(n, hidden, like), flat.matrix(n, visible, like)
-        room = n * max(hidden, visible)
-        self.bits = like.new_empty(-(-room // 4), dtype=torch.int64)
-        self.uniform = flat.matrix(n, visible, like)
-        self.ids = torch.zeros(n, dtype=torch.int64, device=like.device)
-
-
-class Rbm:
-    """One RBM: matrices `hidden` [W b], [H, V + 1], and `visible` c, [1, V], in a flat vector.
-
-    `bind` says which vector is trained; its dtype (float32 or float64) and device are those of all work.
-    """
-
-    def __init__(self, options: RbmOptions, visible: int) -> None:
-        self.options = options
-        self.visible = visible
-        entries = [Entry("hidden", (options.hidden, visible + 1)), Entry("visible", (1, visible), bias=False)]
-        self.layout: Layout = flat.make_layout(entries)
-        self._params: Tensor | None = None
-        self._rows: _Rows | None = None
+    def __init__(self, options: RbmNetwork, feature_dim: int, num_pdfs: int, constants: Mapping[str, Tensor]) -> None:
+        self.options, self.feature_dim, self.num_pdfs = options, feature_dim, num_pdfs
+        self.unit, self.constants = options.unit, constants
+        self.input_dim = options.unit.frames * feature_dim
+        names = [f"{BELOW}{layer}" for layer in range(1, options.layer)]
+        self._ends = Ends({n: t for n, t in constants.items() if n not in names}, self.input_dim, num_pdfs)
+        sizes = [self.input_dim, *options.widths]
+        for name, inputs, outputs in zip(names, sizes, sizes[1:], strict=False):
+            if name in constants and tuple(constants[name].shape) != (outputs, inputs + 1):
+                raise UserError(
+                    f"{name}: an RBM of {constants[name].shape[1] - 1} to {constants[name].shape[0]} units where"
+                    f" {inputs} to {outputs} are due: the layers do not chain: pretrain them anew"
+                )
+        self._given = [constants[name] for name in names if name in constants]
+        self._is_whole = len(self._given) == len(names)
+        own = RbmOptions(units=options.units, hidden=sizes[-1], steps=options.cd_steps, visible=options.visible)
+        self._machine = Rbm(own, sizes[-2])
+        self.layout = self._machine.layout
+        self._below: list[Tensor] = []
+        self._rooms: list[Tensor] = []
 
     def spec(self) -> dict[str, Any]:
         """Return what a model file keeps about the network, plain JSON values."""
-        return {"kind": "rbm", "units": self.options.units, "visible": self.visible, "hidden": self.options.hidden}
+        shape = {key: value for key, value in complete(self.options).items() if key not in _OF_TRAINING}
+        return {**shape, "feature_dim": self.feature_dim, "num_pdfs": self.num_pdfs}
 
-    def initial_parameters(self, generator: torch.Generator, mean: Tensor | None = None) -> Tensor:
-        """Return random parameters [P], float32: W from N(0, 0.1²), b = 0.
+    def initial_parameters(
+        self, options: Any, generator: torch.Generator, utterances: Utterances = no_utterances
+    ) -> Tensor:
+        """Return random parameters [P]; visible biases of a Bernoulli RBM come from the mean activations of frames.
 
-        mean: [V] mean activations of Bernoulli visible units, from which c comes; c = 0 for Gaussian ones.
+        Raises UserError where the frames of a Gaussian one have not mean 0 and variance 1 in every dimension.
         """
-        params = flat.zeros(self.layout.size)
-        weights, visible = flat.views(self.layout, params).values()
-        weights[:, :-1] = 0.1 * torch.randn(self.options.hidden, self.visible, generator=generator)
-        if self.options.units == "bernoulli":
-            if mean is None:
-                raise ValueError("a Bernoulli RBM starts from the mean activations of its visible units")
-            visible.copy_(rbm.visible_biases(mean))
-        return params
+        total = torch.zeros(self._machine.visible, dtype=torch.float64)
+        count, squares = 0, torch.zeros_like(total)
+        self._ends.bind(torch.zeros(0))
+        for frames in utterances():
+            for at in torch.arange(len(frames)).split(_PIECE):
+                x = self._lifted(spliced(frames.float(), self.options.context, at)).double()
+                count, total, squares = count + len(x), total + x.sum(0), squares + x.square().sum(0)
+        if not count:
+            raise UserError("frames: the training store is empty: see which utterances were left out, and why")
+        mean = total / count
+        if self.options.units == "gaussian":
+            variance = squares / count - mean.square()
+            constant = (variance < _CONSTANT) & self._ends.transforms  # `normalise` leaves it at 0
+            _check_spread(mean, torch.where(constant, 1.0, variance))
+        return self._machine.initial_parameters(generator, mean.float())
 
     def bind(self, params: Tensor) -> None:
         """Train and evaluate the vector `params` [P] from now on; it is changed in place."""
-        if self._params is None or params.dtype != self._params.dtype or params.device != self._params.device:
-            self._rows = None
-        self._params = params
-        self._weights, visible = flat.views(self.layout, params).values()
-        self._biases = visible[0]
+        if not self._is_whole:
+            raise UserError(f"RBM of layer {self.options.layer}: the layers below are missing: give them as constants")
+        if not self._below or self._below[0].device != params.device or self._below[0].dtype != params.dtype:
+            self._below = [_laid_out(matrix, params) for matrix in self._given]
+            self._rooms = []
+        self._ends.bind(params)
+        self._machine.bind(params)
 
-    def input_buffer(self, n: int) -> Tensor:
-        """Return [n, V], the place of the frames of a minibatch: fill it and pass it as the batch's x."""
-        return self._room(n).data
+    def buffers(self, n: int) -> Batch:
+        """Return a minibatch to be filled: x [n, 1, input_dim], spliced frames, and ids [n, 1], which do not matter."""
+        return Batch(self._raw(n)[:, None], self._machine.ids(n)[:, None], None)
 
-    def step_(self, batch: Batch, updater: RbmUpdater, rate: float, generator: torch.Generator) -> StepStats:
-        """Train on one minibatch, in place, with `rate` per mean gradient; the ids do not matter.
-
-        Returns minus the squared error of the reconstruction that CD made, summed over the frames; `limited` is 1 where
-        a Gaussian reconstruction was too wide and the update was skipped.
-        """
-        assert self._params is not None
-        room = self._fill(batch)
-        updater.begin(self._params)
-        torch.mm(room.v0, self._weights.t(), out=room.h0).sigmoid_()
-        source = room.h0
-        for _ in range(self.options.steps):
-            self._draw_(source, room.drawn, room.bits, generator)
-            self._reconstruct_(room.drawn, room, generator)
-            torch.mm(room.v1, self._weights.t(), out=room.h1).sigmoid_()
-            source = room.h1
-        torch.sub(room.data, room.model, out=room.errors)
-        stats = self._stats(room)
-        ratio = rbm.too_wide(room.data, room.model) if self.options.units == "gaussian" else None
-        if ratio is not None:
-            updater.shrink_(ratio, room.n)
-            return stats._replace(limited=1)
-        room.h1.neg_()
-        updater.step_(room.v, room.h, room.errors, rate)
-        return stats
+    def step_(self, batch: Batch, updater: Any, rate: Number, generator: torch.Generator | None = None) -> StepStats:
+        """Train on one minibatch, in place, with `rate` per mean gradient; see `Rbm.step_`."""
+        if generator is None:
+            raise ValueError("an RBM needs a generator")
+        return self._machine.step_(self._lift(batch), updater, rate, generator)
 
     def evaluate(self, batch: Batch) -> StepStats:
-        """Return minus the squared error of the mean-field reconstruction, without chance and without an update."""
-        room = self._fill(batch)
-        torch.mm(room.v0, self._weights.t(), out=room.h0).sigmoid_()
-        self._mean_(room.h0, room)
-        torch.sub(room.data, room.model, out=room.errors)
-        return self._stats(room)
+        """Return minus the squared error of the mean-field reconstruction and the free energy."""
+        return self._machine.evaluate(self._lift(batch))
 
-    def hidden(self, x: Tensor) -> Tensor:
-        """Return h = sigma(W x + b) [N, H] for frames x [N, V]: what the RBM above is trained on; a new tensor."""
-        return torch.addmm(self._weights[:, -1], x, self._weights[:, :-1].t()).sigmoid_()
+    def updater(self, options: Any) -> RbmUpdater:
+        """Return momentum and rate of contrastive divergence, as new."""
+        assert isinstance(options, ContrastiveDivergence)
+        return RbmUpdater(options.ramp, self.layout, options.weight_decay)
 
-    def free_energy(self, x: Tensor) -> Tensor:
-        """Return F [N] with p(x) ~ exp(-F): -c x - sum_j log(1 + exp(W x + b)_j), Gaussian: |x - c|²/2 for -c x."""
-        hidden = torch.addmm(self._weights[:, -1], x, self._weights[:, :-1].t())
-        own = -(x @ self._biases)
-        if self.options.units == "gaussian":
-            own = 0.5 * (x - self._biases).square().sum(dim=1)
-        return own - torch.nn.functional.softplus(hidden).sum(dim=1)
+    def folded(self, params: Tensor) -> Tensor:
+        """Return the vector as it is: what lies below is no part of an RBM's model."""
+        return params
 
-    def _reconstruct_(self, hidden: Tensor, room: _Rows, generator: torch.Generator) -> None:
-        self._mean_(hidden, room)
-        if self.options.visible == "sample":
-            if self.options.units == "gaussian":
-                room.model.add_(room.uniform.normal_(generator=generator))
-            else:
-                self._draw_(room.model, room.uniform, room.bits, generator)
-                room.model.copy_(room.uniform)
+    def log_posteriors(self, frames: Tensor) -> Never:
+        """Refuse."""
+        raise UserError("the model is an RBM, which recognises nothing: give that of the run it pretrains")
 
-    def _mean_(self, hidden: Tensor, room: _Rows) -> None:
-        torch.addmm(self._biases, hidden, self._weights[:, :-1], out=room.model)
-        if self.options.units == "bernoulli":
-            room.model.sigmoid_()
+    def module(self) -> Never:
+        """Refuse."""
+        self.log_posteriors(torch.zeros(0))
 
-    @staticmethod
-    def _draw_(probabilities: Tensor, out: Tensor, bits: Tensor, generator: torch.Generator) -> None:
-        """Write 1 with the given probabilities, else 0; on a CPU 16 bits decide on each, a multiple of 1/65536."""
-        if out.device.type != "cpu":
-            torch.bernoulli(probabilities, generator=generator, out=out)
-            return
-        rows, width = out.shape
-        drawn = bits[: -(-rows * width // 4)].random_(-(2**63), None, generator=generator)
-        numbers = drawn.view(torch.int16)[: rows * width].view(rows, width)
-        out.copy_(numbers).mul_(2.0**-16).add_(0.5).lt_(probabilities)
+    def _raw(self, n: int) -> Tensor:
+        """Return where spliced frames go: the place of the visible units where nothing lies between."""
+        if not (self._below or self._ends.transforms):
+            return self._machine.input_buffer(n)
+        if not self._rooms or len(self._rooms[0]) != n:
+            like = self._machine.input_buffer(n)
+            widths = [self.input_dim] * (1 + self._ends.transforms) + [len(matrix) for matrix in self._below]
+            self._rooms = [flat.matrix(n, width, like) for width in widths[:-1]]
+        return self._rooms[0]
 
-    def _stats(self, room: _Rows) -> StepStats:
-        squares = torch.linalg.vector_norm(room.errors, dim=1).double()
-        return StepStats(-float(squares.dot(squares)), 0, room.n)
+    def _lift(self, batch: Batch) -> Batch:
+        """Bring a minibatch up to the visible units."""
+        x, n = batch.x[:, 0], len(batch.x)
+        raw, target = self._raw(n), self._machine.input_buffer(n)
+        if x.data_ptr() != raw.data_ptr():
+            raw.copy_(x)
+        if raw is not target and raw.data_ptr() != target.data_ptr():
+            steps = [*self._rooms[1:], target]
+            if self._ends.transforms:
+                self._ends.below_(raw, steps[0])
+                raw, steps = steps[0], steps[1:]
+            for weights, out in zip(self._below, steps, strict=True):
+                raw = up(weights, raw, out)
+        return batch._replace(x=target[:, None])
 
-    def _fill(self, batch: Batch) -> _Rows:
-        x = batch.x[:, 0]
-        room = self._room(len(x))
-        if x.data_ptr() != room.data.data_ptr():
-            room.data.copy_(x)
-        return room
+    def _lifted(self, x: Tensor) -> Tensor:
+        """Return what the visible units see of spliced frames, a new tensor."""
+        out = torch.empty_like(x)
+        self._ends.below_(x, out)
+        for weights in self._given:
+            out = up(weights.float(), out)
+        return out
 
-    def _room(self, n: int) -> _Rows:
-        if self._params is None:
-            raise ValueError("bind a parameter vector first")
-        if self._rows is None or self._rows.n != n:
-            self._rows = _Rows(n, self.visible, self.options.hidden, self._params)
-        return self._rows
+
+def make(
+    options: RbmNetwork, feature_dim: int, num_pdfs: int, precision: Precision, constants: Mapping[str, Tensor]
+) -> RbmLayer:
+    """Return the network; see `nn.network.make`. Its products are always in float32."""
+    return RbmLayer(options, feature_dim, num_pdfs, constants)
+
+
+def _laid_out(matrix: Tensor, like: Tensor) -> Tensor:
+    return flat.matrix(matrix.shape[0], matrix.shape[1], like).copy_(matrix)
+
+
+def _check_spread(mean: Tensor, variance: Tensor) -> None:
+    """Refuse an input that is not of mean 0 and variance 1."""
+    low, high = float(variance.min()), float(variance.max())
+    largest = float(mean.abs().max())
+    if low < _VARIANCES[0] or high > _VARIANCES[1] or largest > _LARGEST_MEAN:
+        raise UserError(
+            f"initialisation: rbm: the spliced frames have variances from {low:.3g} to {high:.3g} and means up to"
+            f" {largest:.3g} from 0, a Gaussian RBM wants {_VARIANCES[0]} to {_VARIANCES[1]} and"
+            f" {_LARGEST_MEAN}: set network.transform: normalise"
+        )

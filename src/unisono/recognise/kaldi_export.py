@@ -27,6 +27,7 @@ from unisono.data.features import cmvn
 from unisono.data.features.kaldi_conf import write_conf
 from unisono.data.kaldi import model_write
 from unisono.data.kaldi.fst import read_fst
+from unisono.data.kaldi.lstm_write import lstm_bytes
 from unisono.data.kaldi.nnet3 import array_bytes
 from unisono.data.kaldi.tokens import Tokens
 from unisono.data.kaldi.transitions import Transitions, read_topology
@@ -36,6 +37,7 @@ from unisono.hmm.lexicon import Lang, load_lang
 from unisono.hmm.model import HmmModel, load_model
 from unisono.nn.model_file import Model
 from unisono.nn.model_file import load_model as load_network
+from unisono.recognise.kaldi_lstm import recurrent_of
 from unisono.recognise.system import System
 
 Program = Literal["kaldi", "nnet1"]
@@ -67,9 +69,24 @@ def transitions_of(hmm: HmmModel) -> Transitions:
     return Transitions(topology, np.array(rows, np.int32), hmm.transition_log_probs)
 
 
+def nnet3_of(network: Model) -> tuple[bytes, tuple[int, int]]:
+    """Return a network as nnet3 in binary, and the frames that it looks to the left and to the right."""
+    if network.network["kind"] == "lstm":
+        stack = recurrent_of(network)
+        return lstm_bytes(stack), (-stack.offsets[0], stack.offsets[-1] + stack.delay)
+    shape = _shape(network)
+    return model_write.nnet3_bytes(*shape), shape[3]
+
+
+def _shape(network: Model) -> tuple[model_write.Layers, str, int, tuple[int, int]]:
+    """Return what the writers of feed-forward networks need."""
+    spec = network.network
+    return layers_of(network), nonlinearity_of(spec), spec["feature_dim"], (spec["context"][0], spec["context"][1])
+
+
 def nonlinearity_of(spec: Mapping[str, Any]) -> str:
     """Return the nonlinearity of a feed-forward network as `model_write` names it."""
-    return spec.get("nonlinearity", spec["kind"])
+    return "p-norm" if spec["kind"] == "pnorm" else spec["nonlinearity"]
 
 
 def layers_of(model: Model) -> model_write.Layers:
@@ -80,8 +97,12 @@ def layers_of(model: Model) -> model_write.Layers:
 
 def _check(system: System, network: Model, program: Program) -> None:
     spec = network.network
-    if spec["kind"] not in ("dnn", "pnorm"):
-        _refuse(system, f"a network of kind {spec['kind']}", "only feed-forward networks (dnn, pnorm) are exported")
+    if spec["kind"] not in ("dnn", "pnorm", "lstm"):
+        _refuse(system, f"a network of kind {spec['kind']}", "only dnn, pnorm and lstm are exported")
+    if spec["kind"] == "lstm" and program == "nnet1":
+        _refuse(system, "an LSTM in nnet1", "export it with --format kaldi")
+    if spec.get("decay_time"):  # Kaldi's fast-lstm-layer lets the output gate see the cell before its decay
+        _refuse(system, "an LSTM with decay_time", "train it without")
     if program == "nnet1" and nonlinearity_of(spec) not in model_write.nnet1_nonlinearities():
         _refuse(system, f"nonlinearity {nonlinearity_of(spec)} in nnet1", "export it with --format kaldi")
     if network.log_prior is None or network.constants:
@@ -89,15 +110,13 @@ def _check(system: System, network: Model, program: Program) -> None:
 
 
 def _write_models(folder: Path, network: Model, hmm: HmmModel, program: Program) -> None:
-    spec, layers, transitions = network.network, layers_of(network), transitions_of(hmm)
-    context = (spec["context"][0], spec["context"][1])
-    shape = (layers, nonlinearity_of(spec), spec["feature_dim"], context)
+    transitions = transitions_of(hmm)
     assert network.log_prior is not None  # checked before
     priors = torch.softmax(network.log_prior.double(), 0).numpy()
     if program == "kaldi":
-        body = model_write.nnet3_model_bytes(transitions, model_write.nnet3_bytes(*shape), context, priors)
+        body = model_write.nnet3_model_bytes(transitions, *nnet3_of(network), priors)
     else:
-        (folder / "final.nnet").write_bytes(model_write.BINARY + model_write.nnet1_bytes(*shape))
+        (folder / "final.nnet").write_bytes(model_write.BINARY + model_write.nnet1_bytes(*_shape(network)))
         counts = " ".join(f"{COUNTED * prior:.9g}" for prior in priors)
         write_text(folder / "class_counts", f" [ {counts} ]\n")
         body = model_write.transitions_bytes(transitions)
@@ -167,7 +186,7 @@ Made by `unisono export --format {program}`. FEATS below are {made}{cmvn}{deltas
 """
 _COMPUTED = "those of `compute-{kind}-feats --config=conf/{kind}.conf`"
 _LIKES = {
-    "kaldi": 'nnet3-compute --use-gpu=no --use-priors=true final.mdl "$FEATS" ark:-',
+    "kaldi": 'nnet3-compute --use-gpu=no --use-priors=true{whole} final.mdl "$FEATS" ark:-',
     "nnet1": 'nnet-forward --no-softmax=true --class-frame-counts=class_counts final.nnet "$FEATS" ark:-',
 }
 
@@ -178,9 +197,11 @@ def _readme(system: System, network: Model, program: Program) -> str:
     penalty = facts["word_insertion_penalty"]
     where = " conf/global_cmvn.stats" if system.cmvn else ""
     kind = features["kind"]
+    # The state of an LSTM must not begin anew within an utterance.
+    whole = " --frames-per-chunk=100000" if network.network["kind"] == "lstm" else ""
     made = "the features of Kaldi that it was trained on" if kind == "kaldi" else _COMPUTED.format(kind=kind)
     return _README.format(
-        name=facts["name"], run=facts["run"], program=program, made=made, likes=_LIKES[program],
+        name=facts["name"], run=facts["run"], program=program, made=made, likes=_LIKES[program].format(whole=whole),
         scale=facts["acoustic_scale"],
         cmvn="" if features["cmvn"] == "none" else f", `apply-cmvn $(cat conf/cmvn_opts){where}`",
         deltas=", `add-deltas $(cat conf/delta_opts)`" if features["deltas"] else "",

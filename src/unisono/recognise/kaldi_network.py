@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from unisono.core import flat
-from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Pnorm, Renorm, Stack, Step
+from unisono.data.kaldi.stack import Activation, Affine, Diagonal, Pnorm, RecurrentStack, Renorm, Stack, Step
 from unisono.errors import UserError
 from unisono.nn.model_file import Model, network_of
+
+Taken = Stack | RecurrentStack
 
 
 class _Layer(NamedTuple):
@@ -31,7 +33,7 @@ def model_of(stack: Stack, priors: NDArray | None = None) -> Model:
     """
     layers, units = _layers(stack)
     left, right = max(0, -min(stack.offsets)), max(0, max(stack.offsets))
-    layers[0] = _spread(stack, layers[0], left, right)
+    layers[0] = _Layer(spread(stack, layers[0].weight, left, right), layers[0].bias)
     spec = {
         **units.keys(),
         "feature_dim": stack.input_dim,
@@ -42,9 +44,14 @@ def model_of(stack: Stack, priors: NDArray | None = None) -> Model:
     network = network_of(spec)
     tensors = {}
     for name, layer in zip(network.layout.names, layers, strict=True):
-        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = (_float32(stack, part) for part in layer)
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = (float32(stack, part) for part in layer)
     given = stack.priors if priors is None else priors
-    return Model(spec, network.layout, flat.from_tensors(network.layout, tensors), _log_prior(stack, given, layers[-1]))
+    return Model(
+        spec,
+        network.layout,
+        flat.from_tensors(network.layout, tensors),
+        log_prior_of(stack, given, len(layers[-1].bias)),
+    )
 
 
 class _Units(NamedTuple):
@@ -81,7 +88,7 @@ def _layers(stack: Stack) -> tuple[list[_Layer], _Units]:
             current, width = None, len(current.bias) // units.group
         elif isinstance(step, Renorm):
             if current is not None or not kinds or kinds[-1].kind not in ("relu", "p-norm") or kinds[-1].renormed:
-                _fail(stack, "a renormalisation that follows no ReLU and no p-norm")
+                fail(stack, "a renormalisation that follows no ReLU and no p-norm")
             kinds[-1] = kinds[-1]._replace(renormed=True)
             if step.target_rms != 1.0:
                 current = _then(stack, None, Diagonal(np.full(width, step.target_rms), np.zeros(width)), width)
@@ -89,22 +96,22 @@ def _layers(stack: Stack) -> tuple[list[_Layer], _Units]:
             current = _then(stack, current, step, width)
         width = len(current.bias) if current is not None else width
     if current is None or not layers:
-        _fail(stack, "a network without a hidden layer, or without an affine layer before its softmax")
+        fail(stack, "a network without a hidden layer, or without an affine layer before its softmax")
     if len(set(kinds)) != 1:
-        _fail(stack, f"hidden layers of {', '.join(map(str, dict.fromkeys(kinds)))}: ours are all of one kind")
+        fail(stack, f"hidden layers of {', '.join(map(str, dict.fromkeys(kinds)))}: ours are all of one kind")
     if kinds[0].kind == "p-norm" and not kinds[0].renormed:
-        _fail(stack, "p-norm without renormalisation: ours have it after each layer")
+        fail(stack, "p-norm without renormalisation: ours have it after each layer")
     return [*layers, current], kinds[0]
 
 
 def _units(stack: Stack, step: Activation | Pnorm, current: _Layer | None) -> _Units:
     kind = step.kind if isinstance(step, Activation) else "p-norm"
     if current is None:
-        _fail(stack, f"a {kind} without an affine layer before it")
+        fail(stack, f"a {kind} without an affine layer before it")
     if isinstance(step, Activation):
         return _Units(kind)
     if step.inputs != len(current.bias):
-        _fail(stack, f"a p-norm takes {step.inputs} numbers, the step before it gives {len(current.bias)}")
+        fail(stack, f"a p-norm takes {step.inputs} numbers, the step before it gives {len(current.bias)}")
     return _Units(kind, step.inputs // step.outputs)
 
 
@@ -113,7 +120,7 @@ def _then(stack: Stack, before: _Layer | None, step: Step, width: int) -> _Layer
     assert isinstance(step, Affine | Diagonal)
     taken = step.weight.shape[1] if isinstance(step, Affine) else len(step.scale)
     if taken != width:
-        _fail(stack, f"a step takes {taken} numbers, the one before it gives {width}")
+        fail(stack, f"a step takes {taken} numbers, the one before it gives {width}")
     if isinstance(step, Affine):
         if before is None:
             return _Layer(step.weight, step.bias)
@@ -125,37 +132,43 @@ def _then(stack: Stack, before: _Layer | None, step: Step, width: int) -> _Layer
     return _Layer(scale[:, None] * before.weight, scale * before.bias + shift)
 
 
-def _spread(stack: Stack, layer: _Layer, left: int, right: int) -> _Layer:
-    """Let the first layer take all frames from -left to right: those that are not spliced have weights of zero."""
+def spread(stack: Taken, weight: NDArray, left: int, right: int) -> NDArray:
+    """Let the first layer take all frames from -left to right: those that are not spliced have weights of zero.
+
+    Columns behind those of the frames stay.
+    """
     every = tuple(range(-left, right + 1))
     if stack.offsets == every:
-        return layer
-    dim = stack.input_dim
-    wide = np.zeros((len(layer.bias), len(every) * dim))
+        return weight
+    dim, taken = stack.input_dim, stack.input_dim * len(stack.offsets)
+    wide = np.zeros((len(weight), len(every) * dim))
     for place, offset in enumerate(stack.offsets):
         begin = (offset + left) * dim
-        wide[:, begin : begin + dim] += layer.weight[:, place * dim : (place + 1) * dim]
-    return _Layer(wide, layer.bias)
+        wide[:, begin : begin + dim] += weight[:, place * dim : (place + 1) * dim]
+    return np.concatenate([wide, weight[:, taken:]], axis=1)
 
 
-def _float32(stack: Stack, values: NDArray) -> torch.Tensor:
+def float32(stack: Taken, values: NDArray) -> torch.Tensor:
+    """Return numbers in single precision. Raises UserError where one is beyond it."""
     with np.errstate(over="ignore"):
         narrow = np.array(values, np.float32)
     if not np.isfinite(narrow).all():
-        _fail(stack, "weights beyond float32 after folding")
+        fail(stack, "weights beyond float32 after folding")
     return torch.from_numpy(narrow)
 
 
-def _log_prior(stack: Stack, priors: NDArray | None, output: _Layer) -> torch.Tensor | None:
+def log_prior_of(stack: Taken, priors: NDArray | None, pdfs: int) -> torch.Tensor | None:
+    """Return log p(pdf) from probabilities or counts. Raises UserError where they are not of this network."""
     if priors is None:
         return None
-    if len(priors) != len(output.bias) or not (priors > 0).all():
-        _fail(stack, f"{len(priors)} priors or counts for {len(output.bias)} pdfs, or some of them not positive")
+    if len(priors) != pdfs or not (priors > 0).all():
+        fail(stack, f"{len(priors)} priors or counts for {pdfs} pdfs, or some of them not positive")
     wide = np.asarray(priors, np.float64)
     # Probabilities are taken as they are, as Kaldi does; counts are made some.
     total = wide.sum()
     return torch.from_numpy(np.log(wide if abs(total - 1.0) < 1e-3 else wide / total).astype(np.float32))
 
 
-def _fail(stack: Stack, reason: str) -> NoReturn:
+def fail(stack: Taken, reason: str) -> NoReturn:
+    """Raise UserError naming the network's file."""
     raise UserError(f"{stack.where}: {reason}: see docs/kaldi.md for the networks that are read")

@@ -5,7 +5,8 @@ from typing import Any
 
 from unisono.errors import UserError
 from unisono.score import statistics
-from unisono.score.wer import Words, evaluate
+from unisono.score.characters import evaluate_characters
+from unisono.score.wer import Words, add_up, evaluate
 
 
 def check_utterances(references: Mapping[str, Words], hypotheses: Mapping[str, Words], name: str, table: str) -> None:
@@ -36,7 +37,8 @@ def compare(
     """Score both systems and test the difference.
 
     Returns JSON-able numbers: wer_a, wer_b, difference (A minus B, fractions), difference_ci95, ci_method, segments,
-    errors_a, errors_b, z (null where infinite), p (two-sided, matched pairs).  Raises UserError as `evaluate` does.
+    errors_a, errors_b, z (null where infinite), p (two-sided, matched pairs); cer_a, cer_b, cer_difference and its
+    interval cer_difference_ci95, of characters.  Raises UserError as `evaluate` does.
     """
     a, b = evaluate(references, hypotheses_a), evaluate(references, hypotheses_b)
     test = statistics.matched_pairs(list(a.counts.values()), list(b.counts.values()))
@@ -52,12 +54,34 @@ def compare(
         "errors_b": test.errors_b,
         "z": test.z if abs(test.z) != float("inf") else None,
         "p": test.p,
+        **_characters(references, speakers, hypotheses_a, hypotheses_b, seed=seed),
+    }
+
+
+def _characters(
+    references: Mapping[str, Words],
+    speakers: Mapping[str, str],
+    hypotheses_a: Mapping[str, Words],
+    hypotheses_b: Mapping[str, Words],
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the character error rates, their difference and its interval."""
+    a, b = (evaluate_characters(references, hypotheses) for hypotheses in (hypotheses_a, hypotheses_b))
+    cer_a, cer_b = (add_up(counts.values()).wer for counts in (a, b))
+    interval = statistics.bootstrap_difference(a, b, speakers, seed=seed)
+    return {
+        "cer_a": cer_a,
+        "cer_b": cer_b,
+        "cer_difference": cer_a - cer_b,
+        "cer_difference_ci95": [interval.low, interval.high],
     }
 
 
 def format_comparison(found: Mapping[str, Any], name_a: str, name_b: str) -> str:
     """Put a comparison into words, percent with two decimals."""
     low, high = (100 * limit for limit in found["difference_ci95"])
+    cer_low, cer_high = (100 * limit for limit in found["cer_difference_ci95"])
     z = "infinite" if found["z"] is None else f"{found['z']:.2f}"
     p = "p < 0.0001" if found["p"] < 1e-4 else f"p = {found['p']:.4f}"
     verdict = "differ" if found["p"] < 0.05 else "do not differ significantly"
@@ -65,6 +89,8 @@ def format_comparison(found: Mapping[str, Any], name_a: str, name_b: str) -> str
         f"A  {100 * found['wer_a']:6.2f} %  {found['errors_a']:6d} errors  {name_a}\n"
         f"B  {100 * found['wer_b']:6.2f} %  {found['errors_b']:6d} errors  {name_b}\n"
         f"A - B  {100 * found['difference']:+.2f} %, 95 % interval [{low:+.2f}, {high:+.2f}] ({found['ci_method']})\n"
+        f"Characters: A {100 * found['cer_a']:.2f} %, B {100 * found['cer_b']:.2f} %, A - B"
+        f" {100 * found['cer_difference']:+.2f} %, 95 % interval [{cer_low:+.2f}, {cer_high:+.2f}]\n"
         f"Matched pairs over {found['segments']} utterances: z = {z}, {p}, two-sided: "
         f"the systems {verdict} at 5 %.\n"
     )

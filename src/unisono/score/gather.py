@@ -15,6 +15,7 @@ from unisono import usage
 from unisono.config.build import build
 from unisono.config.rules import warnings
 from unisono.config.run import Run as Settings
+from unisono.config.stack import class_of_run
 from unisono.errors import UserError
 from unisono.files import read_json
 
@@ -69,6 +70,18 @@ class Run:
     ledger: dict[str, Any]
     settings: Settings | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def recognises(self) -> bool:
+        """Whether it makes a recogniser; else it pretrains a layer, and its objective is a reconstruction's."""
+        return self.settings is None or self.settings.recognises
+
+    @property
+    def objective(self) -> str:
+        """What its objective is."""
+        if self.recognises:
+            return "mean log-probability of a frame in nats"
+        return "minus the squared error of a frame's reconstruction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +140,8 @@ def read_metrics(path: str | Path) -> Rows:
 
 def _run(folder: Path) -> Run:
     path = folder / "config.json"
-    settings = build(Settings, read_json(path), str(path)) if path.exists() else None
+    told = _optional(path)
+    settings = build(class_of_run(told), told, str(path)) if told else None
     return replace(read_training(folder), settings=settings, warnings=tuple(warnings(settings) if settings else []))
 
 

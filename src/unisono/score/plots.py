@@ -51,7 +51,7 @@ def figure(path: str | Path, width: float, height: float, panels: int = 1, **key
             drawn.savefig(temporary, format=kind, dpi=120, metadata=metadata)
 
 
-def learning_curve(path: str | Path, title: str, combined: Rows, workers: Rows) -> None:
+def learning_curve(path: str | Path, title: str, combined: Rows, workers: Rows, objective: str) -> None:
     """Objective against frames seen: each worker on its own slice, the combined model on train and dev."""
     with figure(path, 8, 4.8) as (axes,):
         _worker_points(axes, workers, "objective_train", 1.0, "each worker, its own slice")
@@ -62,7 +62,7 @@ def learning_curve(path: str | Path, title: str, combined: Rows, workers: Rows) 
             x, y = [row["frames_seen"] for row in full], [row["objective_dev_full"] for row in full]
             axes.plot(x, y, linestyle="none", marker="D", color=BLACK, markerfacecolor="white", label="… whole dev set")
         frames_axis(axes)
-        axes.set_ylabel("objective: mean log-probability\nof a frame (nats, higher is better)")
+        axes.set_ylabel(f"objective, higher is better:\n{objective}")
         axes.set_title(title, loc="left")
         legend(axes)
 
@@ -80,6 +80,24 @@ def frame_accuracy(path: str | Path, title: str, combined: Rows, workers: Rows) 
         rate.set_ylabel("learning rate")
         rate.set_ylim(bottom=0)
         frames_axis(rate)
+
+
+def rates(path: str | Path, tried: Rows, start: float | None, config: float, suggestion: float | None) -> None:
+    """Objective against learning rate. tried: rows with `rate` and `objective` (None: not finite, drawn as a cross)."""
+    with figure(path, 8, 4.4) as (axes,):
+        known = [row for row in tried if row["objective"] is not None]
+        axes.plot([row["rate"] for row in known], [row["objective"] for row in known], color=BLUE, marker="o")
+        failed = [row["rate"] for row in tried if row["objective"] is None]
+        if start is not None:
+            axes.axhline(start, color=GREY, linestyle=":", label="before training")
+            axes.plot(failed, [start] * len(failed), "x", color=RED, label="not finite" if failed else None)
+        axes.axvline(config, color=BLACK, linestyle="--", label="the config's rate")
+        if suggestion is not None:
+            axes.axvline(suggestion, color=GREEN, label="suggestion")
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate, per summed gradient")
+        axes.set_ylabel("dev objective (nats per frame)")
+        legend_below(axes)
 
 
 def word_error_rates(path: str | Path, systems: Rows) -> None:

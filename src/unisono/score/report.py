@@ -140,8 +140,9 @@ def iterations_page(run: Run) -> str:
     ]
     return page(
         f"Training run {run.name}",
-        paragraph("Objective: mean log-probability of a frame in nats, higher is better. Frames: seen by all workers."),
+        paragraph(f"Objective: {run.objective}, higher is better. Frames: seen by all workers."),
         table(("iteration", "epoch", "frames", "rate", "train", "dev", "whole dev", "accuracy %"), combined),
+        *([heading("Free energy"), _free_energies(run)] if gaps(run) else []),
         *([heading("Settings that contradict the custom"), *map(paragraph, run.warnings)] if run.warnings else []),
         heading("Rejected workers"),
         _list_of(rejected, ("iteration", "worker", "reason")),
@@ -217,6 +218,18 @@ def _significance(results: Sequence[Result], counts: Mapping[str, Mapping[str, C
             row.append(None if a is b else Number("< 0.0001") if p < 1e-4 else decimal(p, 4))
         rows.append(row)
     return table(["", *(result.name for result in results)], rows)
+
+
+def gaps(run: Run) -> Rows:
+    """Return the rows that know by how much the free energy of dev frames is above that of train frames."""
+    return [row for row in run.combined if row.get("free_energy_gap") is not None]
+
+
+def _free_energies(run: Run) -> str:
+    rows = [[row["iteration"], decimal(row["free_energy_gap"], 3)] for row in gaps(run)]
+    return table(("iteration", "dev minus train"), rows) + paragraph(
+        "A gap that grows says that the RBM learns its training set by heart."
+    )
 
 
 def _percent(fraction: float | None) -> Number | None:

@@ -23,8 +23,9 @@ def write_report(
     for training in found.runs:
         folder = out_dir / "runs" / training.name
         name = f"run {training.name}"
-        plots.learning_curve(folder / "learning_curve.svg", name, training.combined, training.workers)
-        plots.frame_accuracy(folder / "frame_accuracy.svg", name, training.combined, training.workers)
+        rows = training.combined, training.workers
+        plots.learning_curve(folder / "learning_curve.svg", name, *rows, training.objective)
+        plots.frame_accuracy(folder / "frame_accuracy.svg", name, *rows)
         write_text(folder / "iterations.html", report.iterations_page(training))
         write_text(folder / "ledger.html", report.ledger_page(training))
     write_text(out_dir / "wer.html", report.wer_page(found.results, counts))

@@ -10,6 +10,9 @@
 | sentences, sentence_errors | counts |
 | missing | utterances that have no hypothesis (counted as all deletions) |
 | ci95 | [low, high], fractions |
+| cer | character error rate, a fraction, of characters in NFC without blanks |
+| characters, character_errors | counts over the test set |
+| cer_ci95 | [low, high], fractions, made like ci95 |
 | ci_method | how the interval was made, in words |
 | dev_wer | fraction, at the chosen setting; null where nothing was tuned, or only another system was |
 | lm_weight | 1 / acoustic scale; null where nothing was tuned |
@@ -23,7 +26,7 @@ from typing import Any
 from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.score.statistics import Interval
-from unisono.score.wer import Score, read_text
+from unisono.score.wer import Counts, Score, read_text
 
 
 def read_hypotheses(path: str | Path) -> dict[str, list[str]]:
@@ -57,8 +60,11 @@ def read_tuning(path: str | Path | None) -> dict[str, float | None]:
         raise UserError(f"{path}: no usable {error}: run `unisono tune` again") from None
 
 
-def summarise(system: str, score: Score, interval: Interval, tuned: Mapping[str, float | None]) -> dict[str, Any]:
-    """Put together the content of `wer.json` (see the module)."""
+def summarise(
+    system: str, score: Score, interval: Interval, characters: Counts, of_cer: Interval,
+    tuned: Mapping[str, float | None],
+) -> dict[str, Any]:  # fmt: skip
+    """Put together the content of `wer.json` (see the module). characters: of all utterances; of_cer: its interval."""
     total = score.total
     return {
         "system": system,
@@ -72,5 +78,9 @@ def summarise(system: str, score: Score, interval: Interval, tuned: Mapping[str,
         "missing": len(score.missing),
         "ci95": [interval.low, interval.high],
         "ci_method": interval.method,
+        "cer": characters.wer,
+        "characters": characters.words,
+        "character_errors": characters.errors,
+        "cer_ci95": [of_cer.low, of_cer.high],
         **tuned,
     }

@@ -8,7 +8,10 @@ from unisono.console import columns
 from unisono.score.classes import ClassResult
 from unisono.score.gather import Gathered, Result, Run
 
-COLUMNS = ("system", "dev", "test", "95 % interval", "errors", "words", "ins", "del", "sub", "LM weight", "penalty")
+COLUMNS = (
+    "system", "dev", "test", "95 % interval", "errors", "words", "ins", "del", "sub", "characters", "95 % interval",
+    "LM weight", "penalty",
+)  # fmt: skip
 SPLITS = ("train", "dev", "test")
 CLASS_COLUMNS = ("class of speakers", "system", "test", "95 % interval", "errors", "words", "speakers")
 
@@ -62,14 +65,15 @@ def wer_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     rows = []
     for result in results:
         n = result.numbers
-        low, high = n["ci95"]
         rows.append(
             (
                 result.name + (" *" if result.chosen else ""),
                 _percent(n["dev_wer"]),
                 _percent(n["wer"]),
-                f"{100 * low:.2f} to {100 * high:.2f}",
+                _interval(n["ci95"]),
                 *(f"{count:,}" for count in (n["ins"] + n["del"] + n["sub"], n["words"], n["ins"], n["del"], n["sub"])),
+                _percent(n["cer"]),
+                _interval(n["cer_ci95"]),
                 "–" if n["lm_weight"] is None else f"{n['lm_weight']:.1f}",
                 "–" if n["word_insertion_penalty"] is None else f"{n['word_insertion_penalty']:.1f}",
             )
@@ -160,6 +164,10 @@ def _run(run: Run) -> dict[str, Any]:
         "rejected": sum(bool(row.get("rejected")) for row in run.workers),
         **{field: last.get(field) for field in ("objective_train", "objective_dev", "frame_accuracy")},
     }
+
+
+def _interval(limits: Sequence[float]) -> str:
+    return f"{100 * limits[0]:.2f} to {100 * limits[1]:.2f}"
 
 
 def _percent(fraction: float | None) -> str:

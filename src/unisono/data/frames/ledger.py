@@ -55,6 +55,9 @@ def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
             own["discarded"] += outcome.discarded
             own["seen"] += outcome.frames - outcome.discarded
             epochs[epoch] = epochs.get(epoch, 0) + outcome.frames
+        if plan.iterations[number].end_of_epoch:
+            for worker, frames in enumerate(plan.dropped, start=len(slices)):
+                counts.setdefault(worker, dict.fromkeys(KEYS, 0))["dropped"] += frames
         if plan.iterations[number].end_of_epoch and epochs[epoch] != plan.frames:
             raise UserError(
                 f"ledger: epoch {epoch} has {epochs[epoch]} frames, the corpus {plan.frames}: delete the run's folder"
@@ -62,7 +65,7 @@ def ledger(plan: Plan, iterations: Iterable[Iterable[Done]]) -> dict[str, Any]:
             )
     return {
         "workers": {str(worker): counts[worker] for worker in sorted(counts)},
-        "corpus_frames": plan.frames,
+        "corpus_frames": plan.frames + sum(plan.dropped),
         "epochs": sum(epochs.values()) / plan.frames,
         "iterations": len(ran),
     }

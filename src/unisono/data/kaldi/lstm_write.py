@@ -19,7 +19,7 @@ def lstm_bytes(stack: RecurrentStack) -> bytes:
     components: list[Component] = []
     below = frames_of(stack.offsets)
     for number, cell in enumerate(stack.cells, 1):
-        own, lines, top = _layer(f"lstm{number}", cell, below)
+        own, lines, top = _layer(f"l{number}", cell, below)
         components += own
         nodes += lines
         below = [top]

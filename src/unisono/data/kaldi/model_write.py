@@ -83,7 +83,7 @@ _NNET1 = {"sigmoid": "Sigmoid", "tanh": "Tanh"}
 def nnet3_bytes(layers: Layers, nonlinearity: str, dim: int, context: tuple[int, int]) -> bytes:
     """Return a feed-forward nnet3 network on frames of `dim` features, with a log-softmax at the end.
 
-    `nonlinearity`: of the dnn's, or `pnorm`, whose layers have more outputs than the next ones have inputs.
+    `nonlinearity`: of the dnn's, or `p-norm`, whose layers have more outputs than the next ones have inputs.
     """
     nodes = [f"input-node name=input dim={dim}"]
     components: list[Component] = []
@@ -106,7 +106,7 @@ def nnet3_bytes(layers: Layers, nonlinearity: str, dim: int, context: tuple[int,
 
 def _units(name: str, nonlinearity: str, inputs: int, outputs: int) -> list[Component]:
     """Return what stands after an affine component of `inputs` outputs and hands on `outputs` numbers."""
-    if nonlinearity == "pnorm":
+    if nonlinearity == "p-norm":
         sizes = (Field("InputDim", inputs), Field("OutputDim", outputs))
         return [Component(f"{name}.pnorm", "PnormComponent", sizes), _renorm(name, outputs)]
     kind, component = _NNET3[nonlinearity]

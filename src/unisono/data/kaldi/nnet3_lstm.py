@@ -133,7 +133,7 @@ class _Reader:
             return _cut(self._parts(fields.get("input-node", ""), depth + 1), int(sizes[0]), int(sizes[1]))
         component = nodes.component(node)
         if component.kind in _SAME:
-            if nodes.number(component, "Scale", 1.0) != 1.0:
+            if nodes.number(component, "Scale", 1.0) != 1.0 or component.get("DropoutProportion", 0.0):
                 nodes.fail(f"component {component.name!r} scales what it is given: not read within an LSTM")
             terms = nodes.terms(node)
             if any(term.offset or term.optional for term in terms):

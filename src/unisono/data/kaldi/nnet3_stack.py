@@ -22,7 +22,7 @@ _ACTIVATIONS: dict[str, Nonlinearity] = {
     "TanhComponent": "tanh",
     "RectifiedLinearComponent": "relu",
 }
-_SAME = ("NoOpComponent", "DropoutComponent", "BackpropTruncationComponent")
+_SAME = ("NoOpComponent", "BackpropTruncationComponent")
 
 
 def stack_of(file: Nnet3File, where: str) -> Stack:
@@ -87,6 +87,8 @@ class _Chain:
             return [self._batch_norm(component)]
         if kind == "PnormComponent":
             return [self._pnorm(component)]
+        if kind == "DropoutComponent":
+            return self._dropout(component)
         scale = self._nodes.number(component, "Scale", 1.0)
         if kind in _SAME and scale == 1.0:
             return []
@@ -98,6 +100,14 @@ class _Chain:
         if component.get("AddLogStddev", False) or component.get("BlockDim", dim) != dim:
             self._nodes.fail(f"component {component.name!r}: normalisation in blocks or with its deviation is not read")
         return Renorm(self._nodes.number(component, "TargetRms", 1.0))
+
+    def _dropout(self, component: Component) -> list[Step]:
+        """Kaldi's training masks without making up for it, so its decoding scales."""
+        dim, kept = (
+            int(self._nodes.number(component, "Dim", 0)),
+            1 - self._nodes.number(component, "DropoutProportion", 0),
+        )
+        return [Diagonal(np.full(dim, kept), np.zeros(dim))] if kept != 1 else []
 
     def _pnorm(self, component: Component) -> Pnorm:
         inputs, outputs = (int(self._nodes.number(component, field, 0)) for field in ("InputDim", "OutputDim"))

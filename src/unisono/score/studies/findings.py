@@ -20,29 +20,32 @@ from unisono.config.study import Study
 from unisono.errors import UserError
 from unisono.files import read_json
 from unisono.score import statistics
+from unisono.score.characters import evaluate_characters
 from unisono.score.gather import Rows, read_training
 from unisono.score.results import read_hypotheses
-from unisono.score.wer import Counts, Words, add_up, evaluate
+from unisono.score.studies import errors
+from unisono.score.wer import Counts, Words, evaluate
 
 Numbers = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a cell: its settings, final.json, the rows of the combined model with `frames_seen`."""
+    """One run of a cell: its settings, final.json, the rows of combined model and workers with `frames_seen`."""
 
     name: str
     seed: int
     settings: Settings
     final: Numbers
     combined: Rows
+    workers: Rows
 
 
 @dataclass(frozen=True)
 class System:
     """A candidate of a cell: whole-dev objective and frame accuracy of each seed (None: not finite); test errors.
 
-    counts: of each seed by utterance, empty where test was not decoded.
+    counts: of each seed by utterance, empty where test was not decoded; characters: the same of characters.
     """
 
     cell: str
@@ -50,16 +53,17 @@ class System:
     objectives: list[float | None]
     accuracies: list[float | None]
     counts: list[dict[str, Counts]]
+    characters: list[dict[str, Counts]]
 
     @property
     def wers(self) -> list[float]:
         """Test WER of each seed, a fraction."""
-        return [add_up(counts.values()).wer for counts in self.counts]
+        return errors.rates(self.counts)
 
     @cached_property
     def pooled(self) -> dict[str, Counts]:
         """Counts of each utterance added up over the seeds."""
-        return {utterance: add_up(counts[utterance] for counts in self.counts) for utterance in self.counts[0]}
+        return errors.pooled(self.counts)
 
 
 @dataclass(frozen=True)
@@ -157,20 +161,23 @@ def over_seeds(values: Sequence[float | None]) -> Numbers:
 def _run(folder: Path, seed: int) -> Run:
     settings = build(Settings, read_json(folder / "config.json"), str(folder / "config.json"))
     final = read_json(folder / "final.json")
-    return Run(folder.name, seed, settings, final, read_training(folder).combined)
+    training = read_training(folder)
+    return Run(folder.name, seed, settings, final, training.combined, training.workers)
 
 
 def _system(root: Path, cell: str, candidate: str, runs: Sequence[Run], decoded: set[str], test: Test) -> System:
-    counts = []
+    counts, characters = [], []
     for run in runs:
         folder = f"runs/{run.name}/decode/{candidate}"
         if folder in decoded:
-            counts.append(evaluate(test.references, read_hypotheses(root / folder)).counts)
+            hypotheses = read_hypotheses(root / folder)
+            counts.append(evaluate(test.references, hypotheses).counts)
+            characters.append(evaluate_characters(test.references, hypotheses))
     found = [run.final["candidates"].get(candidate) for run in runs]
     if None in found:
         raise UserError(f"cell {cell}: not every seed has a model {candidate}: train it again")
     objectives, accuracies = ([one[key] for one in found] for key in ("objective_dev", "frame_accuracy"))
-    return System(cell, candidate, objectives, accuracies, counts)
+    return System(cell, candidate, objectives, accuracies, counts, characters)
 
 
 def _cell(cell: Cell, sent: Numbers, test: Test) -> Numbers:
@@ -211,15 +218,9 @@ def _numbers(system: System, last: System, test: Test) -> Numbers:
     if system is not last:
         numbers["objective_minus_last"] = _difference(system.objectives, last.objectives)
     if system.counts:
-        interval = statistics.bootstrap_wer(system.pooled, test.speakers, seed=test.seed)
-        total = add_up(system.pooled.values())
-        numbers["wer"] = {
-            **over_seeds(system.wers),
-            "ci95_speakers": [interval.low, interval.high],
-            "ci_method": interval.method,
-            "errors": [add_up(counts.values()).errors for counts in system.counts],
-            "words": total.words // len(system.counts),
-        }
+        for name, counts, unit in (("wer", system.counts, "words"), ("cer", system.characters, "characters")):
+            own = errors.over_speakers(counts, test.speakers, unit, test.seed)
+            numbers[name] = {**over_seeds(errors.rates(counts)), **own}
     return numbers
 
 
@@ -244,6 +245,12 @@ def _pair(a: System, b: System, test: Test) -> Numbers:
             "ci95_speakers": [interval.low, interval.high],
             "z": found.z if abs(found.z) != float("inf") else None,
             "p": found.p,
+        }
+        a_characters, b_characters = errors.pooled(a.characters), errors.pooled(b.characters)
+        interval = statistics.bootstrap_difference(a_characters, b_characters, test.speakers, seed=test.seed)
+        numbers["cer_difference"] = {
+            **_difference(errors.rates(a.characters), errors.rates(b.characters)),
+            "ci95_speakers": [interval.low, interval.high],
         }
     return numbers
 

@@ -14,7 +14,13 @@ from unisono.score.studies.findings import Cell, backoffs
 
 COLORS = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
 LINES = ("-", "--", "-.", ":")
-CANDIDATES = {"last": (BLUE, "o"), "best": (ORANGE, "^"), "ema": (RED, "s"), "polyak": (GREEN, "D")}
+CANDIDATES = {
+    "last": (BLUE, "o"),
+    "best": (ORANGE, "^"),
+    "ema": (RED, "s"),
+    "polyak": (GREEN, "D"),
+    "combined": (SKY, "p"),
+}
 FURTHER = "further cells"
 FAR = {"objective_dev": 0.7, "wer": 0.3}  # what is far from the best cell at least: nats per frame, a fraction
 EARLY, LATE = 0.15, 0.4  # of a course: from where on it should be seen, and from where on it is in any case

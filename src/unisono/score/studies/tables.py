@@ -3,7 +3,7 @@
 cells.csv   a row for each system (cell and candidate): settings, cost, means over seeds with their intervals
 pairs.csv   a row for each pair of systems: differences A minus B with their intervals, matched pairs on test
 curves.csv  a row for each cell and combination
-cost.csv    CPU seconds of each run; the only file that differs when everything is computed again
+cost.csv    CPU seconds of each run, and what averaging cost; the only file that differs when all is computed again
 """
 
 import csv
@@ -14,8 +14,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from unisono.config.claims import TIMED
+from unisono.schedule import worker_range
 from unisono.score.gather import measured, read_job
 from unisono.score.studies.findings import Cell, mean
+from unisono.score.studies.timing import averaging
 
 Row = Mapping[str, Any]
 # What of a run is measured: the folder of its benchmark files, and the rest of their names.
@@ -43,6 +46,8 @@ def cells(results: Row) -> list[dict[str, Any]]:
                 | _columns("objective_minus_last", numbers.get("objective_minus_last"))
                 | _columns("wer", numbers.get("wer"))
                 | _limits("wer_speakers", numbers.get("wer", {}).get("ci95_speakers"))
+                | _columns("cer", numbers.get("cer"))
+                | _limits("cer_speakers", numbers.get("cer", {}).get("ci95_speakers"))
             )
     return rows
 
@@ -58,6 +63,8 @@ def pairs(results: Row) -> list[dict[str, Any]]:
             | _columns("wer_difference", wer)
             | _limits("wer_difference_speakers", wer.get("ci95_speakers"))
             | {key: wer.get(key) for key in ("z", "p")}
+            | _columns("cer_difference", pair.get("cer_difference"))
+            | _limits("cer_difference_speakers", pair.get("cer_difference", {}).get("ci95_speakers"))
         )
     return rows
 
@@ -76,8 +83,27 @@ def cost(benchmarks: Path, cells: Iterable[Cell]) -> list[dict[str, Any]]:
                 files = sorted(path for path in (benchmarks / stage).glob("*.tsv") if name.fullmatch(path.name))
                 jobs = [job for file in files for job in read_job(benchmarks, file)]
                 row[f"{step}_cpu_s"] = round(sum(measured(job, "cpu_time") for job in jobs), 1) if files else None
+            row |= averaging(run.combined, run.workers, worker_range(run.settings.parallel.workers)[1])
             rows.append(row)
     return rows
+
+
+def read_cost(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of cost.csv, numbers as numbers."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {key: value if key in ("cell", "run") else float(value) if value else None for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def timing(cost: Iterable[Row]) -> dict[str, dict[str, list[float | None]]]:
+    """Return the timed metrics of each cell, a value for each seed, from the rows of cost.csv."""
+    found: dict[str, dict[str, list[float | None]]] = {}
+    for row in cost:
+        for metric in TIMED:
+            found.setdefault(row["cell"], {}).setdefault(metric, []).append(row[metric])
+    return found
 
 
 def text(rows: Sequence[Row]) -> str:

@@ -55,6 +55,10 @@ def make(folder: Path, wishes: Wishes, processes: int = 1) -> Made:
     """
     check_id(wishes.name, "name", "--name")
     config, home = wishes.out_dir / f"{wishes.name}.yaml", wishes.out_dir / wishes.name
+    if home.resolve() == folder.resolve():
+        raise UserError(
+            f"--name {wishes.name}: {folder} has this name: choose another --name, as table and lists go there"
+        )
     if config.exists():
         raise UserError(f"{config}: is there already: choose another --name, or remove it")
     lexicon = read_lexicon(wishes.lexicon)

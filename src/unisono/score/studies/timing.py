@@ -1,0 +1,28 @@
+"""What averaging costs in time: the metrics of a run that come from the clock."""
+
+import math
+from collections.abc import Sequence
+
+from unisono.config.claims import TIMED
+from unisono.score.studies.findings import Numbers, mean
+
+
+def averaging(combined: Sequence[Numbers], workers: Sequence[Numbers], number: int) -> dict[str, float | None]:
+    """Return the timed metrics of a run from its rows of metrics.jsonl; None where they lack a time.
+
+    averaging_share: combining over training, waiting and combining. modelled_speedup: of `number` workers over one,
+    T(1) / T(N) with T(N) = F / (N v) + F / (N K) c, v the frames per second of a worker, K the frames that it reads
+    between two combinations, c the seconds of one (docs/papers.md).
+    """
+    combining = mean([row.get("seconds_average") for row in combined])
+    busy = [[row.get(key) for row in workers] for key in ("seconds_load", "seconds_compute")]
+    trained = [mean(values) for values in busy]
+    if combining is None or None in trained:
+        return dict.fromkeys(TIMED)
+    seconds = math.fsum(value for value in trained if value is not None)  # of a worker between two combinations
+    waited = mean([row.get("seconds_wait") for row in workers]) or 0.0
+    whole = seconds + waited + combining
+    return {
+        "averaging_share": combining / whole if whole else None,
+        "modelled_speedup": number / (1.0 + combining / seconds) if seconds else None,
+    }
