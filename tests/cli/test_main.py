@@ -78,8 +78,8 @@ def test_help_names_first_what_a_user_types(program):
     typed, called = program("--help").stdout.split("\nwhat you type")[1].split("\nwhat the workflow calls")
     assert "snakemake --cores" in typed
     user = [
-        "corpus", "doctor", "run", "status", "list", "clean", "transcribe", "export", "redeal", "compare", "loglikes",
-        "import-model",
+        "corpus", "doctor", "run", "status", "log", "list", "clean", "transcribe", "export", "redeal", "rate-finder",
+        "compare", "loglikes", "import-model",
     ]  # fmt: skip
     assert re.findall(r"^  (\S+)  ", typed, flags=re.MULTILINE) == user
     stages = re.findall(r"^  (\S+)  ", called, flags=re.MULTILINE)
@@ -129,7 +129,7 @@ def test_misspelt_command(program, name, remedy):
     ("arguments", "code", "line"),
     [
         (["--do", "mistake"], 2, "unisono do-it: error: corpus.tsv: line 3: no transcript: add one"),
-        (["--do", "interrupt"], 130, "unisono do-it: error: interrupted"),
+        (["--do", "interrupt"], 130, "unisono do-it: error: interrupted: run the same command again"),
         (["--do", "full"], 2, "unisono do-it: error: x.h5: No space left on device: free space, then start again"),
         (["--wrong"], 2, "unisono do-it: error: unrecognized arguments: --wrong (see --help)"),
         (["--threads", "0"], 2, "unisono do-it: error: --threads: 0: give at least 1"),

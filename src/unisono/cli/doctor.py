@@ -9,7 +9,7 @@ import argparse
 EXAMPLES = """examples:
   unisono doctor mine.yaml
   unisono doctor mine.yaml parallel.engine=sync --json
-  unisono doctor --submit
+  unisono doctor mine.yaml --submit
 """
 
 

@@ -1,7 +1,7 @@
 """The sections `parallel` and `resources`: how the workers train one model, and what the machine gives."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
@@ -120,7 +120,7 @@ class Live(Section):
 
 ArrivalOptions = Annotated[RoundRobin | Simulated | Logged | Live, Kinds("round_robin")]
 Engine = Literal["jobs", "virtual", "sync", "async"]
-BLOCK_ENGINES = ("virtual", "sync")  # a block of iterations is one job
+BLOCK_ENGINES = tuple(name for name in get_args(Engine) if name != "jobs")  # a block of iterations is one job
 
 
 @dataclass(frozen=True, kw_only=True)
