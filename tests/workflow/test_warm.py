@@ -65,10 +65,10 @@ class Training:
         return sorted(path.stem for path in (self.results / "benchmarks").rglob("*.served"))
 
     def made(self):
-        """All that training has left, without what time decides."""
+        """All files of results that training has left, without what time decides."""
         found = {}
         for path in sorted((self.results / "runs").rglob("*")):
-            if path.is_file():
+            if path.is_file() and path.suffix != ".tmp":  # a kill -9 leaves what was being written under another name
                 text = path.read_bytes()
                 if path.suffix in (".json", ".jsonl"):
                     text = [without_times(json.loads(line)) for line in jsons(path)]
