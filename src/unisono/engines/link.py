@@ -1,14 +1,17 @@
 """Messages between a server (rank 0) and its workers: small records, then vectors in pieces of 4 MB.
 
 Nobody waits inside MPI: both Open MPI and MPICH spin there, and take the core that another rank needs. A request is
-posted, tested, and between tests the process naps. mpi4py is imported only here and in its neighbours.
+posted, tested, and between tests the process naps. mpi4py is imported where it is used: training needs none.
 """
 
 import time
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
-from mpi4py import MPI
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 PIECE = 1 << 20  # float32 numbers, 4 MB
 WIDTH = 40  # numbers of a record
@@ -50,8 +53,10 @@ def nap(turn: int) -> None:
     time.sleep(0.0 if turn < _QUICK else min(_LONGEST_S, _SHORTEST_S * 2 ** min(turn - _QUICK, 10)))
 
 
-def wait(requests: list[MPI.Request]) -> None:
+def wait(requests: "list[MPI.Request]") -> None:
     """Wait until all requests are done."""
+    from mpi4py import MPI
+
     turn = 0
     while not MPI.Request.Testall(requests):
         nap(turn)
@@ -61,13 +66,15 @@ def wait(requests: list[MPI.Request]) -> None:
 class Link:
     """One rank's end. Worker n is rank n + 1."""
 
-    def __init__(self, comm: MPI.Intracomm) -> None:
+    def __init__(self, comm: "MPI.Intracomm") -> None:
         self._comm, self.rank, self.workers = comm, comm.rank, comm.size - 1
         self._heads = np.zeros((self.workers, WIDTH)) if self.rank == 0 else np.zeros((0, WIDTH))
         self._posted = [comm.Irecv(head, worker + 1, _HEAD) for worker, head in enumerate(self._heads)]
 
     def arrived(self) -> list[tuple[int, Tell, np.ndarray]]:
         """Return who has told what since the last call: worker, what, numbers. Of the server; does not wait."""
+        from mpi4py import MPI
+
         found = []
         for worker in sorted(MPI.Request.Testsome(self._posted) or []):
             head = self._heads[worker].copy()
