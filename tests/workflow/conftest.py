@@ -36,8 +36,11 @@ class Workspace:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, cwd=self.folder
         )
 
-    def kill_at(self, pattern, delay, *arguments, **keywords):
-        """Start snakemake and kill -9 it and its children once a result of this pattern is `delay` seconds old."""
+    def kill_at(self, pattern, delay, *arguments, said="", **keywords):
+        """Start snakemake and kill -9 it and its children once a result of this pattern is `delay` seconds old.
+
+        said: what it must have printed, too; "Finished" comes when it has noted that a job is done.
+        """
         log = self.folder / "killed.log"
         with log.open("a") as output:
             process = subprocess.Popen(
@@ -45,7 +48,7 @@ class Workspace:
                 start_new_session=True,
             )  # fmt: skip
             deadline = time.monotonic() + 240
-            while next(self.results.glob(pattern), None) is None:
+            while next(self.results.glob(pattern), None) is None or said not in log.read_text():
                 assert process.poll() is None and time.monotonic() < deadline, log.read_text()
                 time.sleep(0.02)
             time.sleep(delay)
