@@ -180,7 +180,7 @@ def modules_of(tree):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", [path for path in TESTS if path.parent.name != "engines"], ids=short)
+@pytest.mark.parametrize("path", TESTS, ids=short)
 def test_tests_share_only_what_lies_in_support(path):
     """No test imports another, or a conftest; what they share is `tests.support`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

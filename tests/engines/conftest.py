@@ -1,5 +1,6 @@
 """Spares the disk; small tasks, and frames of spoken sentences."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -9,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import miniature
-
-# Some tests share what others hold.
-sys.path.insert(0, str(Path(__file__).parent))
+from unisono.engines.worker import Worker
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +66,24 @@ def spoken_task(spoken_frames):
         return miniature.Task(folder, settings)
 
     return make
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Damage the results of chosen (iteration, worker) in whatever engine: `nan`, or `low` by 2 nats a frame."""
+    chosen = {}
+    original = Worker.run
+
+    def run(self, task, loader, *rest):
+        record = original(self, task, loader, *rest)
+        kind = chosen.get((task.iteration, self.number), chosen.get((task.iteration, None)))
+        if kind == "nan":
+            self.params[::3] = math.nan
+            record.finite = False
+        if kind == "low":
+            self.params.mul_(-1)
+            record.objective_sum -= 2.0 * record.frames
+        return record
+
+    monkeypatch.setattr(Worker, "run", run)
+    return chosen

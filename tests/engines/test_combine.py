@@ -18,31 +18,9 @@ from unisono.engines.judge import decide
 from unisono.engines.records import Record
 from unisono.engines.step import advance
 from unisono.engines.store import COMBINE, Stored, known
-from unisono.engines.worker import Worker
 from unisono.errors import UserError
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture
-def spoil(monkeypatch):
-    """Damage the results of chosen (iteration, worker) in whatever engine: `nan`, or `low` by 2 nats a frame."""
-    chosen = {}
-    original = Worker.run
-
-    def run(self, task, loader, *rest):
-        record = original(self, task, loader, *rest)
-        kind = chosen.get((task.iteration, self.number), chosen.get((task.iteration, None)))
-        if kind == "nan":
-            self.params[::3] = math.nan
-            record.finite = False
-        if kind == "low":
-            self.params.mul_(-1)
-            record.objective_sum -= 2.0 * record.frames
-        return record
-
-    monkeypatch.setattr(Worker, "run", run)
-    return chosen
 
 
 class Models:

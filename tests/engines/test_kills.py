@@ -10,9 +10,9 @@ import time
 
 import pytest
 import torch
-from test_sync import children, started, wait_for
 
 from tests.support.miniature import Task, config
+from tests.support.ranks import children, started, wait_for
 
 torch.set_num_threads(1)
 
@@ -97,7 +97,7 @@ def test_sync_killed_at_random_moments(tmp_path, mpirun, root, kills):
     chance, killed = random.Random(kills), 0
     while killed < kills or not task.combined(task.last).exists():
         before = set(task.folder.glob("state/*/lease-*"))
-        with started(mpirun, task, {"PYTHONPATH": str(root / "src")}, checkpoint_s=0) as job:
+        with started(task, {"PYTHONPATH": str(root / "src")}, checkpoint_s=0) as job:
             if killed < kills:
                 if chance.random() > 0.125:
                     wait_for(lambda before=before: set(task.folder.glob("state/*/lease-*")) - before)

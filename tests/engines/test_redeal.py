@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 import torch
-from test_sync import arguments
 
 from tests.support.miniature import TENANTS, Interrupted, Task, config, make_store
+from tests.support.ranks import arguments
 from unisono.__main__ import main
 from unisono.engines.block import Stopped
 from unisono.errors import UserError

@@ -8,9 +8,8 @@ import random
 import numpy as np
 import pytest
 import torch
-from test_combine import spoil  # noqa: F401  (a fixture)
-from test_worker import literal_sgd
 
+from tests.support.literal_sgd import literal_sgd
 from tests.support.miniature import Interrupted, Task, config, scripted
 from unisono.data.frames.ledger import ledger
 from unisono.engines import arrivals, served

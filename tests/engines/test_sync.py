@@ -1,6 +1,5 @@
 """Real MPI processes: the same bytes as `virtual`, one-line errors, kill and resume."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -11,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_equality import COVERING, FULL, settings_of
 
 from tests.support.miniature import TENANTS, Task, config
-from unisono import launch
+from tests.support.product import COVERING, FULL, settings_of
+from tests.support.ranks import arguments, rank_pid, started, wait_for
 from unisono.core import average
 
 torch.set_num_threads(1)
@@ -24,18 +23,6 @@ pytestmark = pytest.mark.mpi
 @pytest.fixture
 def python_path(root):
     return {"PYTHONPATH": str(root / "src")}
-
-
-def arguments(task, engine="sync", **flags):
-    folder = task.folder
-    found = [
-        "-m", "mpi4py", "-m", "unisono", "train", "--engine", engine, "--config", folder / "config.json", "--plan",
-        folder / "plan.json", "--frames-train", folder / "train.h5", "--frames-dev", folder / "dev.h5", "--first", 0,
-        "--last", task.last, "--iterations-dir", task.iterations, "--state-dir", folder / "state",
-    ]  # fmt: skip
-    for name, value in flags.items():
-        found += [f"--{name.replace('_', '-')}", value]
-    return found
 
 
 def equal_under_mpi(tmp_path, mpirun, env, spoken_task, cases):
@@ -115,7 +102,7 @@ def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(tmp_path, mpiru
     wanted = Task(tmp_path / "virtual", settings).virtual()
     task = Task(tmp_path / "sync", settings)
     task.initialise()
-    with started(mpirun, task, python_path, checkpoint_s=0) as job:
+    with started(task, python_path, checkpoint_s=0) as job:
         wait_for(lambda: len(list(task.folder.glob("state/*/ckpt-*"))) == 2)
         os.kill(rank_pid(job, 1), signal.SIGKILL)
         died = time.monotonic()
@@ -142,58 +129,9 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, mpirun, python_pat
 def test_a_silent_rank_is_named(tmp_path, mpirun, python_path):
     task = Task(tmp_path / "sync", config(schedule__epochs=400, diagnostics={"frames": 0}))
     task.initialise()
-    with started(mpirun, task, python_path, checkpoint_s=0, hang_timeout_s=4) as job:
+    with started(task, python_path, checkpoint_s=0, hang_timeout_s=4) as job:
         wait_for(lambda: list(task.folder.glob("state/*/ckpt-*")))
         os.kill(rank_pid(job, 1), signal.SIGSTOP)
         # Until end of file would be too long under MPICH, whose launcher waits for the stopped rank: read the line.
         line = next((line for line in job.stderr if "gave no sign" in line), "")
     assert "rank 1 of 2 gave no sign for 4 s" in line
-
-
-def children(pid):
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found += [int(path.name), *children(int(path.name))]
-    return found
-
-
-def rank_of(pid):
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    names = (b"OMPI_COMM_WORLD_RANK=", b"PMI_RANK=")
-    return next((v.split(b"=")[1].decode() for v in variables if v.startswith(names)), None)
-
-
-@contextlib.contextmanager
-def started(mpirun, task, env, ranks=2, engine="sync", **flags):
-    """A job in the background; whatever is left of it at the end is killed."""
-    program = Path(sys.executable).parent / "mpirun"
-    command = [str(program), "-n", str(ranks), sys.executable, *map(str, arguments(task, engine, **flags))]
-    env = launch.environment(os.environ) | env
-    job = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        yield job
-    finally:
-        for pid in [*children(job.pid), job.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        job.wait()
-
-
-def wait_for(condition, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def rank_pid(job, rank):
-    (pid,) = [p for p in children(job.pid) if rank_of(p) == str(rank)]
-    return pid

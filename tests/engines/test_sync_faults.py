@@ -3,15 +3,13 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from test_sync import arguments, children, rank_pid, wait_for
 
 from tests.support.miniature import Task, config
+from tests.support.ranks import arguments, children, launched, rank_pid, wait_for
 
 pytestmark = pytest.mark.mpi
 END_S = 10  # in which all ranks are gone
@@ -43,22 +41,6 @@ def task(tmp_path, mpirun):
 def wanted(tmp_path_factory):
     settings = config(schedule__epochs=60, parallel__combine="bmuf")
     return Task(tmp_path_factory.mktemp("virtual"), settings).virtual()
-
-
-@contextlib.contextmanager
-def launched(root, command):
-    """The launcher with two ranks of a command, in the background; whatever is left of it at the end is killed."""
-    program = Path(sys.executable).parent / "mpirun"
-    words = [sys.executable, "-m", "unisono.launch", program, "2", sys.executable, *command]
-    env = os.environ | {"PYTHONPATH": f"{root}/src"}
-    job = subprocess.Popen([str(w) for w in words], env=env, stderr=subprocess.PIPE, text=True)
-    try:
-        yield job
-    finally:
-        for pid in [*children(job.pid), job.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        job.wait()
 
 
 @contextlib.contextmanager
