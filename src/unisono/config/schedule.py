@@ -85,7 +85,7 @@ class NewbobOptions(Section):
     factor: Annotated[float, Gt(0), Lt(1)] = 0.5
     """Factor of the rate."""
     resume_anneal: bool = False
-    """Whether each epoch decides anew if the rate falls; false: once it falls it falls after every epoch."""
+    """Whether each epoch decides again if the rate falls; false: once it falls it falls after every epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
