@@ -214,8 +214,8 @@ rule finish:
         " --engine {resources.engine}"
         " --threads {resources.worker_threads}"
         " --log {log:q}"
-        # The workers' last states, which the engines virtual and sync leave behind, and the models that were combined.
-        " && rm -f {params.iterations:q}/*.state.safetensors {params.iterations:q}/*.kept.safetensors"
+        # The workers' last states, which the engines virtual and sync leave behind.
+        " && rm -f {params.iterations:q}/*.state.safetensors"
 
 
 rule metrics:
@@ -224,6 +224,7 @@ rule metrics:
         plan=results("runs/{run}/plan.json"),
         state=last("state.json"),
         diagnostics=diagnostics_of_run,
+        ended=results("runs/{run}/ledger.json"),
     output:
         results("runs/{run}/metrics.jsonl"),
     log:
@@ -245,3 +246,5 @@ rule metrics:
         " --iterations-dir {params.iterations:q}"
         " --out {output:q}"
         " --log {log:q}"
+        # The models that rule finish combined: it reads them again where Snakemake was killed before it noted that it ended.
+        " && rm -f {params.iterations:q}/*.kept.safetensors"
