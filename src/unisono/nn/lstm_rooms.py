@@ -35,7 +35,7 @@ class Rooms:
         self.times, self.chunks = times, chunks
         self.layers = [Room(layer.shape, times, chunks, like) for layer in layers]
         self.inputs = self.layers[0].x[: times * chunks, : layers[0].shape.inputs]
-        self.raw = flat.matrix(*self.inputs.shape, like) if raw else self.inputs
+        self.raw = flat.matrix(times * chunks, layers[0].shape.inputs, like) if raw else self.inputs
         rows, width = labelled * chunks, layers[-1].shape.outputs()
         self.x = flat.matrix(rows, width + 1, like)
         self.logits, self.error = flat.matrix(rows, num_pdfs, like), flat.matrix(rows, num_pdfs, like)
