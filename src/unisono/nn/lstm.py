@@ -165,7 +165,7 @@ class Lstm:
         The last frame is repeated for the delay. The utterance is computed piece by piece with the state carried over.
         """
         assert self._params is not None
-        delay = self.options.label_delay
+        delay, frames = self.options.label_delay, frames.to(self._params)
         found = self._params.new_empty(len(frames) + delay, self.num_pdfs)
         room = self._room(PIECE, 1, PIECE)
         below = room.layers[0].x[:PIECE, : self.input_dim]
