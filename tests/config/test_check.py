@@ -73,6 +73,8 @@ def test_key_of_another_kind_is_noted_and_changes_nothing():
     settings = read(optimiser={"kind": "sgd", "ng": {"alpha": 2.0}})
     assert settings.notes == ["optimiser.ng: not used with kind sgd, only with ng_online, ng_simple"]
     assert settings.runs["main"] == main()
+    notes = read(lm={"kind": "arpa", "arpa": "x", "order": 2, "vocabulary": "corpus"}).notes
+    assert notes == ["lm.order, lm.vocabulary: not used with kind arpa, only with ngram, loop"], "one line"
     assert main(optimiser={"kind": "ng_online", "ng": {"alpha": 2.0}}).optimiser.ng.alpha == 2.0
     settings = read(optimiser={"kind": "ng_simple", "ng": {"rank_in": 3, "alpha": 2.0}})
     assert settings.notes == ["optimiser.ng.rank_in: used only with kind ng_online"]
@@ -90,6 +92,34 @@ def test_text_that_is_a_number_is_read():
     assert read(lm={"order": "2"}, features={"high_freq": "-100"}).shared.lm.order == 2
     assert main(parallel={"workers": {"initial": "1", "final": 3}}).parallel.workers.initial == 1
     assert read(decode={"acoustic_scales": ["1e-1", 0.2]}).shared.decode.acoustic_scales == (0.1, 0.2)
+
+
+def on_the_command_line(config):
+    """A config as `--config 'section={key: value}'` gives it: YAML in which every scalar is text."""
+    return {"name": "x", **yaml.load(config, Loader=yaml.BaseLoader)}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "schedule: {epochs: null, iterations: 7}",
+        "observers: {ema: {window: 0.2, decay: null}, polyak: null}",
+        "optimiser: {momentum: null, max_change: null, minibatch: null}",
+        "combined: null\nruns: null\nparallel: null\ncorpus: {unknown_word: null}",
+        "runs: {a: null, b: {initialisation: {hidden_bias: null}}}",
+        "study: {name: s, cells: {a: null}, tune_on: null}",
+        "network: {kind: lstm, peepholes: false}\nparallel: {scale_rate_with_workers: true}",
+        "corpus: {shared_speakers: true}\ndecode: {systems: []}",
+    ],
+)
+def test_null_and_true_are_understood_on_the_command_line(config):
+    in_a_file = yaml.safe_load(config)
+    assert read_config(on_the_command_line(config)) == read(**in_a_file)
+
+
+def test_null_is_a_name_where_a_name_is_due():
+    config = "corpus: {kind: table, dir: 'null'}"
+    assert read_config(on_the_command_line(config)).shared.corpus.dir == "null"
 
 
 def test_runs_may_differ_in_precision():

@@ -100,7 +100,8 @@ def test_other_networks_stay_on_their_device(fake, network, kind, limit):
         options = LstmOptions(
             kind="lstm", cells=(6, 5), projection=(3, 2), left_context=3, chunk=4, label_delay=1, backprop_margin=2
         )
-        net = Lstm(options, 5, 7)
+        held = {"transform": torch.ones(5, 6, dtype=torch.float64), "prior_scales": torch.ones(7, dtype=torch.float64)}
+        net = Lstm(options, 5, 7, constants=held)
         units = 8
     optimiser = Optimiser(optimiser.options, net.layout)
     params = torch.zeros(net.layout.size, device=DEVICE)

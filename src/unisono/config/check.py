@@ -113,11 +113,11 @@ def _experiments(raw: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[dict[
     """Return what each run overrides, in parts with the place of each, and what stands before a run's keys."""
     runs, study = raw.get("runs"), base.get("study")
     if study is not None:
-        if runs:
+        if runs and not resolve.is_null(runs, Any):
             raise UserError("runs and study: a config has one of them: a study's cells are its runs")
         grid = validate(Study, resolve.settle(study, Study, "study", []), "study")
         return experiments(grid), "study."
-    if runs is None:
+    if resolve.is_null(runs, Any):
         return {"main": []}, ""
     if not isinstance(runs, Mapping):
         raise UserError(f"runs: expected a mapping from the name of a run to its settings, found {runs!r}")

@@ -7,7 +7,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from unisono.config.markers import Kinds, Section, Unit
 from unisono.config.rbm import RbmNetwork, RbmStart
-from unisono.config.transform import Side, Spliced
+from unisono.config.transform import Ended, Side, Spliced
 from unisono.units import TrainingUnit
 
 Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
@@ -54,7 +54,7 @@ class PnormOptions(Spliced):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LstmOptions(Section):
+class LstmOptions(Ended):
     """LSTM layers with peepholes on chunks of utterances."""
 
     kind: Literal["lstm"]
@@ -87,6 +87,11 @@ class LstmOptions(Section):
     """Added to the initial biases of the forget gates."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Fraction of outputs switched off between layers in each step of training."""
+
+    @property
+    def neighbours(self) -> tuple[int, int]:
+        """The frames to the left and to the right that each frame is spliced with."""
+        return self.splice
 
     @property
     def times(self) -> int:

@@ -2,7 +2,8 @@
 
 The order of work: bare words are written out and keys that no kind knows refused where they stand (`expand`); the files
 were merged by Snakemake, each run is laid over the rest (`merge`); then the kinds are known, and keys of a sibling
-kind are dropped with a note, `null` takes its key away, and text such as 1e-3 becomes a number (`settle`).
+kind are dropped with a note, `null` takes its key away, and text such as 1e-3 or true becomes what it stands for
+(`settle`).
 """
 
 import copy
@@ -35,12 +36,16 @@ class Choice(NamedTuple):
         return None not in self.sections
 
 
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if markers(hint) else hint
+
+
 def choice_of(hint: Any) -> Choice | None:
     """Return the sections that an annotation allows; None for a plain value."""
     for marker in markers(hint):
         if isinstance(marker, Kinds):
             return Choice(dict(kinds_of(get_args(hint)[0])), marker.default)
-    plain = get_args(hint)[0] if markers(hint) else hint
+    plain = _bare(hint)
     for one in get_args(plain) if get_origin(plain) in (Union, types.UnionType) else (plain,):
         inner = get_args(one)[0] if markers(one) else one
         if isinstance(inner, type) and hasattr(inner, "__dataclass_fields__"):
@@ -50,19 +55,21 @@ def choice_of(hint: Any) -> Choice | None:
 
 def by_name(hint: Any) -> Any:
     """Return the annotation of the sections with kinds that an annotation has by name; None for any other."""
-    plain = get_args(hint)[0] if markers(hint) else hint
+    plain = _bare(hint)
     inner = get_args(plain)[1] if get_origin(plain) is dict else None
     return inner if (choice := choice_of(inner)) and choice.has_kinds else None
 
 
 def expand(value: Any, hint: Any, where: str) -> Any:
-    """Return `value` with each bare word of a section with kinds as {kind: word}.
+    """Return `value` with each bare word of a section with kinds as {kind: word}; `null` as text becomes None.
 
     Raises UserError for a key that no kind of its section has, with the nearest right one.
     """
-    choice, named = choice_of(hint), by_name(hint)
-    if named and isinstance(value, Mapping):
-        return {name: expand(inner, named, join(where, name)) for name, inner in value.items()}
+    choice, plain = choice_of(hint), _bare(hint)
+    if is_null(value, hint):
+        return None
+    if get_origin(plain) is dict and isinstance(value, Mapping):
+        return {name: expand(inner, get_args(plain)[1], join(where, name)) for name, inner in value.items()}
     if choice is None:
         return copy.deepcopy(value)
     if isinstance(value, str) and choice.has_kinds:
@@ -108,7 +115,8 @@ def settle(value: Any, hint: Any, where: str, notes: list[str]) -> Any:
     """Return `value` with its kinds named, without keys of a sibling kind and without those that `null` takes away.
 
     A key of a sibling kind is noted. `null` stays where the key may be null. Text that reads as a number becomes one
-    where a number is due, as YAML 1.1 takes 1e-3 for a word. Wrong types are left for the check.
+    where a number is due, as YAML 1.1 takes 1e-3 for a word; so do true and false, which are text in `--config`. Wrong
+    types are left for the check.
     """
     choice, named = choice_of(hint), by_name(hint)
     if named and isinstance(value, Mapping):
@@ -118,22 +126,25 @@ def settle(value: Any, hint: Any, where: str, notes: list[str]) -> Any:
             if inner is not None
         }
     if choice is None or not isinstance(value, Mapping):
-        return _number(value, hint)
+        return _plain(value, hint)
     kind = (value.get("kind") or choice.default) if choice.has_kinds else None
     section = choice.sections.get(kind) if kind is None or isinstance(kind, str) else None
     if section is None:
         return dict(value)
     found: Raw = {"kind": kind} if choice.has_kinds else {}
+    unused: dict[str, list[str]] = {}  # keys and the kinds that have them
     for key, inner in value.items():
         if key == "kind" and choice.has_kinds:
             continue
         below = hints(section).get(key)
         if below is None:
-            users = [str(name) for name, other in choice.sections.items() if key in hints(other)]
             if inner is not None:
-                notes.append(f"{join(where, key)}: not used with kind {kind}, only with {', '.join(users)}")
+                unused[join(where, key)] = [str(name) for name, other in choice.sections.items() if key in hints(other)]
         elif inner is not None or allows_null(below):
             found[key] = _settle_below(inner, below, choice, key, join(where, key), notes)
+    if unused:
+        users = ", ".join(dict.fromkeys(user for kinds in unused.values() for user in kinds))
+        notes.append(f"{', '.join(unused)}: not used with kind {kind}, only with {users}")
     return found
 
 
@@ -163,23 +174,29 @@ def _settle_below(value: Any, hint: Any, choice: Choice, key: str, where: str, n
 
 def allows_null(hint: Any) -> bool:
     """Say whether a key may be null."""
-    plain = get_args(hint)[0] if markers(hint) else hint
-    return type(None) in get_args(plain)
+    return type(None) in get_args(_bare(hint))
 
 
-def _number(value: Any, hint: Any) -> Any:
-    plain = get_args(hint)[0] if markers(hint) else hint
+def is_null(value: Any, hint: Any) -> bool:
+    """Say whether a value is null, or the word, as `--config 'section={key: null}'` gives it; but free text."""
+    return value is None or (value == "null" and _bare(hint) is not str)
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    plain = _bare(hint)
     origin, args = get_origin(plain), get_args(plain)
     if isinstance(value, list) and origin is tuple:
         kinds = [args[0]] * len(value) if args[-1] is Ellipsis else [*args, *[Any] * len(value)]
-        return [_number(one, kind) for one, kind in zip(value, kinds, strict=False)]
+        return [_plain(one, kind) for one, kind in zip(value, kinds, strict=False)]
     if isinstance(value, dict) and origin is dict:
-        return {key: _number(one, args[1]) for key, one in value.items()}
+        return {key: _plain(one, args[1]) for key, one in value.items()}
     types_here = (
         {get_args(one)[0] if markers(one) else one for one in args} if origin in (Union, types.UnionType) else {plain}
     )
     if isinstance(value, float):
         return value + 0.0  # -0.0 equals 0.0 and would print otherwise
+    if isinstance(value, str) and bool in types_here:
+        return {"true": True, "false": False}.get(value.lower(), value)
     if isinstance(value, str) and types_here & {int, float}:
         for read in (kind for kind in (int, float) if kind in types_here):
             try:
@@ -213,7 +230,7 @@ def run_of(base: Raw, parts: list[Part], place: str, notes: list[str]) -> Raw:
 
 def _override(override: Any, where: str) -> Raw:
     """Return an override with its bare words written out; refuse what no run may change."""
-    override = {} if override is None else override
+    override = {} if is_null(override, Any) else override
     if not isinstance(override, Mapping):
         raise UserError(f"{where}: expected a mapping of settings, found {override!r}")
     for key in override:
