@@ -138,11 +138,13 @@ def test_a_network_that_grows_stays_on_its_device(fake, network, kind):
 USED = {
     "dnn": {"hidden": (16, 9), "context": (1, 1), "nonlinearity": "relu_renorm"},
     "pnorm": {"hidden": (7, 16), "context": (1, 1), "group": 3},
-    "lstm": {"cells": (6, 5), "projection": (3, 2), "label_delay": 2},
+    "lstm": {"cells": (6, 5), "splice": (1, 1), "projection": (3, 2), "label_delay": 2},
 }
 
 
-@pytest.mark.parametrize(("kind", "fixed"), [("dnn", 0), ("dnn", 1), ("pnorm", 0), ("pnorm", 1), ("lstm", 0)])
+@pytest.mark.parametrize(
+    ("kind", "fixed"), [("dnn", 0), ("dnn", 1), ("pnorm", 0), ("pnorm", 1), ("lstm", 0), ("lstm", 1)]
+)
 def test_what_a_network_says_of_an_utterance_is_computed_where_it_is_bound(fake, monkeypatch, kind, fixed):
     """Frames come from the host, in any float type; the last piece is a short one."""
     for module in (frame_network, lstm):
