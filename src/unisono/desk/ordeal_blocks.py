@@ -53,7 +53,8 @@ class Blocks(Ordeal):
         """Return the command of the engine."""
         train = [
             "-m", "unisono", "train", "--engine", self._engine, *self._files(), "--first", "0",
-            "--last", str(self.last), "--state-dir", f"{self.folder}/state", "--checkpoint-s", str(self._checkpoint_s), "--device", "cpu",
+            "--last", str(self.last), "--state-dir", f"{self.folder}/state", "--device", "cpu",
+            "--checkpoint-s", str(self._checkpoint_s),
         ]  # fmt: skip
         if self._engine == "virtual":
             return [sys.executable, *train]
