@@ -19,7 +19,7 @@ from unisono.core import fisher, flat, natural_gradient, products
 from unisono.core.natural_gradient import OnlineEstimator, estimator_for
 from unisono.core.optimiser import Optimiser
 from unisono.core.rbm import RbmUpdater
-from unisono.nn import boltzmann
+from unisono.nn import boltzmann, frame_network, lstm
 from unisono.nn.lstm import Lstm
 from unisono.nn.network import make
 from unisono.nn.pnorm import Pnorm
@@ -133,6 +133,29 @@ def test_a_network_that_grows_stays_on_its_device(fake, network, kind):
             stats = net.step_(net.buffers(30), optimiser, rate)
             assert stats.objective_sum.device == trained.device == DEVICE
         assert all(tensor.device.type == "cpu" for tensor in optimiser.state().values())
+
+
+USED = {
+    "dnn": {"hidden": (16, 9), "context": (1, 1), "nonlinearity": "relu_renorm"},
+    "pnorm": {"hidden": (7, 16), "context": (1, 1), "group": 3},
+    "lstm": {"cells": (6, 5), "splice": (1, 1), "projection": (3, 2), "label_delay": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fixed"), [("dnn", 0), ("dnn", 1), ("pnorm", 0), ("pnorm", 1), ("lstm", 0), ("lstm", 1)]
+)
+def test_what_a_network_says_of_an_utterance_is_computed_where_it_is_bound(fake, monkeypatch, kind, fixed):
+    """Frames come from the host, in any float type; the last piece is a short one."""
+    for module in (frame_network, lstm):
+        monkeypatch.setattr(module, "PIECE", 8)
+    held = {"normalise": torch.ones(2, 15), "prior_scales": torch.ones(7)} if fixed else {}
+    options = section(NetworkOptions, kind=kind, **USED[kind])
+    net = make(options, 5, 7, constants=held)
+    net.bind(torch.zeros(net.layout.size, device=DEVICE))
+    for frames in (torch.zeros(0, 5), torch.zeros(11, 5), torch.zeros(11, 5, dtype=torch.float16)):
+        found = net.log_posteriors(frames)
+        assert (found.device, found.shape, found.dtype) == (DEVICE, (len(frames), 7), torch.float32)
 
 
 @pytest.mark.parametrize("preset", ["nnet3", "nnet2_2014"])

@@ -1,8 +1,13 @@
 """On a GPU: agreement with the CPU within the tolerances that stand here. Where there is none, all is skipped."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
 import pytest
 import torch
 
+from tests.support import scoring
 from tests.support.miniature import LIMIT, TENANTS, Interrupted, Task, config
 from tests.support.pretraining import layers
 from tests.support.pretraining import settings as stacked
@@ -16,6 +21,7 @@ from unisono.engines.replay import Replay
 from unisono.engines.worker import Task as Work
 from unisono.engines.worker import Worker
 from unisono.nn.batch import Batch
+from unisono.nn.model_file import load_model
 
 pytestmark = pytest.mark.gpu
 WORK = Work(2, 1, 1, Slice(1, -1, 64, 960), 32, 0.004, 1.0, 0, 2)  # 28 minibatches
@@ -142,7 +148,7 @@ def test_graphs_are_the_eager_steps(tmp_path, gpu, kind, precision, dropout):
 @pytest.mark.parametrize("visible", ["probabilities", "sample"])
 @pytest.mark.parametrize("number", [1, 2])
 def test_graphs_of_an_rbm_are_its_eager_steps(tmp_path, gpu, number, visible):
-    """Along its ramp, and in another iteration. A GPU draws otherwise than a CPU: of that only the objective is near."""
+    """Along its ramp, and in another iteration. A GPU draws otherwise than a CPU: of these only objectives are near."""
     task = layers(tmp_path, stacked(visible=visible), lambda task: task.virtual())[number - 1]
     work = WORK._replace(rate=task.run.optimiser.learning_rate)
     ends = []
@@ -224,6 +230,30 @@ def test_a_worker_that_blew_up_does_not_spoil_the_next(tmp_path, gpu):
         worker.params.copy_(start)
         worker.forget()
         assert worker.run(WORK._replace(iteration=3), loader).finite
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("tenant", ["", *TENANTS])
+def test_what_a_network_says_of_utterances_agrees_with_the_cpu(tmp_path, gpu, tenant, processes):
+    """In a Python of its own: with several processes each starts CUDA for itself, which the one that forks has not."""
+    scoring.write_model(tmp_path / "model", tenant)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as python:
+        found = python.submit(scoring.scores, tmp_path / "model", "cuda", processes).result(timeout=120)
+    for one, wanted in zip(found, scoring.scores(tmp_path / "model", "cpu"), strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_models_end_is_that_of_the_cpu(tmp_path, gpu):
+    """Rule finish: mean posteriors, and the best combination of models."""
+    changes = {"prior": "posteriors", "combined": {"models": 3, "frames": 200}}
+    plain, fast = (Task(tmp_path / name, config(final_model="combined") | changes) for name in ("cpu", "gpu"))
+    plain.virtual()
+    fast.virtual(place=gpu)
+    for name in ("last", "combined"):
+        wanted, found = (load_model(task.folder / "models" / f"{name}.safetensors") for task in (plain, fast))
+        assert distance(found.flat, wanted.flat) < FLOAT32
+        torch.testing.assert_close(found.log_prior, wanted.log_prior, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("tenant", ["", *TENANTS])

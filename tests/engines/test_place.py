@@ -1,11 +1,14 @@
 """Where workers compute. All that a GPU needs of our own code runs here on the CPU, by the same lines."""
 
+import argparse
+
 import pytest
 import torch
 
 from tests.support.miniature import LIMIT, TENANTS, Interrupted, Task, config
 from tests.support.pretraining import layers
 from tests.support.pretraining import settings as stacked
+from unisono.cli import arguments
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.resident import Resident, bytes_needed
 from unisono.data.frames.window import load_window
@@ -66,6 +69,19 @@ def test_device_auto_cpu_cuda(visible):
     assert asked == ["tf32", 1, "float32", 0]
 
 
+def test_commands_that_use_a_network_choose_in_the_process_that_computes(visible):
+    """Shard k of a split takes GPU k modulo their number; a demanded GPU that is missing is told at once."""
+    asked = visible(2)
+    for device, shard, wanted in (("auto", 3, "cuda:1"), ("cuda", 2, "cuda:0"), ("cpu", 1, "cpu")):
+        choose = arguments.device_of(argparse.Namespace(device=device), shard)
+        assert asked == [] and choose() == torch.device(wanted)
+        asked.clear()
+    visible(0)
+    assert arguments.device_of(argparse.Namespace(device="auto"))() == torch.device("cpu")
+    with pytest.raises(UserError, match="resources.device: cuda: no GPU is visible"):
+        arguments.device_of(argparse.Namespace(device="cuda"))
+
+
 def test_ranks_on_a_node_take_different_gpus_and_share_where_there_are_fewer(visible):
     for count, numbers in {4: [0, 1, 2, 3, 0], 2: [0, 1, 0, 1, 0]}.items():
         visible(count)
@@ -86,6 +102,26 @@ def test_a_demanded_gpu_that_is_not_there_is_one_line(task, capsys, monkeypatch)
     assert main(command) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("unisono train-job: error: resources.device: cuda: no GPU is visible")
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_a_run_ends_where_it_computes(tmp_path, monkeypatch, precision):
+    """Rule finish evaluates, combines and takes the mean posterior on the device that it is told."""
+    from unisono.__main__ import main
+
+    changes = {"prior": "posteriors", "combined": {"models": 2, "frames": 100}, "precision": precision}
+    asked, task = [], Task(tmp_path, config(final_model="combined") | changes)
+    wanted = task.virtual()
+    monkeypatch.setattr(session, "place_for", lambda device, _, said: asked.append((device, said)) or DEFERRED)
+    files = {"config": "config.json", "plan": "plan.json", "frames-train": "train.h5", "frames-dev": "dev.h5"}
+    files |= {"models-dir": "models", "out": "final.safetensors", "out-info": "final.json", "ledger": "ledger.json"}
+    files |= {"iterations-dir": "iterations"}
+    (task.folder / "final.safetensors").unlink()
+    command = ["finish", "--engine", "virtual", "--combined", str(task.combined(task.last))]
+    for flag, name in files.items():
+        command += [f"--{flag}", str(task.folder / name)]
+    assert main(command) == 0 and asked == [("auto", precision)]
+    assert (task.folder / "final.safetensors").read_bytes() == wanted
 
 
 COMBINE = ["combine", "--iteration", "0", "--models", "m", "--worker-states", "s", "--stats", "missing.json"]

@@ -214,10 +214,10 @@ class FrameNetwork:
     def log_posteriors(self, frames: Tensor) -> Tensor:
         """Return log p(pdf | frame) [T, num_pdfs] for the frames [T, feature_dim] of an utterance; a new tensor."""
         assert self._params is not None
-        found = self._params.new_empty(len(frames), self.num_pdfs)
+        found, frames = self._params.new_empty(len(frames), self.num_pdfs), frames.to(self._params)
         for begin in range(0, len(frames), PIECE):
             places = torch.arange(begin, min(begin + PIECE, len(frames)), device=frames.device)
-            x = spliced(frames, self.context, places).to(found)
+            x = spliced(frames, self.context, places)
             logits = self._forward(x, self._room(len(x)), self._plain)
             found[begin : begin + PIECE] = torch.log_softmax(logits, dim=1)
         return found

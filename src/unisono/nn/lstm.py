@@ -156,7 +156,7 @@ class Lstm:
         The last frame is repeated for the delay. The utterance is computed piece by piece with the state carried over.
         """
         assert self._params is not None
-        delay = self.options.label_delay
+        delay, frames = self.options.label_delay, frames.to(self._params)
         found = self._params.new_empty(len(frames) + delay, self.num_pdfs)
         room = self._room(PIECE, 1, PIECE)
         for begin in range(0, len(found) if len(frames) else 0, PIECE):
