@@ -119,7 +119,7 @@ class RbmUpdater:
         if isinstance(each, Tensor):
             self._delta_weights.mul_(m).addmm_(h.mul_(each).t(), v)
         else:
-            self._delta_weights.addmm_(h.t(), v, beta=m, alpha=each)
+            self._delta_weights.addmm_(h.t(), v, beta=float(m), alpha=each)
         if self.decay > 0.0:
             number.add_(self._delta_weights[:, :-1], self._weights[:, :-1], -actual * self.decay)
         number.add_(self._delta_visible.mul_(m), errors.sum(dim=0), each)
@@ -148,12 +148,11 @@ class RbmUpdater:
 
     def _keep_numbers(self, rate: Number) -> None:
         """Keep what changes from step to step on the device of a rate, or on the host."""
+        frames, pace, scale = int(self.frames), int(self._pace), float(self.rate_scale)
+        self.frames, self._pace, self.rate_scale = frames, pace, scale
         if isinstance(rate, Tensor):
-            self.frames = rate.new_full((), self.frames, dtype=torch.int64)
-            self._pace = rate.new_full((), self._pace, dtype=torch.int64)
-            self.rate_scale = rate.new_full((), self.rate_scale, dtype=torch.float64)
-        else:
-            self.frames, self._pace, self.rate_scale = int(self.frames), int(self._pace), float(self.rate_scale)
+            self.frames, self._pace = (rate.new_full((), n, dtype=torch.int64) for n in (frames, pace))
+            self.rate_scale = rate.new_full((), scale, dtype=torch.float64)
         self.version += 1
 
     def _bind(self, delta: Tensor) -> None:

@@ -179,6 +179,6 @@ def _check_spread(mean: Tensor, variance: Tensor) -> None:
     if low < _VARIANCES[0] or high > _VARIANCES[1] or largest > _LARGEST_MEAN:
         raise UserError(
             f"initialisation: rbm: the spliced frames have variances from {low:.3g} to {high:.3g} and means up to"
-            f" {largest:.3g} from 0, a Gaussian RBM wants {_VARIANCES[0]} to {_VARIANCES[1]} and"
-            f" {_LARGEST_MEAN}: set network.transform: normalise"
+            f" {largest:.3g} from 0, a Gaussian RBM wants variances of {_VARIANCES[0]} to {_VARIANCES[1]} and means"
+            f" up to {_LARGEST_MEAN}: set network.transform: normalise"
         )
