@@ -75,7 +75,8 @@ def fst_wheels(found: Child | None = None) -> Finding:
     if absent:
         return red(f"not installed: {', '.join(absent)}", remedy)
     if found.fault:
-        return red(f"the FST wheels do not load: {found.fault}", remedy)
+        said = found.fault.removeprefix("unisono.errors.UserError: ").removesuffix(", pip install 'unisono[bootstrap]'")
+        return red(f"the FST wheels do not load: {said.removesuffix(': install the extra')}", remedy)
     return Finding("green", f"FST wheels load ({WHEELS[0]} {_version(WHEELS[0])})")
 
 
