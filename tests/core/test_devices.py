@@ -15,7 +15,7 @@ from tests.support.settings import section
 from tests.support.training import NG, training
 from unisono.config.network import LstmOptions, NetworkOptions, PnormOptions
 from unisono.config.rbm import RbmMomentum, RbmNetwork
-from unisono.core import fisher, flat, natural_gradient, products, rbm
+from unisono.core import fisher, flat, natural_gradient, products
 from unisono.core.natural_gradient import OnlineEstimator, estimator_for
 from unisono.core.optimiser import Optimiser
 from unisono.core.rbm import RbmUpdater
@@ -169,9 +169,7 @@ def test_an_estimate_lies_where_its_rows_do(fake, preset):
 
 @pytest.mark.parametrize("widths", [(7,), (7, 6)])
 def test_an_rbm_stays_on_its_device(fake, monkeypatch, widths):
-    """Its chance is drawn there, too; the host reads the objective and the spread of a reconstruction."""
-    for module in (boltzmann, rbm):
-        monkeypatch.setattr(module, "float", lambda value: 1.0, raising=False)
+    """Its chance is drawn there, too; the host reads no number of a step, only those of an evaluation."""
     drawn = torch.bernoulli
     monkeypatch.setattr(torch, "bernoulli", lambda p, generator, out: out.copy_(drawn(p)))
     held = {"normalise": torch.ones(2, 15, dtype=torch.float64), "below1": torch.zeros(7, 16)}
@@ -183,7 +181,12 @@ def test_an_rbm_stays_on_its_device(fake, monkeypatch, widths):
     net.bind(params)
     for _ in range(2):
         batch = net.buffers(30)
-        assert batch.x.device == batch.ids.device == DEVICE and not updater.is_static()
-        net.step_(batch, updater, rate, torch.Generator())
-        assert net.evaluate(net.buffers(30)).limited == 0
+        assert batch.x.device == batch.ids.device == DEVICE and updater.is_static()
+        stats = net.step_(batch, updater, rate, torch.Generator())
+        assert stats.objective_sum.device == updater.rate_scale.device == updater.frames.device == DEVICE
+        assert widths[1:] or stats.limited.device == DEVICE
+        with monkeypatch.context() as reading:
+            reading.setattr(boltzmann, "float", lambda value: 1.0, raising=False)
+            assert net.evaluate(net.buffers(30)).limited == 0
+        updater.begin_task(1.0, 60, 2)
     assert params.device == DEVICE and all(tensor.device.type == "cpu" for tensor in updater.state().values())

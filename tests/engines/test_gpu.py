@@ -9,8 +9,9 @@ import torch
 
 from tests.support import scoring
 from tests.support.miniature import LIMIT, TENANTS, Interrupted, Task, config
+from tests.support.pretraining import layers
+from tests.support.pretraining import settings as stacked
 from unisono.core import flat
-from unisono.core.optimiser import Optimiser
 from unisono.core.products import Products, allow_tf32
 from unisono.data.frames.loader import Slice
 from unisono.data.frames.window import load_window
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.gpu
 WORK = Work(2, 1, 1, Slice(1, -1, 64, 960), 32, 0.004, 1.0, 0, 2)  # 28 minibatches
 # Largest distance between the ends, over the way that the CPU went.
 FLOAT32, SHORT, REPEATED = 2e-3, 0.1, 1e-5
+CHANCE = 0.1  # of the reconstruction error of an RBM's slice, between two ways to draw
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def loader_on(task, place, keep=False):
 
 
 def worker_on(task, place, capture=True):
-    worker = Worker(1, task.network, Optimiser(task.run.optimiser, task.network.layout), 3, place)
+    worker = Worker(1, task.network, task.network.updater(task.run.optimiser), 3, place)
     if not capture:
         worker._replay = Replay(worker.optimiser.skip, None)
     worker.params.copy_(initial_parameters(task.session))
@@ -141,6 +143,25 @@ def test_graphs_are_the_eager_steps(tmp_path, gpu, kind, precision, dropout):
     assert abs(stats.limited - said.limited) <= 1
     states = eager.optimiser.state(), replayed.optimiser.state()
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0] if k.endswith(".t")), "each step is counted"
+
+
+@pytest.mark.parametrize("visible", ["probabilities", "sample"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_graphs_of_an_rbm_are_its_eager_steps(tmp_path, gpu, number, visible):
+    """Along its ramp, and in another iteration. A GPU draws otherwise than a CPU: of these only objectives are near."""
+    task = layers(tmp_path, stacked(visible=visible), lambda task: task.virtual())[number - 1]
+    work = WORK._replace(rate=task.run.optimiser.learning_rate)
+    ends = []
+    for place, capture in ((gpu, True), (gpu, False), (CPU, False)):
+        worker = worker_on(task, place, capture)
+        begun = worker.params.clone()
+        with loader_on(task, place) as loader:
+            stats = [worker.run(work._replace(iteration=2 + i, seen=900 * i), loader) for i in range(2)]
+        ends.append((worker.params - begun, [record.objective_sum for record in stats], worker))
+    (found, sums, replayed), (wanted, others, _), (_, plain, _) = ends
+    assert replayed._replay._captured is not None
+    assert distance(found, wanted) < REPEATED and sums == pytest.approx(others, rel=1e-6)
+    assert sums == pytest.approx(plain, rel=CHANCE)
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimiser__kind": "ng_online"}, {"network__dropout": 0.3}])

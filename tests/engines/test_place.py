@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.support.miniature import LIMIT, TENANTS, Interrupted, Task, config
+from tests.support.pretraining import layers
+from tests.support.pretraining import settings as stacked
 from unisono.cli import arguments
-from unisono.core.optimiser import Optimiser
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.resident import Resident, bytes_needed
 from unisono.data.frames.window import load_window
@@ -161,7 +162,7 @@ WORK = Work(2, 1, 1, Slice(1, -1, 64, 530), 32, 0.01, 1.0, 0, 2)  # fifteen mini
 
 
 def worker_for(task, where, capture=None):
-    worker = Worker(1, task.network, Optimiser(task.run.optimiser, task.network.layout), 3, where)
+    worker = Worker(1, task.network, task.network.updater(task.run.optimiser), 3, where)
     if capture is not None:
         worker._replay = Replay(worker.optimiser.skip, lambda step: capture(worker.optimiser, step))
     worker.params.copy_(initial_parameters(task.session))
@@ -189,7 +190,7 @@ class Recorded:
 
     def __init__(self, optimiser, step):
         Recorded.made += 1
-        self._step, self._sides = step, optimiser._estimators
+        self._step, self._sides = step, getattr(optimiser, "_estimators", [])  # an RBM has none
         self._counts = [side.count for side in self._sides]
         count = torch.zeros(2, dtype=torch.int64)
         self.stats = StepStats(torch.zeros((), dtype=torch.float64), count[0], 0, count[1])
@@ -201,7 +202,7 @@ class Recorded:
         done = self._step()
         self._count(now)
         self.stats.objective_sum.copy_(done.objective_sum)
-        self.stats.correct.copy_(done.correct)
+        self.stats.correct.copy_(torch.as_tensor(done.correct))
         self.stats.limited.copy_(torch.as_tensor(done.limited))
         self.stats = self.stats._replace(frames=done.frames)
 
@@ -226,6 +227,28 @@ def test_replayed_steps_are_the_eager_ones(tmp_path, case, monkeypatch):
         assert replayed.params.numpy().tobytes() == eager.params.numpy().tobytes()
     states = eager.optimiser.state(), replayed.optimiser.state()
     assert states[0].keys() == states[1].keys() and all(torch.equal(states[1][k], t) for k, t in states[0].items())
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_replayed_steps_of_an_rbm_are_the_eager_ones(tmp_path, number, monkeypatch):
+    """Along the ramp of momentum and rate, past an evaluation, and near those of a CPU with the same chance."""
+    task = layers(tmp_path, stacked(), lambda task: task.virtual())[number - 1]
+    monkeypatch.setattr(Recorded, "made", 0)
+    rate = task.run.optimiser.learning_rate
+    works = [WORK._replace(iteration=i, rate=rate, seen=600 * i, workers=i) for i in (1, 2, 3)]
+    with task.session.loader() as loader:
+        workers = worker_for(task, CPU), worker_for(task, DEFERRED), worker_for(task, DEFERRED, Recorded)
+        records = []
+        for work in works:
+            records.append([worker.run(work, loader) for worker in workers])
+            task.network.evaluate(task.network.buffers(30))
+    plain, eager, replayed = workers
+    assert Recorded.made >= 1 and replayed.params.numpy().tobytes() == eager.params.numpy().tobytes()
+    torch.testing.assert_close(eager.params, plain.params, rtol=1e-4, atol=1e-5)
+    for one, other, third in records:
+        assert other.objective_sum == third.objective_sum == pytest.approx(one.objective_sum, rel=1e-4)
+    states = [worker.optimiser.state() for worker in workers[1:]]
+    assert all(torch.equal(states[1][k], t) for k, t in states[0].items())
 
 
 @pytest.mark.parametrize("where", [DEFERRED, CPU], ids=["deferred", "cpu-bf16"])
