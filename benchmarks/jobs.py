@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from benchmarks import ROOT
-from benchmarks.processes import python
+from benchmarks.processes import python, snakemake
 from benchmarks.setting import Size, settings, write_store
 from benchmarks.timing import Results, Spread, put, spread
 from unisono.files import read_json
@@ -80,11 +79,7 @@ def _snakemake(directory: Path, size: Size, workers: int, warm: bool) -> None:
     config["parallel"] |= {"engine": "jobs", "workers": workers}
     config["resources"] = {"warm_interpreter": warm}
     (directory / "bench.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    python(
-        ["-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", directory, "--cores", str(CORES),
-         "--configfile", directory / "bench.yaml", "--allowed-rules", *RULES,
-         "--", "results/bench/runs/main/metrics.jsonl"]
-    )  # fmt: skip
+    snakemake(directory, CORES, RULES, "results/bench/runs/main/metrics.jsonl")
 
 
 def _parts(iterations: Path, measurements: Path, number: int) -> Parts:

@@ -22,6 +22,17 @@ def mpirun(ranks: int, arguments: Sequence[str | Path]) -> None:
     _run([program, "-n", str(ranks), sys.executable, *map(str, arguments)])
 
 
+def snakemake(folder: Path, cores: int, rules: Sequence[str], target: str, *more: str) -> None:
+    """Make a target of the workflow in a folder that holds bench.yaml; only by these rules, from files that are there.
+
+    more: further flags.
+    """
+    python(
+        ["-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder, "--cores", str(cores),
+         "--configfile", folder / "bench.yaml", *more, "--allowed-rules", *rules, "--", target]
+    )  # fmt: skip
+
+
 def _run(command: list[str]) -> None:
     paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "PYTHONNOUSERSITE": "1"}
     bin_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"

@@ -14,6 +14,7 @@ FAULTS = {
     "a block is killed": "engines/test_kills.py::test_virtual_killed_at_random_moments",
     "a rank, or all of MPI, is killed": "engines/test_kills.py::test_sync_killed_at_random_moments",
     "mpirun or the launcher is killed": "engines/test_sync_faults.py::test_nothing_outlives_a_death",
+    "any of them, many times in one training": "workflow/test_chaos.py::test_virtual_workers",
     "snakemake is killed in any stage": "workflow/test_kill.py::test_killed_in_every_stage",
     "snakemake is killed, its jobs go on": "workflow/test_slurm_faults.py::test_a_fault_changes_no_byte",
     "a cluster's job is cancelled, requeued, its node drained, the controller gone":

@@ -14,6 +14,13 @@ def test_results_come_in_shard_order(processes):
     assert map_shards(lambda index: index * index, 4, processes) == [0, 1, 4, 9]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_several_processes_compute_nothing_in_this_one(count):
+    """What a task does to its process, such as starting CUDA, must not be inherited by later ones."""
+    assert os.getpid() not in map_shards(lambda index: os.getpid(), count, 2)
+    assert set(map_shards(lambda index: os.getpid(), count, 1)) == {os.getpid()}
+
+
 def test_no_shards_give_no_results():
     assert map_shards(lambda index: index, 0, 2) == []
 

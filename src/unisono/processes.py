@@ -23,10 +23,11 @@ def map_shards(
 
     `done(index)` is called here, in order, when a result has come, so that progress can be shown.
     The FST wheels hold the interpreter's lock while they work, so threads would not help. What `task` changes in
-    memory is lost; only what it returns comes back. A process that dies (killed for memory, say) is a UserError.
+    memory is lost; only what it returns comes back. A process that dies (killed for memory, say) is a UserError. With
+    several processes no task runs in this one: a GPU that it had used would be lost to later forks.
     """
     global _task
-    if min(processes, count) <= 1:
+    if processes <= 1 or not count:
         return _collect(map(task, range(count)), done)
     _task = task
     try:

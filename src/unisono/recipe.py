@@ -16,7 +16,7 @@ RECIPE = {
     "train": 4,
     "decode": 1,
     "score": 2,
-    "report": 4,
+    "report": 5,
     "study": 4,
     "claims": 1,
 }

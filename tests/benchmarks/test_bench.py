@@ -141,6 +141,26 @@ def test_the_other_parts_run_and_leave_earlier_keys_alone(part, tmp_path):
     assert part == "data" or results["data_frames_per_s"] == before
 
 
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_persistent_workers_end_where_spawned_ones_do(tmp_path):
+    """Four ways of the same training, whose bytes it compares; parts add up to the time of an iteration."""
+    words = ["--quick", "--workers", "2", "--periods", "500", "--iterations", "5", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.persistent", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads((tmp_path / "persistent.json").read_text())
+    rows = {row["curve"]: row for row in found["rows"]}
+    assert list(rows) == ["spawned", "jobs", "sync", "no_ahead"] and rows["spawned"]["cut"] == 0.0
+    assert rows["sync"]["cut"] == 1.0 - rows["sync"]["seconds"] / rows["spawned"]["seconds"] > 0.5
+    assert rows["spawned"]["start"] > rows["jobs"]["start"] > rows["sync"]["start"] == 0.0
+    assert all(
+        0.0 < row["compute"] < row["seconds"] and 0.0 < row["share"] <= row["share_best"] for row in rows.values()
+    )
+    assert (tmp_path / "persistent.csv").read_text().count("\n") == 5
+    assert "<svg" in (tmp_path / "persistent.svg").read_text()
+
+
 class Products(TorchDispatchMode):
     """Counts matrix products and their floating-point operations."""
 

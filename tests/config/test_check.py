@@ -73,6 +73,8 @@ def test_key_of_another_kind_is_noted_and_changes_nothing():
     settings = read(optimiser={"kind": "sgd", "ng": {"alpha": 2.0}})
     assert settings.notes == ["optimiser.ng: not used with kind sgd, only with ng_online, ng_simple"]
     assert settings.runs["main"] == main()
+    notes = read(lm={"kind": "arpa", "arpa": "x", "order": 2, "vocabulary": "corpus"}).notes
+    assert notes == ["lm.order, lm.vocabulary: not used with kind arpa, only with ngram, loop"], "one line"
     assert main(optimiser={"kind": "ng_online", "ng": {"alpha": 2.0}}).optimiser.ng.alpha == 2.0
     settings = read(optimiser={"kind": "ng_simple", "ng": {"rank_in": 3, "alpha": 2.0}})
     assert settings.notes == ["optimiser.ng.rank_in: used only with kind ng_online"]

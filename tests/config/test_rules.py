@@ -64,6 +64,10 @@ def stacked(start=None, **network):
         ({"initialisation": "model"}, "initialisation.path: missing"),
         ({"initialisation": "rbm"}, "initialisation.kind: rbm pretrains sigmoid layers, network has nonlinearity relu"),
         ({"initialisation": "rbm", "network": "pnorm"}, "initialisation.kind: rbm pretrains sigmoid layers, network"),
+        (
+            {"initialisation": "rbm", "network": "lstm"},
+            "initialisation.kind: rbm pretrains sigmoid layers, network has",
+        ),
         (stacked(transform="lda"), "network.transform: lda: a Gaussian RBM wants variance 1"),
         (stacked({"momentum": {"initial": 0.9, "final": 0.5}}), "initialisation.momentum: from 0.9 to 0.5: must not"),
         (stacked({"momentum": {"ramp_frames": 10}}), "initialisation.momentum.ramp_frames: 10 is less than a frame"),

@@ -15,11 +15,11 @@ from tests.support.settings import section
 from tests.support.training import NG, training
 from unisono.config.network import LstmOptions, NetworkOptions, PnormOptions
 from unisono.config.rbm import RbmMomentum, RbmNetwork
-from unisono.core import fisher, flat, natural_gradient, products, rbm
+from unisono.core import fisher, flat, natural_gradient, products
 from unisono.core.natural_gradient import OnlineEstimator, estimator_for
 from unisono.core.optimiser import Optimiser
 from unisono.core.rbm import RbmUpdater
-from unisono.nn import boltzmann
+from unisono.nn import boltzmann, frame_network, lstm
 from unisono.nn.lstm import Lstm
 from unisono.nn.network import make
 from unisono.nn.pnorm import Pnorm
@@ -100,7 +100,8 @@ def test_other_networks_stay_on_their_device(fake, network, kind, limit):
         options = LstmOptions(
             kind="lstm", cells=(6, 5), projection=(3, 2), left_context=3, chunk=4, label_delay=1, backprop_margin=2
         )
-        net = Lstm(options, 5, 7)
+        held = {"transform": torch.ones(5, 6, dtype=torch.float64), "prior_scales": torch.ones(7, dtype=torch.float64)}
+        net = Lstm(options, 5, 7, constants=held)
         units = 8
     optimiser = Optimiser(optimiser.options, net.layout)
     params = torch.zeros(net.layout.size, device=DEVICE)
@@ -134,6 +135,29 @@ def test_a_network_that_grows_stays_on_its_device(fake, network, kind):
         assert all(tensor.device.type == "cpu" for tensor in optimiser.state().values())
 
 
+USED = {
+    "dnn": {"hidden": (16, 9), "context": (1, 1), "nonlinearity": "relu_renorm"},
+    "pnorm": {"hidden": (7, 16), "context": (1, 1), "group": 3},
+    "lstm": {"cells": (6, 5), "splice": (1, 1), "projection": (3, 2), "label_delay": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fixed"), [("dnn", 0), ("dnn", 1), ("pnorm", 0), ("pnorm", 1), ("lstm", 0), ("lstm", 1)]
+)
+def test_what_a_network_says_of_an_utterance_is_computed_where_it_is_bound(fake, monkeypatch, kind, fixed):
+    """Frames come from the host, in any float type; the last piece is a short one."""
+    for module in (frame_network, lstm):
+        monkeypatch.setattr(module, "PIECE", 8)
+    held = {"normalise": torch.ones(2, 15), "prior_scales": torch.ones(7)} if fixed else {}
+    options = section(NetworkOptions, kind=kind, **USED[kind])
+    net = make(options, 5, 7, constants=held)
+    net.bind(torch.zeros(net.layout.size, device=DEVICE))
+    for frames in (torch.zeros(0, 5), torch.zeros(11, 5), torch.zeros(11, 5, dtype=torch.float16)):
+        found = net.log_posteriors(frames)
+        assert (found.device, found.shape, found.dtype) == (DEVICE, (len(frames), 7), torch.float32)
+
+
 @pytest.mark.parametrize("preset", ["nnet3", "nnet2_2014"])
 def test_an_estimate_lies_where_its_rows_do(fake, preset):
     side = estimator_for(dataclasses.replace(NG, preset=preset), "in", 12)
@@ -145,9 +169,7 @@ def test_an_estimate_lies_where_its_rows_do(fake, preset):
 
 @pytest.mark.parametrize("widths", [(7,), (7, 6)])
 def test_an_rbm_stays_on_its_device(fake, monkeypatch, widths):
-    """Its chance is drawn there, too; the host reads the objective and the spread of a reconstruction."""
-    for module in (boltzmann, rbm):
-        monkeypatch.setattr(module, "float", lambda value: 1.0, raising=False)
+    """Its chance is drawn there, too; the host reads no number of a step, only those of an evaluation."""
     drawn = torch.bernoulli
     monkeypatch.setattr(torch, "bernoulli", lambda p, generator, out: out.copy_(drawn(p)))
     held = {"normalise": torch.ones(2, 15, dtype=torch.float64), "below1": torch.zeros(7, 16)}
@@ -159,7 +181,12 @@ def test_an_rbm_stays_on_its_device(fake, monkeypatch, widths):
     net.bind(params)
     for _ in range(2):
         batch = net.buffers(30)
-        assert batch.x.device == batch.ids.device == DEVICE and not updater.is_static()
-        net.step_(batch, updater, rate, torch.Generator())
-        assert net.evaluate(net.buffers(30)).limited == 0
+        assert batch.x.device == batch.ids.device == DEVICE and updater.is_static()
+        stats = net.step_(batch, updater, rate, torch.Generator())
+        assert stats.objective_sum.device == updater.rate_scale.device == updater.frames.device == DEVICE
+        assert widths[1:] or stats.limited.device == DEVICE
+        with monkeypatch.context() as reading:
+            reading.setattr(boltzmann, "float", lambda value: 1.0, raising=False)
+            assert net.evaluate(net.buffers(30)).limited == 0
+        updater.begin_task(1.0, 60, 2)
     assert params.device == DEVICE and all(tensor.device.type == "cpu" for tensor in updater.state().values())

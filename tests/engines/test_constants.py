@@ -22,11 +22,13 @@ torch.set_num_threads(1)
 NETWORKS = {
     "dnn": {"kind": "dnn", "hidden": [16, 12], "context": [2, 1]},
     "pnorm": {"kind": "pnorm", "hidden": [8, 6], "group": 2, "context": [2, 1]},
+    "lstm": {"kind": "lstm", "cells": [8, 6], "chunk": 6, "left_context": 5, "label_delay": 2, "splice": [2, 1]},
 }
 
 
 def settings(transform, prior_power=-0.25, kind="dnn", **more):
     network = NETWORKS[kind] | {"transform": transform, "prior_power": prior_power}
+    more = {"optimiser__minibatch": 8} | more if kind == "lstm" else more
     return config(network=network, parallel__workers=2, schedule__epochs=1, **more)
 
 
@@ -69,6 +71,7 @@ def test_engines_write_the_same_folded_model(tmp_path, transform, kind):
     virtual = Task(tmp_path / "virtual", settings(transform, kind=kind))
     assert by_jobs.jobs() == virtual.virtual()
     model = load_model(tmp_path / "jobs/final.safetensors")
+    assert [row["objective_dev"] for row in by_jobs.metrics() if row["worker"] is None][-1] > -np.log(9)
     assert not model.constants and set(model.network) & {"transform", "prior_power"} == set()
     last = Stored(by_jobs.combined(by_jobs.last), COMBINE, by_jobs.session.layout).take("model")
     assert not torch.equal(last, model.flat)

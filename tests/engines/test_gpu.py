@@ -1,11 +1,17 @@
 """On a GPU: agreement with the CPU within the tolerances that stand here. Where there is none, all is skipped."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
 import pytest
 import torch
 
+from tests.support import scoring
 from tests.support.miniature import LIMIT, TENANTS, Interrupted, Task, config
+from tests.support.pretraining import layers
+from tests.support.pretraining import settings as stacked
 from unisono.core import flat
-from unisono.core.optimiser import Optimiser
 from unisono.core.products import Products, allow_tf32
 from unisono.data.frames.loader import Slice
 from unisono.data.frames.window import load_window
@@ -15,11 +21,13 @@ from unisono.engines.replay import Replay
 from unisono.engines.worker import Task as Work
 from unisono.engines.worker import Worker
 from unisono.nn.batch import Batch
+from unisono.nn.model_file import load_model
 
 pytestmark = pytest.mark.gpu
 WORK = Work(2, 1, 1, Slice(1, -1, 64, 960), 32, 0.004, 1.0, 0, 2)  # 28 minibatches
 # Largest distance between the ends, over the way that the CPU went.
 FLOAT32, SHORT, REPEATED = 2e-3, 0.1, 1e-5
+CHANCE = 0.1  # of the reconstruction error of an RBM's slice, between two ways to draw
 
 
 @pytest.fixture
@@ -37,7 +45,7 @@ def loader_on(task, place, keep=False):
 
 
 def worker_on(task, place, capture=True):
-    worker = Worker(1, task.network, Optimiser(task.run.optimiser, task.network.layout), 3, place)
+    worker = Worker(1, task.network, task.network.updater(task.run.optimiser), 3, place)
     if not capture:
         worker._replay = Replay(worker.optimiser.skip, None)
     worker.params.copy_(initial_parameters(task.session))
@@ -137,6 +145,25 @@ def test_graphs_are_the_eager_steps(tmp_path, gpu, kind, precision, dropout):
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0] if k.endswith(".t")), "each step is counted"
 
 
+@pytest.mark.parametrize("visible", ["probabilities", "sample"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_graphs_of_an_rbm_are_its_eager_steps(tmp_path, gpu, number, visible):
+    """Along its ramp, and in another iteration. A GPU draws otherwise than a CPU: of these only objectives are near."""
+    task = layers(tmp_path, stacked(visible=visible), lambda task: task.virtual())[number - 1]
+    work = WORK._replace(rate=task.run.optimiser.learning_rate)
+    ends = []
+    for place, capture in ((gpu, True), (gpu, False), (CPU, False)):
+        worker = worker_on(task, place, capture)
+        begun = worker.params.clone()
+        with loader_on(task, place) as loader:
+            stats = [worker.run(work._replace(iteration=2 + i, seen=900 * i), loader) for i in range(2)]
+        ends.append((worker.params - begun, [record.objective_sum for record in stats], worker))
+    (found, sums, replayed), (wanted, others, _), (_, plain, _) = ends
+    assert replayed._replay._captured is not None
+    assert distance(found, wanted) < REPEATED and sums == pytest.approx(others, rel=1e-6)
+    assert sums == pytest.approx(plain, rel=CHANCE)
+
+
 @pytest.mark.parametrize("changes", [{}, {"optimiser__kind": "ng_online"}, {"network__dropout": 0.3}])
 def test_a_graph_sees_another_rate_and_another_start(tmp_path, gpu, changes):
     """And another seed of the dropout's generator."""
@@ -203,6 +230,30 @@ def test_a_worker_that_blew_up_does_not_spoil_the_next(tmp_path, gpu):
         worker.params.copy_(start)
         worker.forget()
         assert worker.run(WORK._replace(iteration=3), loader).finite
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("tenant", ["", *TENANTS])
+def test_what_a_network_says_of_utterances_agrees_with_the_cpu(tmp_path, gpu, tenant, processes):
+    """In a Python of its own: with several processes each starts CUDA for itself, which the one that forks has not."""
+    scoring.write_model(tmp_path / "model", tenant)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as python:
+        found = python.submit(scoring.scores, tmp_path / "model", "cuda", processes).result(timeout=120)
+    for one, wanted in zip(found, scoring.scores(tmp_path / "model", "cpu"), strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_models_end_is_that_of_the_cpu(tmp_path, gpu):
+    """Rule finish: mean posteriors, and the best combination of models."""
+    changes = {"prior": "posteriors", "combined": {"models": 3, "frames": 200}}
+    plain, fast = (Task(tmp_path / name, config(final_model="combined") | changes) for name in ("cpu", "gpu"))
+    plain.virtual()
+    fast.virtual(place=gpu)
+    for name in ("last", "combined"):
+        wanted, found = (load_model(task.folder / "models" / f"{name}.safetensors") for task in (plain, fast))
+        assert distance(found.flat, wanted.flat) < FLOAT32
+        torch.testing.assert_close(found.log_prior, wanted.log_prior, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("tenant", ["", *TENANTS])

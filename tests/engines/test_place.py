@@ -1,10 +1,14 @@
 """Where workers compute. All that a GPU needs of our own code runs here on the CPU, by the same lines."""
 
+import argparse
+
 import pytest
 import torch
 
 from tests.support.miniature import LIMIT, TENANTS, Interrupted, Task, config
-from unisono.core.optimiser import Optimiser
+from tests.support.pretraining import layers
+from tests.support.pretraining import settings as stacked
+from unisono.cli import arguments
 from unisono.data.frames.loader import Loader, Slice
 from unisono.data.frames.resident import Resident, bytes_needed
 from unisono.data.frames.window import load_window
@@ -65,6 +69,19 @@ def test_device_auto_cpu_cuda(visible):
     assert asked == ["tf32", 1, "float32", 0]
 
 
+def test_commands_that_use_a_network_choose_in_the_process_that_computes(visible):
+    """Shard k of a split takes GPU k modulo their number; a demanded GPU that is missing is told at once."""
+    asked = visible(2)
+    for device, shard, wanted in (("auto", 3, "cuda:1"), ("cuda", 2, "cuda:0"), ("cpu", 1, "cpu")):
+        choose = arguments.device_of(argparse.Namespace(device=device), shard)
+        assert asked == [] and choose() == torch.device(wanted)
+        asked.clear()
+    visible(0)
+    assert arguments.device_of(argparse.Namespace(device="auto"))() == torch.device("cpu")
+    with pytest.raises(UserError, match="resources.device: cuda: no GPU is visible"):
+        arguments.device_of(argparse.Namespace(device="cuda"))
+
+
 def test_ranks_on_a_node_take_different_gpus_and_share_where_there_are_fewer(visible):
     for count, numbers in {4: [0, 1, 2, 3, 0], 2: [0, 1, 0, 1, 0]}.items():
         visible(count)
@@ -85,6 +102,26 @@ def test_a_demanded_gpu_that_is_not_there_is_one_line(task, capsys, monkeypatch)
     assert main(command) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("unisono train-job: error: resources.device: cuda: no GPU is visible")
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_a_run_ends_where_it_computes(tmp_path, monkeypatch, precision):
+    """Rule finish evaluates, combines and takes the mean posterior on the device that it is told."""
+    from unisono.__main__ import main
+
+    changes = {"prior": "posteriors", "combined": {"models": 2, "frames": 100}, "precision": precision}
+    asked, task = [], Task(tmp_path, config(final_model="combined") | changes)
+    wanted = task.virtual()
+    monkeypatch.setattr(session, "place_for", lambda device, _, said: asked.append((device, said)) or DEFERRED)
+    files = {"config": "config.json", "plan": "plan.json", "frames-train": "train.h5", "frames-dev": "dev.h5"}
+    files |= {"models-dir": "models", "out": "final.safetensors", "out-info": "final.json", "ledger": "ledger.json"}
+    files |= {"iterations-dir": "iterations"}
+    (task.folder / "final.safetensors").unlink()
+    command = ["finish", "--engine", "virtual", "--combined", str(task.combined(task.last))]
+    for flag, name in files.items():
+        command += [f"--{flag}", str(task.folder / name)]
+    assert main(command) == 0 and asked == [("auto", precision)]
+    assert (task.folder / "final.safetensors").read_bytes() == wanted
 
 
 COMBINE = ["combine", "--iteration", "0", "--models", "m", "--worker-states", "s", "--stats", "missing.json"]
@@ -125,7 +162,7 @@ WORK = Work(2, 1, 1, Slice(1, -1, 64, 530), 32, 0.01, 1.0, 0, 2)  # fifteen mini
 
 
 def worker_for(task, where, capture=None):
-    worker = Worker(1, task.network, Optimiser(task.run.optimiser, task.network.layout), 3, where)
+    worker = Worker(1, task.network, task.network.updater(task.run.optimiser), 3, where)
     if capture is not None:
         worker._replay = Replay(worker.optimiser.skip, lambda step: capture(worker.optimiser, step))
     worker.params.copy_(initial_parameters(task.session))
@@ -153,7 +190,7 @@ class Recorded:
 
     def __init__(self, optimiser, step):
         Recorded.made += 1
-        self._step, self._sides = step, optimiser._estimators
+        self._step, self._sides = step, getattr(optimiser, "_estimators", [])  # an RBM has none
         self._counts = [side.count for side in self._sides]
         count = torch.zeros(2, dtype=torch.int64)
         self.stats = StepStats(torch.zeros((), dtype=torch.float64), count[0], 0, count[1])
@@ -165,7 +202,7 @@ class Recorded:
         done = self._step()
         self._count(now)
         self.stats.objective_sum.copy_(done.objective_sum)
-        self.stats.correct.copy_(done.correct)
+        self.stats.correct.copy_(torch.as_tensor(done.correct))
         self.stats.limited.copy_(torch.as_tensor(done.limited))
         self.stats = self.stats._replace(frames=done.frames)
 
@@ -190,6 +227,28 @@ def test_replayed_steps_are_the_eager_ones(tmp_path, case, monkeypatch):
         assert replayed.params.numpy().tobytes() == eager.params.numpy().tobytes()
     states = eager.optimiser.state(), replayed.optimiser.state()
     assert states[0].keys() == states[1].keys() and all(torch.equal(states[1][k], t) for k, t in states[0].items())
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_replayed_steps_of_an_rbm_are_the_eager_ones(tmp_path, number, monkeypatch):
+    """Along the ramp of momentum and rate, past an evaluation, and near those of a CPU with the same chance."""
+    task = layers(tmp_path, stacked(), lambda task: task.virtual())[number - 1]
+    monkeypatch.setattr(Recorded, "made", 0)
+    rate = task.run.optimiser.learning_rate
+    works = [WORK._replace(iteration=i, rate=rate, seen=600 * i, workers=i) for i in (1, 2, 3)]
+    with task.session.loader() as loader:
+        workers = worker_for(task, CPU), worker_for(task, DEFERRED), worker_for(task, DEFERRED, Recorded)
+        records = []
+        for work in works:
+            records.append([worker.run(work, loader) for worker in workers])
+            task.network.evaluate(task.network.buffers(30))
+    plain, eager, replayed = workers
+    assert Recorded.made >= 1 and replayed.params.numpy().tobytes() == eager.params.numpy().tobytes()
+    torch.testing.assert_close(eager.params, plain.params, rtol=1e-4, atol=1e-5)
+    for one, other, third in records:
+        assert other.objective_sum == third.objective_sum == pytest.approx(one.objective_sum, rel=1e-4)
+    states = [worker.optimiser.state() for worker in workers[1:]]
+    assert all(torch.equal(states[1][k], t) for k, t in states[0].items())
 
 
 @pytest.mark.parametrize("where", [DEFERRED, CPU], ids=["deferred", "cpu-bf16"])

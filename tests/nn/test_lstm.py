@@ -7,11 +7,12 @@ import torch
 from tests.support.settings import section
 from tests.support.training import optimiser_options
 from unisono.config.network import InitialisationOptions, LstmOptions
-from unisono.core import flat
+from unisono.core import flat, input_transform
 from unisono.core.gradient import Gradient
 from unisono.core.optimiser import Optimiser
 from unisono.errors import UserError
 from unisono.nn.batch import Batch
+from unisono.nn.ends import NORMALISE, PRIOR_SCALES, TRANSFORM
 from unisono.nn.lstm import Lstm
 
 DOUBLE = torch.float64
@@ -23,9 +24,9 @@ def optimiser(net, kind="sgd", limit="none", momentum=0.0, l2=0.0):
     return Optimiser(optimiser_options(kind, limit, momentum, l2, (0.05, 0.08, 0.001), minibatch=4), net.layout)
 
 
-def network(dtype=DOUBLE, spread=0.4, **changes):
+def network(dtype=DOUBLE, spread=0.4, constants=None, **changes):
     shape = {"cells": (7, 6), "left_context": 4, "chunk": 5, "label_delay": 2, "backprop_margin": None} | OFF | changes
-    net = Lstm(LstmOptions(kind="lstm", **shape), 3, 8)
+    net = Lstm(LstmOptions(kind="lstm", **shape), 3, 8, constants=constants)
     params = flat.zeros(net.layout.size, dtype)
     generator = torch.Generator().manual_seed(1)
     for matrix in flat.views(net.layout, params).values():
@@ -36,7 +37,7 @@ def network(dtype=DOUBLE, spread=0.4, **changes):
 
 def minibatch(net, chunks=4, dtype=DOUBLE, mask=None, before=None, seed=2):
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(chunks, net.options.times, net.input_dim, generator=generator, dtype=DOUBLE).to(dtype)
+    x = torch.randn(chunks, net.unit.frames, net.feature_dim, generator=generator, dtype=DOUBLE).to(dtype)
     ids = torch.randint(0, net.num_pdfs, (chunks, net.options.chunk), generator=generator)
     return Batch(x, ids, mask, before)
 
@@ -50,8 +51,11 @@ def twin_objective(net, params, data, first=0):
     views, options = flat.views(net.layout, params), net.options
     total = torch.zeros((), dtype=DOUBLE)
     for n in range(len(data.x)):
-        held = 0 if data.before is None else int(data.before[n])
-        inputs = list(data.x[n])
+        width = 1 + sum(options.splice)
+        held = 0 if data.before is None else int(data.before[n]) - options.splice[0]
+        inputs = [data.x[n, t : t + width].flatten() for t in range(options.times)]
+        if TRANSFORM in net.constants:
+            inputs = [input_transform.apply(net.constants[TRANSFORM], x[None])[0] for x in inputs]
         for number, layer in enumerate(net.layers, start=1):
             cells, back = layer.shape.cells, layer.shape.fed_back()
             w_i, w_f, w_o, w_c = views[f"lstm{number}.gates"].chunk(4)
@@ -81,7 +85,7 @@ def twin_objective(net, params, data, first=0):
             logits = (
                 views["output"][:, :-1] @ inputs[options.left_context + options.label_delay + t]
                 + views["output"][:, -1]
-            )
+            ) * net.constants.get(PRIOR_SCALES, torch.ones(net.num_pdfs, dtype=DOUBLE))
             counts = 1.0 if data.mask is None else data.mask[n, t]
             total = total + counts * torch.log_softmax(logits, 0)[data.ids[n, t]]
     return total
@@ -116,6 +120,55 @@ def test_gradient_is_that_of_the_twin(changes, edges):
     assert stats.frames == (12 if edges else 20)
     torch.testing.assert_close(gradient.sum, leaf.grad, rtol=1e-10, atol=1e-12)
     assert net.evaluate(data) == stats
+
+
+def held_fixed(width=9, kind=TRANSFORM):
+    """A full transform with an offset, or a diagonal one, and scales of the softmax's inputs."""
+    generator = torch.Generator().manual_seed(7)
+    shape = (width, width + 1) if kind == TRANSFORM else (2, width)
+    drawn = torch.randn(shape, generator=generator, dtype=DOUBLE)
+    return {kind: drawn, PRIOR_SCALES: 0.5 + torch.rand(8, generator=generator, dtype=DOUBLE)}
+
+
+@pytest.mark.parametrize("changes", [{}, {"projection": (3, 2), "decay_time": 10.0}])
+@pytest.mark.parametrize("splice", [(0, 0), (2, 0), (1, 1)])
+def test_transformed_inputs_and_scaled_outputs_are_the_twins(changes, splice):
+    """Also at edges, where the state is held at zero while the offset of the transform is not."""
+    net, params = network(constants=held_fixed(3 * (1 + sum(splice))), splice=splice, **changes)
+    before = torch.tensor([0, 2, 3, net.options.left_context + splice[0]])
+    mask = torch.tensor([[1, 1, 0, 0, 1]] * 4, dtype=DOUBLE)
+    data, leaf = minibatch(net, mask=mask, before=before), params.clone().requires_grad_()
+    objective = twin_objective(net, leaf, data)
+    objective.backward()
+    gradient = Gradient(net.layout)
+    for _ in range(2):
+        gradient.reset()
+        stats = net.step_(data, gradient, 1.0)
+    assert stats.objective_sum == pytest.approx(objective.item(), rel=1e-12)
+    torch.testing.assert_close(gradient.sum, leaf.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [TRANSFORM, NORMALISE])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(DOUBLE, 1e-9), (torch.float32, 1e-4)])
+def test_a_folded_network_says_what_the_unfolded_says(monkeypatch, dtype, tolerance, kind):
+    """Of whole utterances, in pieces and as a module, and of chunks at the edges of one."""
+    monkeypatch.setattr("unisono.nn.lstm.PIECE", 8)
+    changes = {"splice": (2, 1), "projection": (3, 2), "left_context": 10}
+    net, params = network(dtype, constants=held_fixed(12, kind), **changes)
+    plain, folded = network(dtype, **changes)
+    folded.copy_(net.folded(params))
+    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(4), dtype=DOUBLE).to(dtype)
+    whole = net.log_posteriors(x)
+    assert not torch.allclose(whole, network(dtype, **changes)[0].log_posteriors(x), atol=0.1)
+    torch.testing.assert_close(plain.log_posteriors(x), whole, rtol=0, atol=tolerance)
+    torch.testing.assert_close(net.module()(x).detach(), whole, rtol=0, atol=tolerance)
+    for begin in (0, 5, 10, 15):
+        places = torch.arange(begin - 12, begin + 8).clamp(0, 19)
+        chunk = Batch(x[places][None], torch.zeros(1, 5, dtype=torch.int64), None, torch.tensor([max(0, 12 - begin)]))
+        found = net.chunk_log_posteriors(chunk)
+        torch.testing.assert_close(plain.chunk_log_posteriors(chunk), found, rtol=0, atol=tolerance)
+        if begin <= 10:  # its context covers all of its history
+            torch.testing.assert_close(found[0], whole[begin : begin + 5], rtol=0, atol=tolerance)
 
 
 def test_gradient_by_finite_differences():

@@ -1,12 +1,14 @@
 """RBMs against a literal twin, against enumerated likelihoods, and by their limits."""
 
+import contextlib
 import itertools
 import math
 
 import pytest
 import torch
 
-from unisono.config.rbm import RbmMomentum, RbmNetwork
+from tests.support.training import NoReading, deferred_rate
+from unisono.config.rbm import ContrastiveDivergence, RbmMomentum, RbmNetwork
 from unisono.core import flat, rbm
 from unisono.core.rbm import RbmUpdater, scheduled
 from unisono.errors import UserError
@@ -16,6 +18,7 @@ from unisono.nn.network import make
 
 DOUBLE = torch.float64
 STILL = RbmMomentum(initial=0.0, final=0.0)
+CD = ContrastiveDivergence(kind="cd", learning_rate=0.1, minibatch=20, weight_decay=0.01, ramp=STILL)
 
 
 def machine(units="bernoulli", visible=6, hidden=4, steps=1, kind="probabilities", spread=0.6, dtype=DOUBLE):
@@ -212,7 +215,53 @@ def test_a_gaussian_reconstruction_that_is_too_wide_shrinks_all():
     assert stats.limited == 1 and updater.rate_scale == 0.9 and updater.frames == 50
     torch.testing.assert_close(params, before * ratio, rtol=1e-12, atol=0.0)
     assert not updater.state()["momentum"].any()
-    assert rbm.too_wide(x, 1.99 * x) is None and rbm.too_wide(x, 2.01 * x) == pytest.approx(1 / 2.01)
+    assert rbm.shrinkage(x, 1.99 * x) == 1.0 and rbm.shrinkage(x, 2.01 * x) == pytest.approx(1 / 2.01)
+
+
+@pytest.mark.parametrize("units", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("kind", ["probabilities", "sample"])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_tensor_as_rate_gives_the_same_steps_and_reads_no_number(units, kind, at_once):
+    """Along the ramp, from task to task, through reconstructions that are too wide, and saved on the way."""
+    ends = []
+    for rate in (0.1, deferred_rate(0.1)):
+        net, params = machine(units, steps=2, kind=kind, spread=9.0 if units == "gaussian" else 0.3)
+        momentum = RbmMomentum(steps=4, ramp_frames=900, final_at_once=at_once)
+        updater, generator, stats = RbmUpdater(momentum, net.layout, 0.01), torch.Generator().manual_seed(3), []
+        for task in range(3):
+            updater.begin_task(1.0, 200 * task, 1 + task)
+            for step in range(5):
+                x = batch(data(units, 20 + step % 2, 6, seed=5 * task + step))
+                with NoReading() if isinstance(rate, torch.Tensor) else contextlib.nullcontext():
+                    stats.append(net.step_(x, updater, rate, generator))
+            updater.load_state(updater.state())
+        sums = [[float(s.objective_sum) for s in stats], [int(s.limited) for s in stats]]
+        ends.append((params, updater.state(), sums, float(updater.frames)))
+    (eager, state, sums, frames), (deferred, same, others, counted) = ends
+    assert (0 < sum(sums[1]) < 15) == (units == "gaussian") and sums[1] == others[1] and frames == counted
+    torch.testing.assert_close(deferred, eager, rtol=1e-10, atol=1e-12)
+    assert others[0] == pytest.approx(sums[0], rel=1e-10) and updater.is_static()
+    assert torch.equal(same["rate_scale"], state["rate_scale"])
+    torch.testing.assert_close(same["momentum"], state["momentum"], rtol=1e-9, atol=1e-11)
+
+
+def test_what_a_captured_step_uses_stays_where_it_is():
+    """Between minibatches of other sizes, and of evaluation; only a larger one moves it, to another address."""
+    net = layer((5, 3), below(8, 5) | {"normalise": torch.ones(2, 8).double()})
+    params = net.initial_parameters(None, torch.Generator().manual_seed(9), lambda: [torch.randn(50, 4)])
+    net.bind(params)
+    updater, rate = net.updater(CD), deferred_rate()
+    places = set()
+    for n in (40, 20, 40, 7, 40):
+        net.step_(net.buffers(n), updater, rate, torch.Generator())
+        rows = net._machine._room(n)
+        places.add((net.buffers(n).x.data_ptr(), *(t.data_ptr() for t in (rows.v, rows.h, rows.drawn, rows.errors))))
+        places.add(updater.version)
+    assert len(places) == 2
+    old = net.buffers(40)
+    assert net.buffers(60).x.data_ptr() != old.x.data_ptr()
+    updater.load_state({name: tensor.clone() for name, tensor in updater.state().items()})
+    assert updater.version not in places, "a step captured before would write into the old momentum"
 
 
 @pytest.mark.parametrize("units", ["bernoulli", "gaussian"])

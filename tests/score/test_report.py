@@ -19,7 +19,7 @@ from unisono.data.corpus.speaker_classes import read_classes
 from unisono.desk import page
 from unisono.desk.answer import best_system, last_lines, make_answer, sentence
 from unisono.errors import UserError
-from unisono.score import comparison, gather, pages, plots, report, summary
+from unisono.score import comparison, gather, pages, plots, report, summary, training_pages
 from unisono.score.classes import by_class
 from unisono.score.results import read_hypotheses
 from unisono.score.wer import Counts
@@ -332,7 +332,7 @@ def test_the_ledger_is_judged(root, change, verdict):
     ledger["workers"]["1"]["seen"] += change
     path.write_text(json.dumps(ledger))
     run = gather.gather(root, RESULTS, ["main"], []).runs[0]
-    assert f"200 × 2 = 400: {verdict}" in report.ledger_page(run)
+    assert f"200 × 2 = 400: {verdict}" in training_pages.ledger_page(run)
 
 
 def test_the_objective_on_the_whole_of_dev_stands_in_where_no_subset_was_looked_at(root):
@@ -367,7 +367,7 @@ def test_settings_that_contradict_the_custom_are_told(root):
     found = gather.gather(root, RESULTS, ["main"], [])
     line = "parallel.scale_rate_with_workers: false contradicts the custom for mean (auto: true)"
     assert f"run main: {line}" in summary.summary_text(found).splitlines()
-    assert line in report.iterations_page(found.runs[0])
+    assert line in training_pages.iterations_page(found.runs[0])
 
 
 def test_what_makes_each_split_smaller_or_harder_is_told(root):
@@ -430,3 +430,25 @@ def test_a_picture_of_one_iteration_and_of_none(tmp_path, kind):
     plots.frame_accuracy(tmp_path / f"none.{kind}", "no iteration", [], [])
     assert (tmp_path / f"one.{kind}").stat().st_size > 5000
     assert (tmp_path / f"none.{kind}").stat().st_size > 5000
+
+
+def test_the_models_that_a_run_ends_with_stand_side_by_side(root):
+    final = {
+        "final_model": "ema",
+        "candidates": {
+            "combined": {"objective_dev": -2.25, "frame_accuracy": 0.5},
+            "ema": {"objective_dev": -2.125, "frame_accuracy": 0.25},
+            "last": {"objective_dev": None, "frame_accuracy": None},
+        },
+        "combined": {"objective": -1.5, "objective_of_mean": -1.75, "frames": 1234, "evaluations": 7},
+    }
+    (root / "runs" / "main" / "final.json").write_text(json.dumps(final))
+    found = gather.gather(root, RESULTS, ["main"], []).runs[0]
+    shown = training_pages.iterations_page(found)
+    rows = re.findall(r"<tr([^>]*)>(.*?)</tr>", shown, re.DOTALL)
+    cells = {row[0]: row[1:] for row in (re.findall(r"<td[^>]*>([^<]*)", row) for _, row in rows) if row}
+    assert cells["combined"] == ["-2.2500", "50.00"] and cells["last"] == ["–", "–"], cells
+    assert [">ema<" in row for mark, row in rows if "marked" in mark] == [True]
+    assert "-1.5000 on 1,234 training frames, where the mean of the models has -1.7500; 7 evaluations." in shown
+    (root / "runs" / "main" / "final.json").unlink()
+    assert "ends with" not in training_pages.iterations_page(gather.gather(root, RESULTS, ["main"], []).runs[0])

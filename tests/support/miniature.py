@@ -169,14 +169,16 @@ class Task:
         session.place = place
         sync.train(session, block, comm) if comm else virtual.train(session, block)
 
-    def virtual(self, **options):
+    def virtual(self, place=CPU, **options):
         self.initialise()
-        self.block(**options)
-        return self.finish()
+        self.block(place=place, **options)
+        return self.finish(place)
 
-    def finish(self):
+    def finish(self, place=CPU):
         out = Outputs(self.folder / "models", *(self.folder / n for n in NAMES))
-        finish(self.session, combined=self.combined(self.last), iterations_dir=self.iterations, engine="any", out=out)
+        session = self.session
+        session.place = place
+        finish(session, combined=self.combined(self.last), iterations_dir=self.iterations, engine="any", out=out)
         write_metrics(self.plan, self.iterations, self.folder / "metrics.jsonl")
         return (self.folder / "final.safetensors").read_bytes()
 

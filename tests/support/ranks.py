@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 from unisono import launch
+from unisono.desk.victims import children
+from unisono.desk.victims import rank as rank_of
 
 MPIRUN = Path(sys.executable).parent / "mpirun"
 
@@ -25,29 +27,8 @@ def arguments(task, engine="sync", **flags):
     return found
 
 
-def children(pid):
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found += [int(path.name), *children(int(path.name))]
-    return found
-
-
-def rank_of(pid):
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return None
-    names = (b"OMPI_COMM_WORLD_RANK=", b"PMI_RANK=")
-    return next((v.split(b"=")[1].decode() for v in variables if v.startswith(names)), None)
-
-
 def rank_pid(job, rank):
-    (pid,) = [p for p in children(job.pid) if rank_of(p) == str(rank)]
+    (pid,) = [p for p in children(job.pid) if rank_of(p) == rank]
     return pid
 
 

@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIGS = sorted(
     path for path in (ROOT / "config").rglob("*.yaml") if not path.stem.endswith((".claims", "-full-size"))
 )
-PAPERS = {"povey-2014": 11, "su-chen-2015": 28, "tian-2017": 14}  # cells
+PAPERS = {
+    "povey-2014": 11, "rosciszewski-kaliski-2017": 11, "su-chen-2015": 28, "tian-2017": 14, "you-xu-2014": 16
+}  # cells  # fmt: skip
 
 
 def jobs_of(output):
@@ -192,6 +194,30 @@ def test_models_that_nobody_has_looked_at_do_not_pile_up(workspace):
         mine = workspace.config("mine.yaml", lines + more)
         process = workspace.run("--dry-run", "results/small/runs/main/metrics.jsonl", config=mine)
         assert jobs_of(process.stdout).get("diagnose") == jobs
+
+
+@pytest.mark.parametrize(
+    ("resources", "training", "use"),
+    [
+        ("{device: cpu}", "cpu", "cpu"),
+        ("{device: cuda}", "cuda", "auto"),  # on a cluster what follows training may have no GPU
+        ("{device: cuda, decode_gpu: gpu=1}", "cuda", "cuda"),
+    ],
+)
+def test_each_rule_that_computes_a_network_is_told_where(workspace, resources, training, use):
+    other = workspace.folder / "results/other/runs/main/recogniser.json"
+    other.parent.mkdir(parents=True, exist_ok=True)
+    other.touch()
+    lines = (
+        "name: mine\nhmm: {align_with: {name: other}}\ndecode: {systems: []}\nschedule: {iterations: 2, epochs: null}\n"
+    )
+    mine = workspace.config("mine.yaml", lines + f"resources: {resources}\n")
+    process = workspace.run("--dry-run", "--printshellcmds", config=mine)
+    assert process.returncode == 0, process.stdout[-3000:]
+    commands = re.findall(r"python -m unisono ([a-z-]+) .*?--device (\w+)", process.stdout)
+    wanted = dict.fromkeys(("train-job", "combine", "diagnose", "finish"), training)
+    assert dict(commands) == wanted | dict.fromkeys(("align-dnn", "tune", "decode"), use)
+    assert len(set(commands)) == 7
 
 
 def test_alignment_by_another_config(workspace):

@@ -116,6 +116,7 @@ rule tune_dnn:
     threads: PROCESSES
     resources:
         **DECODE_GPU,
+        device=DECODE_DEVICE,
     params:
         recipe=RECIPE["decode"],
         options=told("tune-dnn"),
@@ -133,6 +134,7 @@ rule tune_dnn:
         " --lang-dir {params.lang_dir:q}"
         " --hmm-model {input.hmm:q}"
         " --network {input.models:q}/{wildcards.candidate:q}.safetensors"
+        " --device {resources.device}"
         " --graph {input.graph:q}"
         " --options {params.options:q}"
         " --processes {threads}"
@@ -163,6 +165,7 @@ rule decode_dnn:
         "../../envs/bootstrap.yaml"
     resources:
         **DECODE_GPU,
+        device=DECODE_DEVICE,
     params:
         recipe=RECIPE["decode"],
         options=told("decode"),
@@ -181,6 +184,7 @@ rule decode_dnn:
         " --lang-dir {params.lang_dir:q}"
         " --hmm-model {input.hmm:q}"
         " --network {input.models:q}/{wildcards.candidate:q}.safetensors"
+        " --device {resources.device}"
         " --graph {input.graph:q}"
         " --options {params.options:q}"
         " --tuned {input.tuned:q}"

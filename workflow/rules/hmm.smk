@@ -220,6 +220,9 @@ rule align_dnn:
     conda:
         "../../envs/bootstrap.yaml"
     threads: PROCESSES
+    resources:
+        **DECODE_GPU,
+        device=DECODE_DEVICE,
     params:
         recipe=RECIPE["hmm"],
         options=told("align-dnn"),
@@ -238,6 +241,7 @@ rule align_dnn:
         " --cmvn {input.cmvn:q}"
         " --options {params.options:q}"
         " --feature-options {params.features:q}"
+        " --device {resources.device}"
         " --processes {threads}"
         " --out {output.alignments:q}"
         " --report {output.report:q}"

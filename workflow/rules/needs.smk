@@ -11,6 +11,8 @@ from unisono import needs
 PROCESSES = needs.PROCESSES
 TRAIN_GPU = needs.gpus(SHARED.resources.train_gpu)
 DECODE_GPU = needs.gpus(SHARED.resources.decode_gpu)
+# `cuda` demands a GPU of training; what follows takes one where its job has one, unless it asks for one.
+DECODE_DEVICE = "auto" if DEVICE == "cuda" and not DECODE_GPU else DEVICE
 
 
 @functools.cache

@@ -189,8 +189,10 @@ rule finish:
         "../../envs/base.yaml"
     threads: THREADS
     resources:
+        **TRAIN_GPU,
         title=title_of_run,
         worker_threads=THREADS,
+        device=DEVICE,
         engine=lambda wildcards: ENGINES[wildcards.run],
         mem_mb=memory("finish"),
     params:
@@ -212,6 +214,7 @@ rule finish:
         " --out-info {output.info:q}"
         " --ledger {output.ledger:q}"
         " --engine {resources.engine}"
+        " --device {resources.device}"
         " --threads {resources.worker_threads}"
         " --log {log:q}"
         # The workers' last states, which the engines virtual and sync leave behind.

@@ -8,6 +8,7 @@ from unisono.cli import arguments
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     arguments.add_alignment(parser)
+    arguments.add_device(parser)
     parser.add_argument("--source", required=True, help="folder of the finished run, with recogniser.json")
 
 
@@ -25,7 +26,8 @@ def run(args: argparse.Namespace) -> None:
     adopt.check_features(system, arguments.feature_options(args))
     reader = arguments.feature_reader(args)
     shards = corpus.load_shards(lang, reader)
-    scorer = acoustics.network_scorer(system.network, args.threads, reader, model.num_pdfs)
+    device = arguments.device_of(args)
+    scorer = acoustics.network_scorer(system.network, args.threads, reader, model.num_pdfs, device=device)
     parts, report = align_corpus(model, lang, shards, arguments.hmm_options(args), args.processes, scorer)
     corpus.write_alignments(args.out, model, args.model, shards, parts)
     corpus.log_failures(report)

@@ -4,6 +4,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
     from unisono.config.features import FeatureOptions
     from unisono.config.hmm import HmmOptions
     from unisono.data.features.kaldi import KaldiFeatures
@@ -17,6 +21,32 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=int, default=1, metavar="N", help="no result depends on their number (default 1)"
     )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Declare where networks compute."""
+    from unisono.config.parallel import ResourceOptions
+
+    words = "config key resources.device (default: a GPU where one is visible)"
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=ResourceOptions().device, help=words)
+
+
+def device_of(args: argparse.Namespace, index: int = 0) -> "Callable[[], torch.device]":
+    """Return what chooses the device of `--device`, to be called in the process that computes: CUDA survives no fork.
+
+    index: which of the GPUs, modulo their number. Raises UserError where a GPU is demanded and none is visible.
+    """
+
+    def choose() -> "torch.device":
+        from unisono.engines.place import place_for
+
+        return place_for(args.device, index, "float32").device
+
+    if args.device == "cuda":
+        from unisono.engines.place import check
+
+        check(args.device)
+    return choose
 
 
 def add_split(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +91,7 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", metavar="FILE", help="final.safetensors, where --system is dnn")
     parser.add_argument("--graph", required=True, metavar="FILE", help="HCLG.fst")
     parser.add_argument("--options", required=True, metavar="JSON", help="config section decode")
+    add_device(parser)
 
 
 def add_utterances(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,9 @@ def run(args: argparse.Namespace) -> None:
     utterances = [utterance.utterance_id for utterance in reader.utterances]
     searcher = decode.Searcher(read_fst(args.graph), hmm.id2pdf, (setting.word_insertion_penalty,))
     beam = decode.Beam(options.beam, options.max_active, options.min_active)
-    scorer = acoustics.scorer(args.system, args.network, args.threads, reader, hmm)
+    scorer = acoustics.scorer(
+        args.system, args.network, args.threads, reader, hmm, arguments.device_of(args, args.shard)
+    )
     found = decode.decode(searcher, scorer, utterances, [setting], beam, args.processes)[setting]
     decode.log_partial(found)
     write_text(args.out, format_text(decode.to_words(found, words)))

@@ -5,7 +5,8 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    from unisono.cli.run_files import add_arguments, add_constants, add_device
+    from unisono.cli.arguments import add_device
+    from unisono.cli.run_files import add_arguments, add_constants
 
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
     add_constants(parser)

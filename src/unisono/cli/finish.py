@@ -5,10 +5,12 @@ import argparse
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
+    from unisono.cli.arguments import add_device
     from unisono.cli.run_files import add_arguments, add_constants
 
     add_arguments(parser, "config", "plan", "frames-train", "frames-dev")
     add_constants(parser)
+    add_device(parser)
     parser.add_argument("--combined", required=True, metavar="FILE", help="combine.safetensors of the last iteration")
     parser.add_argument("--iterations-dir", required=True, metavar="DIR", help="folder of all {i}.state.json")
     parser.add_argument("--models-dir", required=True, metavar="DIR", help="folder for the candidate models")
@@ -30,5 +32,5 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     out = Outputs(*map(Path, (args.models_dir, args.out, args.out_info, args.ledger)))
     files = (args.config, args.plan, args.frames_train, args.frames_dev)
-    with open_session(*files, constants=args.constants) as session:
+    with open_session(*files, constants=args.constants, device=args.device) as session:
         finish(session, combined=args.combined, iterations_dir=Path(args.iterations_dir), engine=args.engine, out=out)

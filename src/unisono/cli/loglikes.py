@@ -28,6 +28,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--norm-vars", action="store_true", help="with --model: --cmvn divides by the deviation, too")
     parser.add_argument("--deltas", type=int, choices=(0, 1, 2), default=0, help="with --model: deltas to add (0)")
     parser.add_argument("--no-priors", action="store_true", help="log-posteriors: priors are not divided out")
+    arguments.add_device(parser)
     parser.add_argument("--out", required=True, metavar="ARK", help="archive to write")
     parser.add_argument("--scp", metavar="FILE", help="its script, too")
 
@@ -54,7 +55,8 @@ def run(args: argparse.Namespace) -> None:
     system = read_system(args.system) if args.system else None
     names, features = _given(args) if system is None else _of(args, system)
     network = args.model if system is None else system.network
-    scorer = network_scorer(network, args.threads, features, priors=not args.no_priors)
+    device = arguments.device_of(args)
+    scorer = network_scorer(network, args.threads, features, priors=not args.no_priors, device=device)
     frames = 0
     with console.progress("Log-likelihoods", len(names)) as advance, archive_writer(args.out, args.scp) as writer:
         for name in names:

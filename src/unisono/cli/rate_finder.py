@@ -15,7 +15,7 @@ EXAMPLE = """example:
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    from unisono.cli.run_files import add_device
+    from unisono.cli.arguments import add_device
 
     parser.epilog = EXAMPLE
     parser.add_argument("run", metavar="RUN", help="folder of the run, results/<name>/runs/<run>, trained or not")

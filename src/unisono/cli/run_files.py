@@ -31,14 +31,6 @@ def add_constants(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--constants", nargs="*", default=[], metavar="FILE", help=words)
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Declare where the command computes."""
-    from unisono.config.parallel import ResourceOptions
-
-    words = "config key resources.device (default: a GPU where one is visible)"
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default=ResourceOptions().device, help=words)
-
-
 def check_iteration(plan: "Plan", iteration: int) -> None:
     """Raise UserError for an iteration that the plan does not have."""
     if not 0 <= iteration < len(plan.iterations):

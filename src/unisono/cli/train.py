@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    from unisono.cli.run_files import add_arguments, add_constants, add_device
+    from unisono.cli.arguments import add_device
+    from unisono.cli.run_files import add_arguments, add_constants
     from unisono.config.parallel import BLOCK_ENGINES, ResourceOptions
 
     given = ResourceOptions()

@@ -31,6 +31,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "json", "ctm"), default="text", help="default: text")
     parser.add_argument("--times", action="store_true", help="with --format json: the time of each word, too")
     parser.add_argument("--out", metavar="FILE", help="write here instead of to standard output; --log needs it")
+    arguments.add_device(parser)
     arguments.add_processes(parser)
 
 
@@ -52,7 +53,8 @@ def run(args: argparse.Namespace) -> None:
     system = read_system(args.system)
     recordings, features = arguments.utterances(args, system)
     timed = args.format == "ctm" or args.times
-    found = transcribe(system, recordings, features, timed, args.threads, args.processes)
+    device = arguments.device_of(args)
+    found = transcribe(system, recordings, features, timed, args.threads, args.processes, device)
     text = FORMATS[args.format](found)
     if args.out:
         write_text(args.out, text)

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     words, hmm = load_lang(args.lang_dir).word_list, load_model(args.hmm_model)
     reader = arguments.feature_reader(args)
     references = {utterance.utterance_id: utterance.transcript.split() for utterance in reader.utterances}
-    scorer = acoustics.scorer(args.system, args.network, args.threads, reader, hmm)
+    scorer = acoustics.scorer(args.system, args.network, args.threads, reader, hmm, arguments.device_of(args))
     graph = read_fst(args.graph)
     tuned, best = tune_system(args.system, graph, hmm.id2pdf, scorer, references, words, options, args.processes)
     write_text(args.hyp, format_text(best))

@@ -7,7 +7,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from unisono.config.markers import Kinds, Section, Unit
 from unisono.config.rbm import RbmNetwork, RbmStart
-from unisono.config.transform import Side, Spliced
+from unisono.config.transform import Ended, Side, Spliced
 from unisono.units import TrainingUnit
 
 Nonlinearity = Literal["sigmoid", "tanh", "relu", "relu_renorm"]
@@ -54,7 +54,7 @@ class PnormOptions(Spliced):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LstmOptions(Section):
+class LstmOptions(Ended):
     """LSTM layers with peepholes on chunks of utterances."""
 
     kind: Literal["lstm"]
@@ -89,6 +89,11 @@ class LstmOptions(Section):
     """Fraction of outputs switched off between layers in each step of training."""
 
     @property
+    def neighbours(self) -> tuple[int, int]:
+        """The frames to the left and to the right that each frame is spliced with."""
+        return self.splice
+
+    @property
     def times(self) -> int:
         """The frames over which a chunk is computed."""
         return self.left_context + self.chunk + self.label_delay
@@ -111,9 +116,12 @@ class LstmOptions(Section):
         return round(found * self.times / self.chunk) + (inputs + 1) * num_pdfs
 
 
-NetworkOptions = Annotated[DnnOptions | PnormOptions | LstmOptions, Kinds("dnn")]
+_Networks = DnnOptions | PnormOptions | LstmOptions
+NetworkOptions = Annotated[_Networks, Kinds("dnn")]
 # Of a model file, which may also hold the RBM of a layer.
-AnyNetworkOptions = Annotated[DnnOptions | PnormOptions | LstmOptions | RbmNetwork, Kinds("dnn")]
+AnyNetworkOptions = Annotated[_Networks | RbmNetwork, Kinds("dnn")]
+# Those into which a layer-wise start inserts hidden layers.
+Growing = DnnOptions | PnormOptions
 
 
 @dataclass(frozen=True, kw_only=True)

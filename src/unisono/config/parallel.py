@@ -179,7 +179,7 @@ class ResourceOptions(Section):
     threads_per_worker: Annotated[int, Ge(1), Unit("threads")] = 1
     """Threads of the numeric libraries in each worker."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where training computes. auto: on a GPU where one is visible; cuda: on a GPU or not at all; cpu hides GPUs from every command."""  # noqa: E501
+    """Where networks are trained and used. auto: on a GPU where one is visible; cuda: training on a GPU or not at all; cpu hides GPUs from every command."""  # noqa: E501
     hang_timeout_s: Annotated[float, Gt(0), Unit("s")] = 300.0
     """Silence after which a rank of sync or async counts as hung."""
     checkpoint_s: Annotated[float, Ge(0), Unit("s")] = 300.0
@@ -187,6 +187,6 @@ class ResourceOptions(Section):
     train_gpu: Annotated[str, GPU] = ""
     """GPU that each job of training asks a cluster for, each rank of sync: `gpu=1` (sbatch --gpus) or `gres=gpu:1` (--gres), as the site wants it."""  # noqa: E501
     decode_gpu: Annotated[str, GPU] = ""
-    """The same for the jobs that tune and decode networks; they compute on the CPU, but some partitions give no node without a GPU."""  # noqa: E501
+    """The same for the jobs that tune, decode and align with networks."""  # noqa: E501
     warm_interpreter: bool = True
     """Local jobs run in copies of one Python that has imported torch; false starts one for each."""

@@ -132,16 +132,19 @@ def settle(value: Any, hint: Any, where: str, notes: list[str]) -> Any:
     if section is None:
         return dict(value)
     found: Raw = {"kind": kind} if choice.has_kinds else {}
+    unused: dict[str, list[str]] = {}  # keys and the kinds that have them
     for key, inner in value.items():
         if key == "kind" and choice.has_kinds:
             continue
         below = hints(section).get(key)
         if below is None:
-            users = [str(name) for name, other in choice.sections.items() if key in hints(other)]
             if inner is not None:
-                notes.append(f"{join(where, key)}: not used with kind {kind}, only with {', '.join(users)}")
+                unused[join(where, key)] = [str(name) for name, other in choice.sections.items() if key in hints(other)]
         elif inner is not None or allows_null(below):
             found[key] = _settle_below(inner, below, choice, key, join(where, key), notes)
+    if unused:
+        users = ", ".join(dict.fromkeys(user for kinds in unused.values() for user in kinds))
+        notes.append(f"{', '.join(unused)}: not used with kind {kind}, only with {users}")
     return found
 
 

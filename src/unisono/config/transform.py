@@ -45,20 +45,36 @@ TransformOptions = Annotated[NoTransform | Normalise | Lda, Kinds("none")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spliced(Section):
-    """What networks on spliced frames have."""
+class Ended(Section):
+    """What networks hold fixed at their two ends."""
 
-    context: Annotated[tuple[Side, Side], Unit("frames")] = (5, 5)
-    """Frames of context to the left and to the right."""
     transform: TransformOptions = NoTransform(kind="none")
     """Fixed transform of the spliced frames, estimated on 200,000 training frames and folded into the first layer of the finished model."""  # noqa: E501
     prior_power: Annotated[float, Le(0)] = 0.0
     """Power of the pdfs' training counts that scales the input of the softmax (-0.25 in Povey et al. 2014), folded into the output layer of the finished model; 0: no scaling."""  # noqa: E501
 
     @property
+    def neighbours(self) -> tuple[int, int]:
+        """The frames to the left and to the right that each frame is spliced with."""
+        return (0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spliced(Ended):
+    """What networks on spliced frames have."""
+
+    context: Annotated[tuple[Side, Side], Unit("frames")] = (5, 5)
+    """Frames of context to the left and to the right."""
+
+    @property
     def unit(self) -> TrainingUnit:
         """What is trained on at a time: a frame with its context."""
         return TrainingUnit(1, *self.context)
+
+    @property
+    def neighbours(self) -> tuple[int, int]:
+        """The frames to the left and to the right that each frame is spliced with."""
+        return self.context
 
 
 # Keys of a network that its model file does not know: what they stand for is folded in.
@@ -87,6 +103,6 @@ def without_constants(network: Any) -> Any:
 
 def constants_of(network: Any) -> ConstantsOptions | None:
     """Return what the constants of a section `network` depend on; None where it has none."""
-    if not isinstance(network, Spliced) or (network.transform.kind == "none" and network.prior_power == 0.0):
+    if not isinstance(network, Ended) or (network.transform.kind == "none" and network.prior_power == 0.0):
         return None
-    return ConstantsOptions(context=network.context, transform=network.transform, prior_power=network.prior_power)
+    return ConstantsOptions(context=network.neighbours, transform=network.transform, prior_power=network.prior_power)

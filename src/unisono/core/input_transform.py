@@ -105,13 +105,15 @@ def apply(transform: Tensor, rows: Tensor) -> Tensor:
 
 
 def fold_below(first: Tensor, transform: Tensor) -> Tensor:
-    """Return the layer [out, D + 1] that does to untransformed frames what `first` [out, D' + 1] does to transformed.
+    """Return the layer [out, D + R + 1] that does to untransformed frames what `first` [out, D' + R + 1] does to them.
 
-    [W M, W o + b], multiplied in float64 and rounded once.
+    [W M, U, W o + b] for [W U b], multiplied in float64 and rounded once; U are the R recurrent weights of an LSTM.
     """
-    weight, bias = first[:, :-1].double(), first[:, -1].double()
+    width = len(transform)
+    weight, rest, bias = first[:, :width].double(), first[:, width:-1].double(), first[:, -1].double()
     own = transform.double().to(first.device)
-    return torch.cat([weight @ own[:, :-1], (weight @ own[:, -1] + bias)[:, None]], dim=1).to(first.dtype)
+    folded = [weight @ own[:, :-1], rest, (weight @ own[:, -1] + bias)[:, None]]
+    return torch.cat(folded, dim=1).to(first.dtype)
 
 
 def prior_scales(counts: Tensor, power: float = -0.25) -> Tensor:

@@ -8,22 +8,25 @@ larger one.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unisono.config.rbm import RbmMomentum
-from unisono.core import flat
+from unisono.core import flat, number
 from unisono.core.flat import Layout
+from unisono.core.number import Number
 from unisono.errors import UserError
 
 LARGEST_RATIO = 2.0  # of the spread of a Gaussian reconstruction to that of the data
 SAFE_RATE = 0.9  # the rate's factor after a reconstruction was wider
 
 
-def scheduled(momentum: RbmMomentum, frames: int) -> float:
+def scheduled(momentum: RbmMomentum, frames: int | Tensor) -> Number:
     """Return m after so many frames: from `initial` to `final` in `steps` equal steps over `ramp_frames`."""
-    step = min(frames * momentum.steps // momentum.ramp_frames, momentum.steps)
+    step = frames * momentum.steps // momentum.ramp_frames
+    step = step.clamp(max=momentum.steps).double() if isinstance(step, Tensor) else min(step, momentum.steps)
     return momentum.initial + (momentum.final - momentum.initial) * step / momentum.steps
 
 
@@ -32,40 +35,46 @@ class RbmUpdater:
 
     frames: those that the ramp has seen before the next minibatch; whoever deals them out says so in `begin_task`.
     rate_scale: falls by a tenth each time that a Gaussian reconstruction is too wide. decay: of the weights, times the
-    actual rate.
+    actual rate. Where the rate is a tensor (`core.number`) these are tensors on its device, changed in place, and the
+    host decides nothing.
     """
-
-    version = 0
 
     def __init__(self, momentum: RbmMomentum, layout: Layout, decay: float = 0.0002) -> None:
         self.momentum = momentum
         self.layout = layout
         self.decay = decay
-        self.frames, self._pace = 0, 1
+        self.version = 0
+        self.frames: int | Tensor = 0
+        self._pace: int | Tensor = 1
+        self.rate_scale: Number = 1.0
+        self._rate: Number = 0.0
         self._params: Tensor | None = None
         self._delta: Tensor | None = None
-        self.reset()
 
     def begin_task(self, max_change_scale: float, seen: int, workers: int) -> None:
         """Go on in a slice; see `core.optimiser.Trainer`. Of a ramp of its own frames a worker has seen its share."""
         is_global = self.momentum.ramp == "global"
-        self.frames, self._pace = (seen, workers) if is_global else (seen // workers, 1)
+        self.frames = _put(self.frames, seen if is_global else seen // workers)
+        self._pace = _put(self._pace, workers if is_global else 1)
 
     def is_static(self) -> bool:
-        """Say no: the ramp and the check of the reconstruction are the host's."""
-        return False
+        """Say yes: ramp and safety rule are computed where the parameters are."""
+        return True
 
     def skip(self) -> None:
-        """Do nothing: no step of an RBM is replayed."""
+        """Do nothing: a replayed step counts its own frames."""
 
     def reset(self) -> None:
         """Forget momentum and the rate's factor."""
-        self.rate_scale = 1.0
+        self.rate_scale = _put(self.rate_scale, 1.0)
         if self._delta is not None:
             self._delta.zero_()
 
-    def begin(self, params: Tensor) -> None:
-        """Work on the flat vector `params` [P] from now on."""
+    def begin(self, params: Tensor, rate: Number) -> None:
+        """Start a minibatch on the flat vector `params` [P] with `rate` per mean gradient."""
+        self._rate = rate
+        if isinstance(rate, Tensor) != isinstance(self.rate_scale, Tensor):
+            self._keep_numbers(rate)
         if params is self._params:
             return
         self._params = params
@@ -75,37 +84,49 @@ class RbmUpdater:
         self._bind(fresh)
         self._weights, self._visible = flat.views(self.layout, params).values()
 
-    def step_(self, v: Tensor, h: Tensor, errors: Tensor, rate: float) -> None:
-        """Move the parameters by one minibatch.
+    def step_(self, v: Tensor, h: Tensor, errors: Tensor, shrink: Number = 1.0) -> int | Tensor:
+        """Move the parameters by one minibatch; return 1 where the step was skipped, else 0. May overwrite h.
 
         v: [2 B, V + 1], v+ above v-, with a column of ones. h: [2 B, H], h+ above minus h-. errors: [B, V], v+ - v-.
+        shrink: below 1 where a Gaussian reconstruction is too wide (`shrinkage`). All parameters are then multiplied by
+        it instead of a step, the rate falls, and the momentum is lost.
         """
         assert self._params is not None and self._delta is not None
-        count = len(errors)
+        if not isinstance(shrink, Tensor) and shrink < 1.0:
+            self._params.mul_(shrink)
+            self._delta.zero_()
+            self.rate_scale *= SAFE_RATE
+            self.frames += self._pace * len(errors)
+            return 1
+        self._take_in(v, h, errors)
+        limited = 0
+        if isinstance(shrink, Tensor):  # the same, without a question to the device
+            wide = shrink < 1.0
+            self._delta.masked_fill_(wide, 0.0)
+            self._params.mul_(shrink)
+            self.rate_scale *= torch.where(wide, SAFE_RATE, torch.ones_like(shrink))
+            limited = wide.to(torch.int64)
+        self._params.add_(self._delta)
+        self.frames += self._pace * len(errors)
+        return limited
+
+    def _take_in(self, v: Tensor, h: Tensor, errors: Tensor) -> None:
+        """Make Delta that of the next step."""
         now = scheduled(self.momentum, self.frames)
         m = self.momentum.final if self.momentum.final_at_once else now  # in the first minibatch Delta is zero
-        actual = rate * self.rate_scale * (1.0 - now)
-        self._delta_weights.addmm_(h.t(), v, beta=m, alpha=actual / count)
+        actual = self._rate * self.rate_scale * (1.0 - now)
+        each = actual / len(errors)
+        if isinstance(each, Tensor):
+            self._delta_weights.mul_(m).addmm_(h.mul_(each).t(), v)
+        else:
+            self._delta_weights.addmm_(h.t(), v, beta=float(m), alpha=each)
         if self.decay > 0.0:
-            self._delta_weights[:, :-1].add_(self._weights[:, :-1], alpha=-actual * self.decay)
-        self._delta_visible.mul_(m).add_(errors.sum(dim=0), alpha=actual / count)
-        self._params.add_(self._delta)
-        self.frames += self._pace * count
-
-    def shrink_(self, ratio: float, count: int) -> None:
-        """Skip a minibatch of `count` frames whose Gaussian reconstruction is too wide: shrink parameters and rate.
-
-        All parameters are multiplied by `ratio`, std(v+) / std(v-); the momentum is lost.
-        """
-        assert self._params is not None and self._delta is not None
-        self._params.mul_(ratio)
-        self._delta.zero_()
-        self.rate_scale *= SAFE_RATE
-        self.frames += self._pace * count
+            number.add_(self._delta_weights[:, :-1], self._weights[:, :-1], -actual * self.decay)
+        number.add_(self._delta_visible.mul_(m), errors.sum(dim=0), each)
 
     def state(self) -> dict[str, Tensor]:
         """Return, on the CPU, what the next minibatch depends on."""
-        scale = torch.tensor([self.rate_scale], dtype=torch.float64)
+        scale = torch.as_tensor(self.rate_scale, dtype=torch.float64).to("cpu").reshape(1).clone()
         return {"rate_scale": scale} | ({} if self._delta is None else {"momentum": self._delta.to("cpu")})
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -121,23 +142,41 @@ class RbmUpdater:
         fresh = None if momentum is None else flat.zeros(self.layout.size, momentum.dtype).copy_(momentum)
         self.reset()  # only now: the momentum may be our own
         if "rate_scale" in state:
-            self.rate_scale = float(state["rate_scale"][0])
+            self.rate_scale = _put(self.rate_scale, float(state["rate_scale"][0]))
         if fresh is not None:
             self._bind(fresh if self._params is None else fresh.to(self._params.device))
 
+    def _keep_numbers(self, rate: Number) -> None:
+        """Keep what changes from step to step on the device of a rate, or on the host."""
+        frames, pace, scale = int(self.frames), int(self._pace), float(self.rate_scale)
+        self.frames, self._pace, self.rate_scale = frames, pace, scale
+        if isinstance(rate, Tensor):
+            self.frames, self._pace = (rate.new_full((), n, dtype=torch.int64) for n in (frames, pace))
+            self.rate_scale = rate.new_full((), scale, dtype=torch.float64)
+        self.version += 1
+
     def _bind(self, delta: Tensor) -> None:
+        self.version += 1
         self._delta = delta
         self._delta_weights, self._delta_visible = flat.views(self.layout, delta).values()
 
 
-def too_wide(data: Tensor, reconstruction: Tensor) -> float | None:
-    """Return std(v+) / std(v-) where the reconstruction [B, V] of a Gaussian RBM is over twice as wide, else None.
+def shrinkage(data: Tensor, reconstruction: Tensor, deferred: bool = False) -> Number:
+    """Return std(v+) / std(v-) where the reconstruction [B, V] of a Gaussian RBM is over twice as wide, else 1.
 
     The spread is the sum over dimensions of each one's standard deviation in the minibatch.
     """
-    above = float(reconstruction.std(dim=0, correction=0).sum())
-    below = float(data.std(dim=0, correction=0).sum())
-    return below / above if LARGEST_RATIO * below < above < math.inf else None
+    above, below = (rows.std(dim=0, correction=0).sum() for rows in (reconstruction, data))
+    if deferred:
+        above, below = above.double(), below.double()
+        return torch.where((LARGEST_RATIO * below < above) & above.isfinite(), below / above, 1.0)
+    above, below = float(above), float(below)
+    return below / above if LARGEST_RATIO * below < above < math.inf else 1.0
+
+
+def _put(place: Any, value: float) -> Any:
+    """Return `value`, or the tensor `place` that holds it from now on."""
+    return place.fill_(value) if isinstance(place, Tensor) else value
 
 
 def visible_biases(mean: Tensor) -> Tensor:

@@ -75,7 +75,8 @@ def fst_wheels(found: Child | None = None) -> Finding:
     if absent:
         return red(f"not installed: {', '.join(absent)}", remedy)
     if found.fault:
-        return red(f"the FST wheels do not load: {found.fault}", remedy)
+        said = found.fault.removeprefix("unisono.errors.UserError: ").removesuffix(", pip install 'unisono[bootstrap]'")
+        return red(f"the FST wheels do not load: {said.removesuffix(': install the extra')}", remedy)
     return Finding("green", f"FST wheels load ({WHEELS[0]} {_version(WHEELS[0])})")
 
 
@@ -115,7 +116,7 @@ def _launchers() -> list[Path]:
 
 
 def gpus(facts: Mapping[str, Any], device: str) -> Finding:
-    """Say where training would compute. facts: what TORCH printed; device: the config's `resources.device`."""
+    """Say where networks would compute. facts: what TORCH printed; device: the config's `resources.device`."""
     names = list(facts.get("gpus", []))
     if device == "cuda" and not names:
         return red(
@@ -123,8 +124,8 @@ def gpus(facts: Mapping[str, Any], device: str) -> Finding:
             "set resources.device: auto, or install a CUDA build of torch (docs/gpu.md)",
         )
     if not names or device == "cpu":
-        return Finding("green", "training computes on the CPU" + ("" if not names else " (resources.device: cpu)"))
-    return Finding("green", f"training computes on {len(names)} GPU{'s' if len(names) > 1 else ''}: {names[0]}")
+        return Finding("green", "networks compute on the CPU" + ("" if not names else " (resources.device: cpu)"))
+    return Finding("green", f"networks compute on {len(names)} GPU{'s' if len(names) > 1 else ''}: {names[0]}")
 
 
 def _version(name: str) -> str:

@@ -87,10 +87,11 @@ class Objective:
     """
 
     def __init__(self, session: Session, frames: int) -> None:
-        plain = replace(session.run.network, dropout=0.0)
+        plain = session.run.network
+        plain = replace(plain, dropout=0.0) if hasattr(plain, "dropout") else plain
         constants = session.network.constants
         self._network: Network = make(plain, session.train.dim, session.train.num_pdfs, "float32", constants)
-        self._gradient = Gradient(self._network.layout)
+        self._gradient, self._device = Gradient(self._network.layout), session.place.device
         split, size = Split(session.train, self._network.unit), max(1, BATCH // self._network.unit.width)
         units = split.subset(_SUBSET, frames)
         self._windows = [split.load(units[begin : begin + size]) for begin in range(0, len(units), size)]
@@ -98,7 +99,7 @@ class Objective:
 
     def __call__(self, params: Tensor) -> tuple[float, Tensor]:
         """Return the objective at params [P] and its derivative [P], both per frame."""
-        self._network.bind(params)
+        self._network.bind(params.to(self._device))
         self._gradient.reset()
         total, self.frames = 0.0, 0
         for window in self._windows:
@@ -106,4 +107,4 @@ class Objective:
             self.frames += window.gather(0, len(window), batch)
             total += float(self._network.step_(batch, self._gradient, 0.0).objective_sum)
         assert self._gradient.sum is not None
-        return total / self.frames, self._gradient.sum.div_(self.frames)
+        return total / self.frames, self._gradient.sum.div_(self.frames).to(params)

@@ -1,4 +1,4 @@
-"""Where a worker computes: on the CPU, or on one of the GPUs that this process can see.
+"""Where networks compute: on the CPU, or on one of the GPUs that this process can see.
 
 What a GPU trains is the same mathematics in another order of rounding: it agrees with the CPU within a tolerance, never
 to the bit (docs/gpu.md). Vectors come from the CPU at the start of a slice and go back to it at the end, through pinned
@@ -61,17 +61,22 @@ class Place(NamedTuple):
 CPU = Place(torch.device("cpu"), deferred=False)
 
 
+def check(device: Device) -> None:
+    """Raise UserError where a GPU is demanded and none is visible. CUDA is not started, so that forks still may."""
+    if device == "cuda" and not torch.cuda.device_count():
+        raise UserError(
+            "resources.device: cuda: no GPU is visible: look at nvidia-smi, CUDA_VISIBLE_DEVICES and whether torch was"
+            " installed with CUDA, or take auto"
+        )
+
+
 def place_for(device: Device, index: int, precision: Precision) -> Place:
     """Return where worker or local rank `index` computes. Raises UserError where a GPU is demanded and none is there.
 
     auto: a GPU where one is visible. cuda: a GPU. Several workers take turns: index modulo the visible GPUs.
     """
+    check(device)
     visible = 0 if device == "cpu" else torch.cuda.device_count()
-    if device == "cuda" and not visible:
-        raise UserError(
-            "resources.device: cuda: no GPU is visible: look at nvidia-smi, CUDA_VISIBLE_DEVICES and whether torch was"
-            " installed with CUDA, or take auto"
-        )
     if not visible:
         return CPU
     number = index % visible

@@ -35,23 +35,32 @@ class RbmOptions:
     visible: Literal["probabilities", "sample"] = "probabilities"
 
 
+class _Buffers:
+    """Work space for minibatches of up to `rows` frames."""
+
+    def __init__(self, rows: int, visible: int, hidden: int, like: Tensor) -> None:
+        self.rows = rows
+        self.v, self.h = flat.matrix(2 * rows, visible + 1, like), flat.matrix(2 * rows, hidden, like)
+        self.v[:, -1] = 1.0
+        self.drawn, self.errors = flat.matrix(rows, hidden, like), flat.matrix(rows, visible, like)
+        self.uniform = flat.matrix(rows, visible, like)
+        self.bits = like.new_empty(-(-rows * max(hidden, visible) // 4), dtype=torch.int64)
+        self.ids = torch.zeros(rows, dtype=torch.int64, device=like.device)
+
+
 class _Rows:
-    """Work space for minibatches of `n` frames.
+    """The part of them that `n` frames take, in the same place as long as they last.
 
     v: [2 n, V + 1] and h: [2 n, H] with the halves v0, v1, h0, h1; drawn: [n, H], the binary h; errors: [n, V].
     """
 
-    def __init__(self, n: int, visible: int, hidden: int, like: Tensor) -> None:
+    def __init__(self, room: _Buffers, n: int) -> None:
         self.n = n
-        self.v, self.h = flat.matrix(2 * n, visible + 1, like), flat.matrix(2 * n, hidden, like)
-        self.v[:, -1] = 1.0
+        self.v, self.h = room.v[: 2 * n], room.h[: 2 * n]
         self.data, self.model = self.v[:n, :-1], self.v[n:, :-1]
         self.v0, self.v1, self.h0, self.h1 = self.v[:n], self.v[n:], self.h[:n], self.h[n:]
-        self.drawn, self.errors = flat.matrix(n, hidden, like), flat.matrix(n, visible, like)
-        room = n * max(hidden, visible)
-        self.bits = like.new_empty(-(-room // 4), dtype=torch.int64)
-        self.uniform = flat.matrix(n, visible, like)
-        self.ids = torch.zeros(n, dtype=torch.int64, device=like.device)
+        self.drawn, self.errors, self.uniform = room.drawn[:n], room.errors[:n], room.uniform[:n]
+        self.bits, self.ids = room.bits, room.ids[:n]
 
 
 class Rbm:
@@ -63,9 +72,10 @@ class Rbm:
     def __init__(self, options: RbmOptions, visible: int) -> None:
         self.options = options
         self.visible = visible
-        entries = [Entry("hidden", (options.hidden, visible + 1)), Entry("visible", (1, visible), bias=False)]
-        self.layout: Layout = flat.make_layout(entries)
+        hidden = Entry("hidden", (options.hidden, visible + 1))
+        self.layout: Layout = flat.make_layout([hidden, Entry("visible", (1, visible), bias=False, gradient="rows")])
         self._params: Tensor | None = None
+        self._buffers: _Buffers | None = None
         self._rows: _Rows | None = None
 
     def initial_parameters(self, generator: torch.Generator, mean: Tensor | None = None) -> Tensor:
@@ -85,7 +95,7 @@ class Rbm:
     def bind(self, params: Tensor) -> None:
         """Train and evaluate the vector `params` [P] from now on; it is changed in place."""
         if self._params is None or params.dtype != self._params.dtype or params.device != self._params.device:
-            self._rows = None
+            self._buffers = self._rows = None
         self._params = params
         self._weights, visible = flat.views(self.layout, params).values()
         self._biases = visible[0]
@@ -102,11 +112,12 @@ class Rbm:
         """Train on one minibatch, in place, with `rate` per mean gradient; the ids do not matter.
 
         Returns minus the squared error of the reconstruction that CD made, summed over the frames; `limited` is 1 where
-        a Gaussian reconstruction was too wide and the update was skipped.
+        a Gaussian reconstruction was too wide and the update was skipped. With a tensor as rate nothing waits for the
+        device (`core.number`).
         """
         assert self._params is not None
-        room = self._fill(batch)
-        updater.begin(self._params)
+        room, deferred = self._fill(batch), isinstance(rate, Tensor)
+        updater.begin(self._params, rate)
         torch.mm(room.v0, self._weights.t(), out=room.h0).sigmoid_()
         source = room.h0
         for _ in range(self.options.steps):
@@ -115,14 +126,11 @@ class Rbm:
             torch.mm(room.v1, self._weights.t(), out=room.h1).sigmoid_()
             source = room.h1
         torch.sub(room.data, room.model, out=room.errors)
-        stats = self._stats(room)
-        ratio = rbm.too_wide(room.data, room.model) if self.options.units == "gaussian" else None
-        if ratio is not None:
-            updater.shrink_(ratio, room.n)
-            return stats._replace(limited=1)
+        stats = self._stats(room, deferred)
+        is_gaussian = self.options.units == "gaussian"
+        shrink = rbm.shrinkage(room.data, room.model, deferred) if is_gaussian else 1.0
         room.h1.neg_()
-        updater.step_(room.v, room.h, room.errors, float(rate))
-        return stats
+        return stats._replace(limited=updater.step_(room.v, room.h, room.errors, shrink))
 
     def evaluate(self, batch: Batch) -> StepStats:
         """Return minus the squared error of the mean-field reconstruction; of a Bernoulli RBM also the free energy."""
@@ -172,9 +180,10 @@ class Rbm:
         numbers = drawn.view(torch.int16)[: rows * width].view(rows, width)
         out.copy_(numbers).mul_(2.0**-16).add_(0.5).lt_(probabilities)
 
-    def _stats(self, room: _Rows) -> StepStats:
-        squares = torch.linalg.vector_norm(room.errors, dim=1).double()
-        return StepStats(-float(squares.dot(squares)), 0, room.n)
+    def _stats(self, room: _Rows, deferred: bool = False) -> StepStats:
+        norms = torch.linalg.vector_norm(room.errors, dim=1).double()
+        total = -norms.dot(norms)
+        return StepStats(total if deferred else float(total), 0, room.n)
 
     def _fill(self, batch: Batch) -> _Rows:
         x = batch.x[:, 0]
@@ -187,7 +196,9 @@ class Rbm:
         if self._params is None:
             raise ValueError("bind a parameter vector first")
         if self._rows is None or self._rows.n != n:
-            self._rows = _Rows(n, self.visible, self.options.hidden, self._params)
+            if self._buffers is None or self._buffers.rows < n:
+                self._buffers = _Buffers(n, self.visible, self.options.hidden, self._params)
+            self._rows = _Rows(self._buffers, n)
         return self._rows
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from unisono.config.transform import Spliced
+from unisono.config.transform import Ended
 from unisono.core import flat, input_transform
 from unisono.core.flat import Layout
 from unisono.errors import UserError
@@ -74,7 +74,7 @@ class Ends:
         return result
 
 
-def checked(options: Spliced, constants: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def checked(options: Ended, constants: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Return the constants. Raises UserError where they lack what a section `network` asks for."""
     kind = options.transform.kind
     for key, wanted in (

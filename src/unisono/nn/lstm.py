@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from unisono.config.build import complete
 from unisono.config.network import Drawn, LstmOptions
 from unisono.config.optimiser import OptimiserOptions
+from unisono.config.transform import FOLDED
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.core.number import Number
@@ -23,37 +24,18 @@ from unisono.core.products import Precision, Products
 from unisono.core.updater import Updater
 from unisono.nn import activation, loss
 from unisono.nn.batch import Batch, StepStats
+from unisono.nn.ends import Ends, checked
 from unisono.nn.frame_module import spliced
-from unisono.nn.lstm_layer import LstmLayer, Room
+from unisono.nn.initial import random_parameters
+from unisono.nn.lstm_layer import LstmLayer
 from unisono.nn.lstm_module import LstmModule
-from unisono.nn.lstm_shape import entries_of, random_parameters, shapes_of, truncation_of
+from unisono.nn.lstm_rooms import Rooms
+from unisono.nn.lstm_shape import entries_of, shapes_of, truncation_of
 from unisono.nn.network import Utterances, no_utterances
 
 PIECE = 512  # frames of a whole utterance that are computed at a time
 _KEPT_ROOMS = 4  # work spaces: of whole minibatches, of half ones, of evaluation, and of the last of a slice
-_TRAINING_ONLY = ("dropout", "forget_bias", "clip", "zeroing", "zeroing_interval", "backprop_margin")
-
-
-class _Rooms:
-    """Work space of all layers for `times` times and `chunks` chunks, the last `labelled` times read by the softmax."""
-
-    def __init__(self, net: "Lstm", times: int, chunks: int, labelled: int, like: Tensor) -> None:
-        self.times, self.chunks = times, chunks
-        self.layers = [Room(layer.shape, times, chunks, like) for layer in net.layers]
-        rows, width = labelled * chunks, net.layers[-1].shape.outputs()
-        self.x = flat.matrix(rows, width + 1, like)
-        self.logits, self.error = flat.matrix(rows, net.num_pdfs, like), flat.matrix(rows, net.num_pdfs, like)
-        widths = [layer.shape.outputs() for layer in net.layers[:-1]] if net.options.dropout > 0.0 else []
-        self.masks = [flat.matrix(times * chunks, width, like) for width in widths]
-        draws = activation.room_for_draws(times * chunks, max(widths, default=0))
-        self.draws = like.new_empty(draws, dtype=torch.int64)
-        self.batch = _batch(net, chunks, labelled, like)
-
-
-def _batch(net: "Lstm", chunks: int, labelled: int, like: Tensor) -> Batch:
-    ids = torch.zeros(chunks, labelled, dtype=torch.int64, device=like.device)
-    x = like.new_zeros(chunks, net.unit.frames, net.feature_dim)
-    return Batch(x, ids, like.new_ones(chunks, labelled), ids.new_zeros(chunks))
+_TRAINING_ONLY = ("dropout", "forget_bias", "clip", "zeroing", "zeroing_interval", "backprop_margin", *FOLDED)
 
 
 class Lstm:
@@ -65,11 +47,19 @@ class Lstm:
 
     classifies = True
 
-    def __init__(self, options: LstmOptions, feature_dim: int, num_pdfs: int, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        options: LstmOptions,
+        feature_dim: int,
+        num_pdfs: int,
+        precision: Precision = "float32",
+        constants: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.options, self.unit = options, options.unit
         self.feature_dim, self.num_pdfs = feature_dim, num_pdfs
         self.input_dim = feature_dim * (sum(options.splice) + 1)
-        self.constants: Mapping[str, Tensor] = {}
+        self.constants = checked(options, constants or {})
+        self._ends = Ends(self.constants, self.input_dim, num_pdfs)
         shapes = shapes_of(options, self.input_dim)
         self.layers = [LstmLayer(shape, truncation_of(options)) for shape in shapes]
         self.layout: Layout = flat.make_layout(entries_of(options, shapes, num_pdfs))
@@ -77,7 +67,7 @@ class Lstm:
         self._precision: Precision = precision
         self._products, self._plain = Products(precision), Products()
         self._params: Tensor | None = None
-        self._rooms: OrderedDict[tuple[int, int, int], _Rooms] = OrderedDict()
+        self._rooms: OrderedDict[tuple[int, int, int], Rooms] = OrderedDict()
 
     def spec(self) -> dict[str, Any]:
         """Return what a model file keeps about the network, plain JSON values."""
@@ -87,8 +77,8 @@ class Lstm:
     def initial_parameters(
         self, options: Drawn, generator: torch.Generator, utterances: Utterances = no_utterances
     ) -> Tensor:
-        """Return random parameters [P], float32 (`lstm_shape.random_parameters`)."""
-        return random_parameters(self.layout, self.options, options, generator)
+        """Return random parameters [P], float32."""
+        return random_parameters(self.layout, options, generator)
 
     def updater(self, options: OptimiserOptions) -> Optimiser:
         """Return the configured optimiser, as new."""
@@ -100,6 +90,7 @@ class Lstm:
             self._rooms.clear()
             self._products = Products(self._precision)
         self._params = params
+        self._ends.bind(params)
         views = flat.views(self.layout, params)
         for number, layer in enumerate(self.layers, start=1):
             name = f"lstm{number}"
@@ -130,6 +121,7 @@ class Lstm:
             mask = _time_major(batch.mask).to(room.logits.dtype)
         stats = loss.posteriors_and_stats(room.logits, ids, mask, room.error, deferred=deferred)
         loss.to_error_(room.error, ids, mask)
+        self._ends.above_(room.error)
         updater.begin(self._params, rate, self._products, stats.frames)
         begin = len(room.layers[-1].outer) - len(room.error)
         room.layers[-1].outer[:begin].zero_()
@@ -156,8 +148,8 @@ class Lstm:
         return found.view(self.options.chunk, len(batch.x), -1).transpose(0, 1).contiguous()
 
     def folded(self, params: Tensor) -> Tensor:
-        """Return the vector as it is: there are no constants."""
-        return params
+        """Return the vector [P] of the network that says the same without constants."""
+        return self._ends.folded(self.layout, params)
 
     def log_posteriors(self, frames: Tensor) -> Tensor:
         """Return log p(pdf | frame) [T, num_pdfs] of a whole utterance [T, feature_dim], from a state of zero.
@@ -165,15 +157,14 @@ class Lstm:
         The last frame is repeated for the delay. The utterance is computed piece by piece with the state carried over.
         """
         assert self._params is not None
-        delay = self.options.label_delay
+        delay, frames = self.options.label_delay, frames.to(self._params)
         found = self._params.new_empty(len(frames) + delay, self.num_pdfs)
         room = self._room(PIECE, 1, PIECE)
-        below = room.layers[0].x[:PIECE, : self.input_dim]
         for begin in range(0, len(found) if len(frames) else 0, PIECE):
             end = min(begin + PIECE, len(found))
             places = torch.arange(begin, end, device=frames.device)
-            below[: end - begin].copy_(spliced(frames, self.options.splice, at=places))
-            below[end - begin :].zero_()  # of the last piece alone: nothing comes after it
+            room.raw[: end - begin].copy_(spliced(frames, self.options.splice, at=places))
+            room.raw[end - begin :].zero_()  # of the last piece alone: nothing comes after it
             self._through(room, self._plain, None, None, carry=begin > 0)
             found[begin:end] = torch.log_softmax(room.logits[: end - begin], dim=1)
         return found[delay:] if len(frames) else found[:0]
@@ -181,19 +172,18 @@ class Lstm:
     def module(self) -> nn.Module:
         """Return a differentiable module with a copy of the bound parameters."""
         assert self._params is not None
-        return LstmModule(self.options, flat.views(self.layout, self._params))
+        return LstmModule(self.options, flat.views(self.layout, self.folded(self._params)))
 
     def _forward(
         self,
         batch: Batch,
-        room: _Rooms,
+        room: Rooms,
         products: Products,
         generator: torch.Generator | None = None,
         deferred: bool = False,
     ) -> Tensor | None:
         """Fill `room` up to the logits; return what holds the state before utterances."""
-        rows = room.layers[0].x[: room.times * room.chunks, : self.input_dim]
-        inputs = rows.unflatten(0, (room.times, room.chunks)).transpose(0, 1)  # [chunks, times, input_dim]
+        inputs = room.raw.unflatten(0, (room.times, room.chunks)).transpose(0, 1)  # [chunks, times, input_dim]
         width = sum(self.options.splice) + 1
         inputs.unflatten(2, (width, self.feature_dim)).copy_(batch.x.unfold(1, width, 1).transpose(2, 3))
         held = None
@@ -207,8 +197,10 @@ class Lstm:
         return held
 
     def _through(
-        self, room: _Rooms, products: Products, held: Tensor | None, generator: torch.Generator | None, carry: bool
+        self, room: Rooms, products: Products, held: Tensor | None, generator: torch.Generator | None, carry: bool
     ) -> None:
+        if room.raw is not room.inputs:
+            self._ends.below_(room.raw, room.inputs)
         for index, (layer, own) in enumerate(zip(self.layers, room.layers, strict=True)):
             up = layer.forward(own, products, held, carry)
             if index + 1 == len(self.layers):
@@ -222,9 +214,10 @@ class Lstm:
                 above.mul_(mask)
         room.x[:, -1] = 1.0
         products.multiply(room.x, self._output.t(), room.logits)
+        self._ends.above_(room.logits)
 
     def _layer_back(
-        self, index: int, room: _Rooms, held: Tensor | None, first: int, dropped: bool, updater: Updater
+        self, index: int, room: Rooms, held: Tensor | None, first: int, dropped: bool, updater: Updater
     ) -> None:
         """Take the derivative down through a layer, then hand its components to the updater, which may overwrite."""
         layer, own, name = self.layers[index], room.layers[index], f"lstm{index + 1}"
@@ -243,12 +236,19 @@ class Lstm:
         if self.options.projection is not None:
             updater.layer_(self._places[f"{name}.projection"], own.m[begin:], own.outer[begin:])
 
-    def _room(self, times: int, chunks: int, labelled: int | None = None) -> _Rooms:
+    def _room(self, times: int, chunks: int, labelled: int | None = None) -> Rooms:
         if self._params is None:
             raise ValueError("bind a parameter vector first")
         key = times, chunks, self.options.chunk if labelled is None else labelled
         if key not in self._rooms:
-            self._rooms[key] = _Rooms(self, *key, self._params)
+            self._rooms[key] = Rooms(
+                self.layers,
+                self.options,
+                (self.feature_dim, self.num_pdfs),
+                key,
+                self._params,
+                raw=self._ends.transforms,
+            )
             if len(self._rooms) > _KEPT_ROOMS:
                 self._rooms.popitem(last=False)
         self._rooms.move_to_end(key)
@@ -263,5 +263,5 @@ def _time_major(values: Tensor) -> Tensor:
 def make(
     options: LstmOptions, feature_dim: int, num_pdfs: int, precision: Precision, constants: Mapping[str, Tensor]
 ) -> Lstm:
-    """Return the network, which has no constants; see `nn.network.make`."""
-    return Lstm(options, feature_dim, num_pdfs, precision)
+    """Return the network; see `nn.network.make`."""
+    return Lstm(options, feature_dim, num_pdfs, precision, constants)

@@ -131,11 +131,11 @@ class RbmLayer:
         """Return where spliced frames go: the place of the visible units where nothing lies between."""
         if not (self._below or self._ends.transforms):
             return self._machine.input_buffer(n)
-        if not self._rooms or len(self._rooms[0]) != n:
+        if not self._rooms or len(self._rooms[0]) < n:
             like = self._machine.input_buffer(n)
             widths = [self.input_dim] * (1 + self._ends.transforms) + [len(matrix) for matrix in self._below]
             self._rooms = [flat.matrix(n, width, like) for width in widths[:-1]]
-        return self._rooms[0]
+        return self._rooms[0][:n]
 
     def _lift(self, batch: Batch) -> Batch:
         """Bring a minibatch up to the visible units."""
@@ -144,7 +144,7 @@ class RbmLayer:
         if x.data_ptr() != raw.data_ptr():
             raw.copy_(x)
         if raw is not target and raw.data_ptr() != target.data_ptr():
-            steps = [*self._rooms[1:], target]
+            steps = [*(room[:n] for room in self._rooms[1:]), target]
             if self._ends.transforms:
                 self._ends.below_(raw, steps[0])
                 raw, steps = steps[0], steps[1:]
@@ -179,6 +179,6 @@ def _check_spread(mean: Tensor, variance: Tensor) -> None:
     if low < _VARIANCES[0] or high > _VARIANCES[1] or largest > _LARGEST_MEAN:
         raise UserError(
             f"initialisation: rbm: the spliced frames have variances from {low:.3g} to {high:.3g} and means up to"
-            f" {largest:.3g} from 0, a Gaussian RBM wants {_VARIANCES[0]} to {_VARIANCES[1]} and"
-            f" {_LARGEST_MEAN}: set network.transform: normalise"
+            f" {largest:.3g} from 0, a Gaussian RBM wants variances of {_VARIANCES[0]} to {_VARIANCES[1]} and means"
+            f" up to {_LARGEST_MEAN}: set network.transform: normalise"
         )

@@ -1,5 +1,6 @@
 """Acoustic models of either kind, as functions from an utterance to the log-likelihoods of its frames."""
 
+import functools
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -10,9 +11,19 @@ import numpy.typing as npt
 from unisono.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+
     from unisono.hmm.model import HmmModel
 
 LogLikelihoods = Callable[[str], npt.NDArray[np.float32]]
+Device = Callable[[], "torch.device"]
+
+
+def cpu() -> "torch.device":
+    """Return the CPU."""
+    import torch
+
+    return torch.device("cpu")
 
 
 class Features(Protocol):
@@ -32,7 +43,12 @@ class Features(Protocol):
 
 
 def scorer(
-    system: Literal["gmm", "dnn"], network: str | None, threads: int, reader: Features, hmm: "HmmModel"
+    system: Literal["gmm", "dnn"],
+    network: str | None,
+    threads: int,
+    reader: Features,
+    hmm: "HmmModel",
+    device: Device = cpu,
 ) -> LogLikelihoods:
     """Return a function from an utterance id to its log-likelihoods, float32 [frames, pdfs].
 
@@ -42,17 +58,22 @@ def scorer(
         return lambda utterance: hmm.log_likelihoods(reader.get(utterance))
     if not network:
         raise UserError("--network: missing: --system dnn needs the trained network")
-    return network_scorer(network, threads, reader, hmm.num_pdfs)
+    return network_scorer(network, threads, reader, hmm.num_pdfs, device=device)
 
 
 def network_scorer(
-    path: str | os.PathLike[str], threads: int, reader: Features, num_pdfs: int | None = None, priors: bool = True
+    path: str | os.PathLike[str],
+    threads: int,
+    reader: Features,
+    num_pdfs: int | None = None,
+    priors: bool = True,
+    device: Device = cpu,
 ) -> LogLikelihoods:
     """Return a function from an utterance id to log p(pdf | x) - log p(pdf), float32 [frames, pdfs].
 
     That is log p(x | pdf) up to a constant a frame (Bourlard & Morgan 1994); without `priors` it is log p(pdf | x).
-    `num_pdfs` of the HMM it goes with is compared, if given. Raises UserError where network, HMM and features do not
-    fit together.
+    `num_pdfs` of the HMM it goes with is compared, if given. device: asked for in the process that computes, at its
+    first utterance. Raises UserError where network, HMM and features do not fit together.
     """
     import torch
 
@@ -73,10 +94,16 @@ def network_scorer(
     log_prior = model.log_prior if priors else torch.zeros(network.num_pdfs)
     if log_prior is None:
         raise UserError(f"{path}: no log_prior: decode final.safetensors, not a model of an iteration")
-    network.bind(model.flat)
+
+    @functools.cache
+    def prior_here() -> torch.Tensor:
+        here = device()
+        network.bind(model.flat.to(here))
+        return log_prior.to(here)
 
     def log_likelihoods(utterance: str) -> npt.NDArray[np.float32]:
         with torch.no_grad():
-            return (network.log_posteriors(torch.from_numpy(reader.get(utterance))) - log_prior).numpy()
+            prior = prior_here()
+            return (network.log_posteriors(torch.from_numpy(reader.get(utterance))) - prior).cpu().numpy()
 
     return log_likelihoods

@@ -52,16 +52,18 @@ def transcribe(
     timed: bool,
     threads: int = 1,
     processes: int = 1,
+    device: acoustics.Device = acoustics.cpu,
 ) -> list[Transcript]:
     """Recognise recordings, in the order given: the words that the pipeline's decoding would find.
 
-    `features` are theirs, not yet computed. Raises UserError where they are none of this system.
+    `features` are theirs, not yet computed; device: see `acoustics.network_scorer`. Raises UserError where the features
+    are none of this system.
     """
     facts, count = system.facts, len(recordings)
     lang, hmm = load_lang(system.lang), load_model(system.hmm)
     setting = Setting(float(facts["acoustic_scale"]), float(facts["word_insertion_penalty"]))
     searcher = Searcher(read_fst(system.graph), hmm.id2pdf, (setting.word_insertion_penalty,))
-    scorer = acoustics.network_scorer(system.network, threads, features, hmm.num_pdfs)
+    scorer = acoustics.network_scorer(system.network, threads, features, hmm.num_pdfs, device=device)
     aligner = WordAligner(hmm, lang) if timed else None
     begin = time.monotonic()
     with console.progress("Features", count) as advance:

@@ -61,13 +61,15 @@ class Result:
 class Run:
     """One training run: the rows of metrics.jsonl for the combined model and for the workers, its ledger, settings.
 
-    settings: of config.json, None where there is none. warnings: a line for each that contradicts the custom.
+    final: of final.json, empty where there is none. settings: of config.json, None where there is none. warnings: a
+    line for each that contradicts the custom.
     """
 
     name: str
     combined: Rows
     workers: Rows
     ledger: dict[str, Any]
+    final: dict[str, Any]
     settings: Settings | None = None
     warnings: tuple[str, ...] = ()
 
@@ -167,7 +169,7 @@ def read_training(folder: Path) -> Run:
     workers = [row for row in rows if row["worker"] is not None]
     for row in workers:
         row["frames_seen"] = ends.get(row["iteration"], 0)
-    return Run(folder.name, combined, workers, _optional(folder / "ledger.json"))
+    return Run(folder.name, combined, workers, _optional(folder / "ledger.json"), _optional(folder / "final.json"))
 
 
 def _alignments(folder: Path, splits: Iterable[str]) -> dict[str, Any]:

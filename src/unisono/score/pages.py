@@ -3,7 +3,7 @@
 The HTML stands in `templates/page.html.j2`; Jinja2 escapes whatever is no result of the functions here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +60,10 @@ def _is_numeric(values: Sequence[object]) -> bool:
 def _shown(value: object) -> str:
     # A plain string: what is marked as safe, if a value ever were, would not be escaped.
     return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def list_of(entries: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> str:
+    """Return a table with a column for each field, or "None."."""
+    if not entries:
+        return paragraph("None.")
+    return table([field.replace("_", " ") for field in fields], [[entry.get(f) for f in fields] for entry in entries])

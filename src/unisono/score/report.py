@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unisono.score.classes import ClassResult
-from unisono.score.gather import Gathered, Result, Rows, Run
-from unisono.score.pages import Number, decimal, heading, page, paragraph, table
+from unisono.score.gather import Gathered, Result, Run
+from unisono.score.pages import Number, decimal, heading, list_of, page, paragraph, table
 from unisono.score.statistics import matched_pairs
 from unisono.score.summary import CLASS_COLUMNS, COLUMNS, class_rows, interval_methods, left_out, wer_rows
 from unisono.score.wer import Counts
@@ -88,7 +88,7 @@ def corpus_page(corpus: Mapping[str, Any]) -> str:
         ),
         paragraph(f"Sampling rate: {corpus.get('sampling_rate', 'unknown')} Hz."),
         heading("Utterances left out"),
-        _list_of(corpus.get("quarantined", []), ("utterance_id", "split", "reason")),
+        list_of(corpus.get("quarantined", []), ("utterance_id", "split", "reason")),
     ]
     return page("Corpus", *parts)
 
@@ -113,67 +113,9 @@ def alignment_page(gathered: Gathered) -> str:
         "Alignment",
         table(columns, rows),
         heading("Utterances that could not be aligned"),
-        _list_of(failed, ("model", "split", "utterance_id", "reason")),
+        list_of(failed, ("model", "split", "utterance_id", "reason")),
         heading("Utterances left out of the frames for training"),
-        _list_of(left_out, ("split", "utterance_id", "reason")),
-    )
-
-
-def iterations_page(run: Run) -> str:
-    """Give each iteration of the combined model, rejected workers, and each worker's part."""
-    combined = [
-        [row["iteration"], row.get("epoch"), row["frames_seen"], _rate(row["learning_rate"])]
-        + [decimal(row.get(field), 4) for field in ("objective_train", "objective_dev", "objective_dev_full")]
-        + [_percent(row["frame_accuracy"])]
-        for row in run.combined
-    ]
-    workers = [
-        [row["iteration"], row["worker"], row["frames"], decimal(row["objective_train"], 4)]
-        + [_percent(row["frame_accuracy"]), _percent(row.get("limited"))]
-        + [decimal(row.get(f"seconds_{phase}")) for phase in PHASES]
-        for row in run.workers
-    ]
-    rejected = [
-        {"iteration": row["iteration"], "worker": row["worker"], "reason": row.get("reason", "")}
-        for row in run.workers
-        if row.get("rejected")
-    ]
-    return page(
-        f"Training run {run.name}",
-        paragraph(f"Objective: {run.objective}, higher is better. Frames: seen by all workers."),
-        table(("iteration", "epoch", "frames", "rate", "train", "dev", "whole dev", "accuracy %"), combined),
-        *([heading("Free energy"), _free_energies(run)] if gaps(run) else []),
-        *([heading("Settings that contradict the custom"), *map(paragraph, run.warnings)] if run.warnings else []),
-        heading("Rejected workers"),
-        _list_of(rejected, ("iteration", "worker", "reason")),
-        heading("Workers"),
-        paragraph(
-            "Objective and accuracy on the worker's own slice as it trained; limited: the part of its minibatches "
-            "whose step optimiser.max_change has shortened; the times are in seconds."
-        ),
-        table(("iteration", "worker", "frames", "objective", "accuracy %", "limited %", *PHASES), workers),
-    )
-
-
-def ledger_page(run: Run) -> str:
-    """Give the account of the training frames: what each worker saw, and whether the sum is the corpus."""
-    fields = ("seen", "discarded", "dropped", "repeated")
-    ledger = run.ledger
-    if not ledger:
-        return page(f"Frame ledger of run {run.name}", paragraph("This run has no ledger.json."))
-    workers = sorted(ledger["workers"].items(), key=lambda item: int(item[0]))
-    rows = [[name, *(facts[field] for field in fields)] for name, facts in workers]
-    sums = {field: sum(facts[field] for _, facts in workers) for field in fields}
-    total = ledger.get("total", sums["seen"] + sums["discarded"] + sums["dropped"] - sums["repeated"])
-    expected = round(ledger["corpus_frames"] * ledger["epochs"])
-    verdict = "they agree" if total == expected else f"a difference of {total - expected:+,}"
-    return page(
-        f"Frame ledger of run {run.name}",
-        table(("worker", *fields), [*rows, ["all", *sums.values()]], [len(rows)]),
-        paragraph(
-            f"Frames accounted for: {total:,}; corpus times epochs: {ledger['corpus_frames']:,} × {ledger['epochs']:g} "
-            f"= {expected:,}: {verdict}. Discarded: read by a worker whose model was not taken."
-        ),
+        list_of(left_out, ("split", "utterance_id", "reason")),
     )
 
 
@@ -220,32 +162,6 @@ def _significance(results: Sequence[Result], counts: Mapping[str, Mapping[str, C
     return table(["", *(result.name for result in results)], rows)
 
 
-def gaps(run: Run) -> Rows:
-    """Return the rows that know by how much the free energy of dev frames is above that of train frames."""
-    return [row for row in run.combined if row.get("free_energy_gap") is not None]
-
-
-def _free_energies(run: Run) -> str:
-    rows = [[row["iteration"], decimal(row["free_energy_gap"], 3)] for row in gaps(run)]
-    return table(("iteration", "dev minus train"), rows) + paragraph(
-        "A gap that grows says that the RBM learns its training set by heart."
-    )
-
-
-def _percent(fraction: float | None) -> Number | None:
-    return None if fraction is None else decimal(100 * fraction)
-
-
-def _rate(rate: float | None) -> Number | None:
-    return None if rate is None else Number(f"{rate:.3g}")
-
-
 def _share(run: Run) -> Number | None:
     spent = phases(run)
     return decimal(100 * spent["compute"] / sum(spent.values()), 1) if sum(spent.values()) else None
-
-
-def _list_of(entries: Rows, fields: Sequence[str]) -> str:
-    if not entries:
-        return paragraph("None.")
-    return table([field.replace("_", " ") for field in fields], [[entry.get(f) for f in fields] for entry in entries])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unisono.files import write_json, write_text
-from unisono.score import plots, report, summary
+from unisono.score import plots, report, summary, training_pages
 from unisono.score.classes import ClassResult
 from unisono.score.gather import Gathered
 from unisono.score.wer import Counts
@@ -26,8 +26,8 @@ def write_report(
         rows = training.combined, training.workers
         plots.learning_curve(folder / "learning_curve.svg", name, *rows, training.objective)
         plots.frame_accuracy(folder / "frame_accuracy.svg", name, *rows)
-        write_text(folder / "iterations.html", report.iterations_page(training))
-        write_text(folder / "ledger.html", report.ledger_page(training))
+        write_text(folder / "iterations.html", training_pages.iterations_page(training))
+        write_text(folder / "ledger.html", training_pages.ledger_page(training))
     write_text(out_dir / "wer.html", report.wer_page(found.results, counts))
     write_text(out_dir / "speakers.html", report.speakers_page(found.results, classes))
     write_text(out_dir / "confusions.html", report.confusions_page(found.results))
