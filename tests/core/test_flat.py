@@ -1,5 +1,7 @@
 """The flat vector: alignment, padding, views and the file form."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -71,13 +73,15 @@ def test_wrong_tensors_are_named(name, tensor, message):
 def test_matrices_without_bias_and_blocks():
     entries = [
         flat.Entry("gates", (8, 4), blocks=4),
-        flat.Entry("peepholes", (3, 2), bias=False, blocks=3),
+        flat.Entry("peepholes", (3, 2), bias=False, blocks=3, gradient="rows"),
         flat.Entry("output", (2, 5), bias=True),
         flat.Entry("visible", (1, 1), bias=False),
     ]
     layout = flat.make_layout(entries)
     assert layout.shapes == tuple(entry.shape for entry in entries)
-    assert layout.biases == (True, False, True, False) and layout.components() == 9
+    assert layout.entries == tuple(entries) and [entry.name for entry in layout.components()] == [
+        *["gates"] * 4, *["peepholes"] * 3, "output", "visible",
+    ]  # fmt: skip
     vector = flat.zeros(layout.size)
     for number, matrix in enumerate(flat.views(layout, vector).values()):
         matrix.copy_(torch.arange(matrix.numel()).view_as(matrix) + 100 * number + 1)
@@ -97,6 +101,7 @@ def test_matrices_without_bias_and_blocks():
     assert torch.equal(flat.from_tensors(layout, tensors), vector)
     plain = flat.make_layout([(entry.name, entry.shape) for entry in entries[:1]])
     assert plain != flat.make_layout(entries[:1]) == flat.make_layout(entries[:1])
+    assert flat.make_layout([replace(entries[0], gain=3.0, added=(1.0,))]) == flat.make_layout(entries[:1])
 
 
 def test_senseless_layouts_are_refused():
@@ -108,5 +113,8 @@ def test_senseless_layouts_are_refused():
         flat.make_layout([flat.Entry("a", (2, 0), bias=False)])
     with pytest.raises(ValueError, match="5 rows do not make 2 blocks"):
         flat.make_layout([flat.Entry("a", (5, 3), blocks=2)])
+    for bias, blocks in ((True, 2), (False, 1)):
+        with pytest.raises(ValueError, match="a: a gradient of rows needs a block for each row, without a bias"):
+            flat.make_layout([flat.Entry("a", (2, 3), bias=bias, blocks=blocks, gradient="rows")])
     with pytest.raises(ValueError, match="expected a vector of 272"):
         flat.views(LAYOUT, torch.zeros(271))

@@ -15,7 +15,7 @@ from unisono.core.ng_simple import SimpleEstimator
 from unisono.core.optimiser import Optimiser
 from unisono.errors import UserError
 
-LAYOUT = flat.make_layout([("hidden1", (7, 6)), ("output", (5, 8))])
+LAYOUT = flat.make_layout([("hidden1", (7, 6)), flat.Entry("output", (5, 8), is_output=True)])
 NG = section(
     NgOptions,
     preset="nnet3",
@@ -243,7 +243,9 @@ def test_scales_by_hand():
     assert row_scale(limits("su_chen", per_sample=0.1), 0.0, 0.5, 10, 1.0) == 1.0
 
 
-BLOCKS = flat.make_layout([flat.Entry("gates", (12, 6), blocks=3), flat.Entry("vectors", (2, 8), bias=False, blocks=2)])
+BLOCKS = flat.make_layout(
+    [flat.Entry("gates", (12, 6), blocks=3), flat.Entry("vectors", (2, 8), bias=False, blocks=2, gradient="rows")]
+)
 APART = flat.make_layout([(f"gate{block}", (4, 6)) for block in range(3)])
 
 
@@ -300,13 +302,14 @@ def test_a_vectors_step_is_the_sum_of_its_preconditioned_rows(kind, momentum):
 
 
 def test_the_output_has_a_limit_of_its_own():
+    """Wherever it lies: here below the gates."""
+    layout = flat.make_layout([flat.Entry("output", (4, 6), is_output=True), flat.Entry("gates", (12, 6), blocks=3)])
     change = section(MaxChangeOptions, kind="nnet3", per_layer=0.5, total=0.0, output=0.125)
-    trainer = Optimiser(options("sgd", max_change=change), BLOCKS)
-    params = torch.zeros(BLOCKS.size, dtype=torch.float64)
+    trainer = Optimiser(options("sgd", max_change=change), layout)
+    params = torch.zeros(layout.size, dtype=torch.float64)
     trainer.begin(params, 1.0)
-    trainer.layer_(0, torch.full((1, 6), 9.0, dtype=torch.float64), torch.ones(1, 12, dtype=torch.float64))
-    for block in range(2):
-        trainer.rows_(1, block, torch.full((1, 8), 9.0, dtype=torch.float64))
+    for index, rows in ((1, 12), (0, 4)):
+        trainer.layer_(index, torch.full((1, 6), 9.0, dtype=torch.float64), torch.ones(1, rows, dtype=torch.float64))
     assert trainer.finish_() == 1
-    norms = [float(part.norm()) for part in flat.segments(BLOCKS, params)]
-    assert norms == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.125])
+    norms = [float(part.norm()) for part in flat.segments(layout, params)]
+    assert norms == pytest.approx([0.125, 0.5, 0.5, 0.5])

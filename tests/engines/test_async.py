@@ -185,4 +185,5 @@ def test_an_idle_server_takes_no_more_than_a_twentieth_of_a_core(tmp_path, mpiru
     done = mpirun(3, ["-m", "mpi4py", "-c", IDLE, task.folder], env=python_path)
     assert done.returncode == 0, done.stderr[-2000:]
     share = float(done.stdout.split("share")[1])
+    print(f"idle server: {share:.1%} of a core")
     assert share < 0.05

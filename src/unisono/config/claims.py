@@ -25,9 +25,9 @@ SOURCES: Mapping[str, str] = {
     "M": "from memory",
     "I": "inferred",
 }
-Metric = Literal["objective_dev", "frame_accuracy", "wer", "averaging_share", "modelled_speedup"]
+Metric = Literal["objective_dev", "frame_accuracy", "wer", "averaging_share", "modelled_speedup", "frames_per_s"]
 # Metrics of a run, not of one of its models; they come from the clock.
-TIMED = ("averaging_share", "modelled_speedup")
+TIMED = ("averaging_share", "modelled_speedup", "frames_per_s")
 System = Annotated[str, Pattern(rf"{NAME.regex}(/{NAME.regex})?")]
 
 
@@ -52,7 +52,7 @@ class Claim(Section):
     cannot: str | None = None
     """Why the claim cannot be tested here."""
     metric: Metric = "objective_dev"
-    """What is measured: objective_dev (nats per frame), frame_accuracy, wer (fractions, decoded systems only), averaging_share (of an iteration's time), modelled_speedup (over one worker)."""  # noqa: E501
+    """What is measured: objective_dev (nats per frame), frame_accuracy, wer (fractions, decoded systems only), averaging_share (of an iteration's time), modelled_speedup (over one worker), frames_per_s (of all workers; on MPI ranks)."""  # noqa: E501
     expected: Literal["above", "below", "equal"] | None = None
     """Where the claim puts the sum: above, below or equal to `value`."""
     value: float = 0.0

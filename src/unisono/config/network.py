@@ -116,9 +116,12 @@ class LstmOptions(Ended):
         return round(found * self.times / self.chunk) + (inputs + 1) * num_pdfs
 
 
-NetworkOptions = Annotated[DnnOptions | PnormOptions | LstmOptions, Kinds("dnn")]
+_Networks = DnnOptions | PnormOptions | LstmOptions
+NetworkOptions = Annotated[_Networks, Kinds("dnn")]
 # Of a model file, which may also hold the RBM of a layer.
-AnyNetworkOptions = Annotated[DnnOptions | PnormOptions | LstmOptions | RbmNetwork, Kinds("dnn")]
+AnyNetworkOptions = Annotated[_Networks | RbmNetwork, Kinds("dnn")]
+# Those into which a layer-wise start inserts hidden layers.
+Growing = DnnOptions | PnormOptions
 
 
 @dataclass(frozen=True, kw_only=True)

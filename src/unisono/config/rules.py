@@ -4,7 +4,7 @@ from typing import Any
 
 from unisono.config.config import Shared
 from unisono.config.features import Mfcc
-from unisono.config.network import LstmOptions, NetworkOptions
+from unisono.config.network import Growing, LstmOptions, NetworkOptions
 from unisono.config.observers import check_models
 from unisono.config.parallel import Gossip, Logged, ParallelOptions, Ramp, Simulated
 from unisono.config.run import Run
@@ -161,7 +161,7 @@ def _check_schedule(run: Run) -> None:
 
 
 def _check_growth(run: Run) -> None:
-    if isinstance(run.network, LstmOptions):
+    if not isinstance(run.network, Growing):
         raise UserError(
             f"initialisation.kind: layerwise inserts hidden layers, which network.kind: {run.network.kind} does not"
             " have: choose another kind of either"

@@ -8,9 +8,9 @@ from annotated_types import Ge, Le
 from unisono.config.markers import NAME, Section, Unit
 from unisono.config.network import (
     DnnOptions,
+    Growing,
     InitialisationOptions,
     LayerwiseStart,
-    LstmOptions,
     NetworkOptions,
     RandomStart,
 )
@@ -88,14 +88,14 @@ class Run(Section):
     @property
     def insertions(self) -> tuple[int, ...]:
         """The iterations before which a hidden layer is inserted; none but with a layer-wise start."""
-        if not isinstance(self.initialisation, LayerwiseStart) or isinstance(self.network, LstmOptions):
+        if not (isinstance(self.initialisation, LayerwiseStart) and isinstance(self.network, Growing)):
             return ()
         return tuple(1 + self.initialisation.period * count for count in range(len(self.network.hidden) - 1))
 
     def network_at(self, iteration: int) -> NetworkOptions:
         """Return the network that an iteration trains: without the hidden layers that are inserted after it."""
         later = sum(insertion > iteration for insertion in self.insertions)
-        if not later or isinstance(self.network, LstmOptions):
+        if not (later and isinstance(self.network, Growing)):
             return self.network
         return replace(self.network, hidden=self.network.hidden[:-later])
 

@@ -61,7 +61,7 @@ def combine(
     as worse than all others. Raises ValueError where it is so at the mean already.
     """
     search = _Search(model, shares, layout, objective, evaluations, dtype)
-    theta = torch.zeros(len(shares), layout.components(), dtype=torch.float64, requires_grad=True)
+    theta = torch.zeros(len(shares), len(layout.components()), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS(
         [theta],
         max_iter=evaluations,
@@ -132,7 +132,7 @@ class _Search:
 
     def _inner_products(self, gradient: Tensor) -> Tensor:
         """Return (g_c, W_nc) [models, components], summed in float64."""
-        found = torch.zeros(self._shares.shape[1], self._layout.components(), dtype=torch.float64)
+        found = torch.zeros(self._shares.shape[1], len(self._layout.components()), dtype=torch.float64)
         slopes = flat.segments(self._layout, gradient)
         for n in range(len(found)):
             for c, (slope, own) in enumerate(zip(slopes, flat.segments(self._layout, self._model(n)), strict=True)):

@@ -10,7 +10,9 @@ which share their input. Limits on a step and weights of a combination are a com
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,46 +22,62 @@ from unisono.errors import UserError
 ALIGNMENT = 16  # numbers; 64 bytes of float32
 
 
-class Entry(NamedTuple):
-    """One matrix of a layout: (rows, columns), whether the last column is a bias, and of how many blocks it is made."""
+@dataclass(frozen=True)
+class Entry:
+    """One matrix of a layout, and all that those who train it must know of it.
+
+    shape: rows (outputs) and columns (inputs, and one more where there is a bias).
+    bias: whether the last column is a bias, which L2 leaves alone.
+    blocks: of how many components it is made.
+    gradient: how it comes. sides: as inputs and derivatives at the outputs, each with estimators of its own; rows: as
+        one row per frame for each block, a vector that acts element by element.
+    is_output: whether max-change and initialisation have settings of their own for it.
+    gain: standard deviation of initial weights times the root of their inputs, where the config names none.
+    added: what is added to the initial biases of each block. A layout is the same whatever it starts from.
+    """
 
     name: str
     shape: tuple[int, int]
     bias: bool = True
     blocks: int = 1
+    gradient: Literal["sides", "rows"] = "sides"
+    is_output: bool = False
+    gain: float = field(default=1.0, compare=False)
+    added: tuple[float, ...] = field(default=(), compare=False)
 
 
-class Layout(NamedTuple):
-    """How a flat vector is cut into matrices. All fields but the last are in numbers, not bytes.
+@dataclass(frozen=True)
+class Layout:
+    """How a flat vector is cut into matrices. Numbers are counted, not bytes.
 
-    names: one per matrix, unique.
-    shapes: rows (outputs) and columns (inputs, and one more where there is a bias).
-    offsets: where each matrix starts, a multiple of 16.
+    entries: the matrices, in their order; names are unique.
+    offsets: where each starts, a multiple of 16.
     strides: distance between rows, the columns rounded up to a multiple of 16.
     size: length P of the vector, padding included.
-    biases: whether the last column of a matrix is a bias.
-    blocks: of how many components a matrix is made.
     """
 
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, int], ...]
+    entries: tuple[Entry, ...]
     offsets: tuple[int, ...]
     strides: tuple[int, ...]
     size: int
-    biases: tuple[bool, ...]
-    blocks: tuple[int, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the matrices."""
+        return tuple(entry.name for entry in self.entries)
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each matrix."""
+        return tuple(entry.shape for entry in self.entries)
 
     def parameters(self) -> int:
         """Return the number of parameters without padding."""
         return sum(rows * columns for rows, columns in self.shapes)
 
-    def is_vector(self, index: int) -> bool:
-        """Say whether a matrix is a stack of vectors that act element by element: no bias, each row a block."""
-        return not self.biases[index] and self.shapes[index][0] == self.blocks[index]
-
-    def components(self) -> int:
-        """Return the number of components: blocks of all matrices."""
-        return sum(self.blocks)
+    def components(self) -> list[Entry]:
+        """Return the matrix of each component: blocks of all matrices."""
+        return [entry for entry in self.entries for _ in range(entry.blocks)]
 
 
 def padded(columns: int) -> int:
@@ -70,25 +88,32 @@ def padded(columns: int) -> int:
 def make_layout(entries: Sequence[Entry | tuple[str, tuple[int, int]]]) -> Layout:
     """Lay matrices one behind the other; an entry of (name, (rows, columns)) has a bias and one block.
 
-    Raises ValueError for a repeated name, a shape that is not positive, or rows that the blocks do not share evenly.
+    Raises ValueError for a repeated name, a shape that is not positive, rows that the blocks do not share evenly, or a
+    gradient of one row per frame where a block is not one row without a bias.
     """
     table = [entry if isinstance(entry, Entry) else Entry(*entry) for entry in entries]
-    names = tuple(entry.name for entry in table)
+    names = [entry.name for entry in table]
     if len(set(names)) != len(names):
         raise ValueError(f"names of a layout must be unique: {names}")
     offsets, strides, size = [], [], 0
-    for name, (rows, columns), bias, blocks in table:
-        if rows < 1 or columns < 1 + bias:
-            wanted = "two columns (an input and the bias)" if bias else "a column"
-            raise ValueError(f"{name}: a matrix needs a row and {wanted}: {rows} x {columns}")
-        if blocks < 1 or rows % blocks:
-            raise ValueError(f"{name}: {rows} rows do not make {blocks} blocks")
+    for entry in table:
+        _check(entry)
+        rows, columns = entry.shape
         offsets.append(size)
         strides.append(padded(columns))
         size += rows * strides[-1]
-    shapes = tuple(entry.shape for entry in table)
-    biases, parts = tuple(entry.bias for entry in table), tuple(entry.blocks for entry in table)
-    return Layout(names, shapes, tuple(offsets), tuple(strides), size, biases, parts)
+    return Layout(tuple(table), tuple(offsets), tuple(strides), size)
+
+
+def _check(entry: Entry) -> None:
+    name, (rows, columns), blocks = entry.name, entry.shape, entry.blocks
+    if rows < 1 or columns < 1 + entry.bias:
+        wanted = "two columns (an input and the bias)" if entry.bias else "a column"
+        raise ValueError(f"{name}: a matrix needs a row and {wanted}: {rows} x {columns}")
+    if blocks < 1 or rows % blocks:
+        raise ValueError(f"{name}: {rows} rows do not make {blocks} blocks")
+    if entry.gradient == "rows" and (entry.bias or rows != blocks):
+        raise ValueError(f"{name}: a gradient of rows needs a block for each row, without a bias")
 
 
 def zeros(size: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -135,8 +160,8 @@ def segments(layout: Layout, flat: Tensor) -> list[Tensor]:
     ends = [*layout.offsets[1:], layout.size]
     return [
         part
-        for begin, end, blocks in zip(layout.offsets, ends, layout.blocks, strict=True)
-        for part in flat[begin:end].chunk(blocks)
+        for begin, end, entry in zip(layout.offsets, ends, layout.entries, strict=True)
+        for part in flat[begin:end].chunk(entry.blocks)
     ]
 
 
@@ -155,19 +180,15 @@ def carried_over(old: Layout, new: Layout, vector: Tensor, fresh: Tensor) -> Ten
 
 def to_tensors(layout: Layout, flat: Tensor) -> dict[str, Tensor]:
     """Return the file form: dense "<name>.weight" [rows, inputs] and, where there is one, "<name>.bias" [rows]."""
-    matrices = zip(views(layout, flat).items(), layout.biases, strict=True)
-    return {
-        name: part.contiguous()
-        for (matrix, view), bias in matrices
-        for name, part in _parts(matrix, view, bias).items()
-    }
+    matrices = zip(layout.entries, views(layout, flat).values(), strict=True)
+    return {name: part.contiguous() for entry, view in matrices for name, part in _parts(entry, view).items()}
 
 
-def _parts(name: str, matrix: Tensor, bias: bool) -> dict[str, Tensor]:
+def _parts(entry: Entry, matrix: Tensor) -> dict[str, Tensor]:
     """Return the tensors of the file form as views of a matrix."""
-    if not bias:
-        return {f"{name}.weight": matrix}
-    return {f"{name}.weight": matrix[:, :-1], f"{name}.bias": matrix[:, -1]}
+    if not entry.bias:
+        return {f"{entry.name}.weight": matrix}
+    return {f"{entry.name}.weight": matrix[:, :-1], f"{entry.name}.bias": matrix[:, -1]}
 
 
 def from_tensors(layout: Layout, tensors: Mapping[str, Tensor], where: str = "model") -> Tensor:
@@ -180,8 +201,8 @@ def from_tensors(layout: Layout, tensors: Mapping[str, Tensor], where: str = "mo
     if dtype not in (torch.float32, torch.float64):
         raise UserError(f"{where}: numbers are {dtype}, expected float32: this file was not written by unisono")
     flat = zeros(layout.size, dtype)
-    for (name, matrix), bias in zip(views(layout, flat).items(), layout.biases, strict=True):
-        for part, target in _parts(name, matrix, bias).items():
+    for entry, matrix in zip(layout.entries, views(layout, flat).values(), strict=True):
+        for part, target in _parts(entry, matrix).items():
             tensor = tensors.get(part)
             if tensor is None:
                 raise UserError(f"{where}: tensor {part} is missing: the file is of another network")

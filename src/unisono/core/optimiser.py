@@ -35,10 +35,10 @@ class Optimiser:
     def __init__(self, options: OptimiserOptions, layout: Layout) -> None:
         self.options = options
         limit = options.max_change
-        self._limits = [0.0] * layout.components()
+        self._limits = [0.0 for _ in layout.components()]
         if isinstance(limit, NormLimit):
-            last = limit.per_layer if limit.output is None else limit.output
-            self._limits = [*[limit.per_layer] * (layout.components() - 1), last]
+            own = limit.per_layer if limit.output is None else limit.output
+            self._limits = [own if entry.is_output else limit.per_layer for entry in layout.components()]
         self._per_sample = limit if isinstance(limit, SampleLimit) and limit.per_sample > 0.0 else None
         self._frames: int | Tensor | None = None
         self.layout = layout
@@ -100,7 +100,7 @@ class Optimiser:
         index: the layer's place in the layout. x: [N, in + 1], inputs with a column of ones. error: [N, out],
         derivative of the loss (minus the summed objective) at the layer's output.
         """
-        sides, blocks = self._sides[index], self.layout.blocks[index]
+        sides, blocks = self._sides[index], self.layout.entries[index].blocks
         target = self._target(index)
         self._decay_(index, slice(None), len(x), while_fused=True)
         if sides is None and self._per_sample is None:
@@ -144,7 +144,7 @@ class Optimiser:
         if self.options.l2 > 0.0 and self._fused == while_fused:
             decay = self._rate * (count if self._frames is None else self._frames) * self.options.l2
             target, weight = self._target(index)[rows], self._weights[index][rows]
-            sgd.add_decay_(target, weight, decay, self.layout.biases[index])
+            sgd.add_decay_(target, weight, decay, self.layout.entries[index].bias)
 
     def _limited(self, gamma: Number, product: Callable[[], Number], rows: int) -> Number:
         """Return the rate of one component's step, the factor gamma and a limit per sample included."""
@@ -167,7 +167,7 @@ class Optimiser:
             flush([side for side in self._estimators if isinstance(side, OnlineEstimator)], self._params)
         if self._fused:
             return number.any_below_one(self._scales)
-        scales: list[Number] = [1.0] * self.layout.components()
+        scales: list[Number] = [1.0 for _ in self._delta_parts]
         limit = self.options.max_change
         if isinstance(limit, NormLimit) and max_change.limits_whole_step(limit):
             deferred = isinstance(self._rate, Tensor)

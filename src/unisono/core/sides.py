@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from unisono.config.optimiser import OptimiserOptions
-from unisono.core.flat import Layout
+from unisono.core.flat import Entry, Layout
 from unisono.core.natural_gradient import estimator_for, vector_estimator
 from unisono.core.ng_simple import SimpleEstimator
 from unisono.core.number import Number
@@ -55,17 +55,17 @@ class Sides(NamedTuple):
 
 def sides_of(options: OptimiserOptions, layout: Layout) -> list[Sides | None]:
     """Return the estimators of each matrix, as before the first minibatch; None under `sgd`."""
-    return [_sides(options, layout, index) for index in range(len(layout.names))]
+    return [_sides(options, entry) for entry in layout.entries]
 
 
-def _sides(options: OptimiserOptions, layout: Layout, index: int) -> Sides | None:
-    (rows, columns), blocks = layout.shapes[index], layout.blocks[index]
+def _sides(options: OptimiserOptions, entry: Entry) -> Sides | None:
+    (rows, columns), blocks = entry.shape, entry.blocks
     if options.kind == "sgd":
         return None
     if options.kind == "ng_simple":
         out = tuple(SimpleEstimator(options.ng.alpha) for _ in range(blocks))
-        return Sides(None if layout.is_vector(index) else SimpleEstimator(options.ng.alpha), out)
-    if layout.is_vector(index):
+        return Sides(None if entry.gradient == "rows" else SimpleEstimator(options.ng.alpha), out)
+    if entry.gradient == "rows":
         return Sides(None, tuple(vector_estimator(options.ng, columns) for _ in range(blocks)))
     out = tuple(estimator_for(options.ng, "out", rows // blocks) for _ in range(blocks))
     return Sides(estimator_for(options.ng, "in", columns), out)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from unisono.config.check import Settings
+from unisono.config.parallel import ResourceOptions
 from unisono.config.stack import held, with_stacks
 from unisono.desk import snakemake
 from unisono.desk.ordeal import Fault, Ordeal, Prepared
@@ -53,7 +54,7 @@ def certify(words: Sequence[str], name: str | None, faults: int, seed: int) -> i
     )
     found = killed.under_fire(faults, random.Random(seed))
     arrival = {"kind": "log", "path": str(killed.log)} if isinstance(killed, Blocks) and engine == "async" else None
-    whole = Blocks(folder / "whole", prepared, "virtual", arrival)
+    whole = Blocks(folder / "whole", prepared, "virtual", arrival, checkpoint_s=ResourceOptions().checkpoint_s)
     whole.train()
     certificate = {"seed": seed} | _certificate(killed, whole, found)
     write_json(folder / "certificate.json", certificate)

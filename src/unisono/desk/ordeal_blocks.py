@@ -25,10 +25,13 @@ _ENDS_S = 10.0  # a job of ranks, one of which has died
 class Blocks(Ordeal):
     """One training in one command."""
 
-    def __init__(self, folder: Path, prepared: Prepared, engine: str, arrival: Mapping[str, Any] | None = None) -> None:
-        """arrival: another than the run's, as config key `parallel.arrival`."""
+    def __init__(
+        self, folder: Path, prepared: Prepared, engine: str, arrival: Mapping[str, Any] | None = None,
+        checkpoint_s: float = 0.0,
+    ) -> None:  # fmt: skip
+        """arrival: another than the run's, as config key `parallel.arrival`; checkpoint_s: 0: after each iteration."""
         super().__init__(folder, prepared)
-        self._engine = engine
+        self._engine, self._checkpoint_s = engine, checkpoint_s
         ignored = shutil.ignore_patterns("[0-9]*", ".*", "progress.jsonl", "arrivals.jsonl")
         shutil.copytree(prepared.folder / "iterations", folder / "iterations", ignore=ignored)
         config = complete(prepared.run, execution=False)
@@ -47,10 +50,11 @@ class Blocks(Ordeal):
         return self.folder / "iterations" / "arrivals.jsonl"
 
     def command(self) -> list[str]:
-        """Return the command of the engine, with a checkpoint after each iteration."""
+        """Return the command of the engine."""
         train = [
             "-m", "unisono", "train", "--engine", self._engine, *self._files(), "--first", "0",
-            "--last", str(self.last), "--state-dir", f"{self.folder}/state", "--checkpoint-s", "0", "--device", "cpu",
+            "--last", str(self.last), "--state-dir", f"{self.folder}/state", "--device", "cpu",
+            "--checkpoint-s", str(self._checkpoint_s),
         ]  # fmt: skip
         if self._engine == "virtual":
             return [sys.executable, *train]

@@ -87,7 +87,8 @@ class Objective:
     """
 
     def __init__(self, session: Session, frames: int) -> None:
-        plain = replace(session.run.network, dropout=0.0)
+        plain = session.run.network
+        plain = replace(plain, dropout=0.0) if hasattr(plain, "dropout") else plain
         constants = session.network.constants
         self._network: Network = make(plain, session.train.dim, session.train.num_pdfs, "float32", constants)
         self._gradient, self._device = Gradient(self._network.layout), session.place.device

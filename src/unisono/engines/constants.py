@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from unisono.config.transform import ConstantsOptions
-from unisono.core import flat, input_transform
+from unisono.core import input_transform
 from unisono.core.input_transform import Statistics
 from unisono.data.frames.store import FramesStore
 from unisono.engines import seeds
 from unisono.errors import UserError
 from unisono.files import atomic_path
-from unisono.nn import model_file
-from unisono.nn.ends import BELOW, NORMALISE, PRIOR_SCALES, TRANSFORM
+from unisono.nn import model_file, stack
+from unisono.nn.ends import NORMALISE, PRIOR_SCALES, TRANSFORM
 from unisono.nn.frame_module import spliced
 
 FORMAT = "unisono.constants/1"
@@ -90,16 +90,8 @@ def load(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Tensor]:
         form = header.get("format") if isinstance(header, dict) else None
         if form not in (FORMAT, model_file.FORMAT):
             raise UserError(f"{path}: not of format {FORMAT}: delete it and run the stage that makes it")
-        found |= tensors if form == FORMAT else _layer(path)
+        found |= tensors if form == FORMAT else stack.layer_below(path)
     return found
-
-
-def _layer(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Return [W b] of an RBM's model."""
-    model = model_file.load_model(path)
-    if model.network["kind"] != "rbm":
-        raise UserError(f"{path}: no RBM: give the models of the layers below, the lowest first")
-    return {f"{BELOW}{len(model.network['widths'])}": flat.views(model.layout, model.flat)["hidden"].contiguous()}
 
 
 def digest_of(constants: Mapping[str, Tensor]) -> str | None:

@@ -8,6 +8,7 @@ mean y² = 1, the derivative is dr = s (dy - y mean(y dy)). A frame without outp
 outputs, y = r s. da = a / r dr, and 0 where r = 0. At the floor of mean r² s is a constant, and dr = s dy.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -33,6 +34,8 @@ def _tanh_backward_(derivative: Tensor, output: Tensor) -> None:
     torch.ops.aten.tanh_backward(derivative, output, grad_input=derivative)
 
 
+# Sigmoid: the constant of Kaldi's nnet1 prototypes; its slope of 1/4 wants large weights.
+_GAINS = {"relu": math.sqrt(2.0), "relu_renorm": 1.0, "tanh": 1.0, "sigmoid": 3.5}
 _FORWARD: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_,
     "relu_renorm": torch.relu_,
@@ -45,6 +48,14 @@ _BACKWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
     "sigmoid": _sigmoid_backward_,
     "tanh": _tanh_backward_,
 }
+
+
+def gain(kind: Kind, inputs: int, outputs: int) -> float:
+    """Return the standard deviation of an affine layer's initial weights times the root of its inputs.
+
+    That of p-norm divides by the affine outputs, not by the inputs (Povey et al. 2014; docs/mathematics.md 4.3).
+    """
+    return math.sqrt(inputs / outputs) if kind == "pnorm" else _GAINS[kind]
 
 
 def forward_(kind: Kind, values: Tensor, outputs: Tensor, scales: Tensor) -> None:

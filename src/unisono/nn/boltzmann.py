@@ -72,8 +72,8 @@ class Rbm:
     def __init__(self, options: RbmOptions, visible: int) -> None:
         self.options = options
         self.visible = visible
-        entries = [Entry("hidden", (options.hidden, visible + 1)), Entry("visible", (1, visible), bias=False)]
-        self.layout: Layout = flat.make_layout(entries)
+        hidden = Entry("hidden", (options.hidden, visible + 1))
+        self.layout: Layout = flat.make_layout([hidden, Entry("visible", (1, visible), bias=False, gradient="rows")])
         self._params: Tensor | None = None
         self._buffers: _Buffers | None = None
         self._rows: _Rows | None = None

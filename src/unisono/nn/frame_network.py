@@ -20,7 +20,7 @@ from unisono.config.network import DnnOptions, Drawn, PnormOptions
 from unisono.config.optimiser import OptimiserOptions
 from unisono.config.transform import FOLDED
 from unisono.core import flat
-from unisono.core.flat import Layout
+from unisono.core.flat import Entry, Layout
 from unisono.core.number import Number
 from unisono.core.optimiser import Optimiser
 from unisono.core.products import Precision, Products
@@ -135,10 +135,9 @@ class FrameNetwork:
         self.unit = TrainingUnit(1, *context)
         self.constants = constants
         self._ends = Ends(constants, self.input_dim, self.num_pdfs)
-        names = [f"hidden{n + 1}" for n in range(len(hidden))] + ["output"]
-        outputs = [*(group * width for width in hidden), self.num_pdfs]
-        inputs = [self.input_dim, *hidden]
-        entries = [(name, (o, i + 1)) for name, o, i in zip(names, outputs, inputs, strict=True)]
+        sides = enumerate(zip([self.input_dim, *hidden], (group * width for width in hidden), strict=False), start=1)
+        entries = [Entry(f"hidden{n}", (o, i + 1), gain=activation.gain(kind, i, o)) for n, (i, o) in sides]
+        entries.append(Entry("output", (self.num_pdfs, hidden[-1] + 1), is_output=True))
         self.layout: Layout = flat.make_layout(entries)
         self._params: Tensor | None = None
         self._buffers: _Buffers | None = None
@@ -152,7 +151,7 @@ class FrameNetwork:
         self, options: Drawn, generator: torch.Generator, utterances: Utterances = no_utterances
     ) -> Tensor:
         """Return random parameters [P], float32."""
-        return random_parameters(self.layout, self._kind, options, generator)
+        return random_parameters(self.layout, options, generator)
 
     def updater(self, options: OptimiserOptions) -> Optimiser:
         """Return the configured optimiser, as new."""

@@ -26,10 +26,11 @@ from unisono.nn import activation, loss
 from unisono.nn.batch import Batch, StepStats
 from unisono.nn.ends import Ends, checked
 from unisono.nn.frame_module import spliced
+from unisono.nn.initial import random_parameters
 from unisono.nn.lstm_layer import LstmLayer
 from unisono.nn.lstm_module import LstmModule
 from unisono.nn.lstm_rooms import Rooms
-from unisono.nn.lstm_shape import entries_of, random_parameters, shapes_of, truncation_of
+from unisono.nn.lstm_shape import entries_of, shapes_of, truncation_of
 from unisono.nn.network import Utterances, no_utterances
 
 PIECE = 512  # frames of a whole utterance that are computed at a time
@@ -76,8 +77,8 @@ class Lstm:
     def initial_parameters(
         self, options: Drawn, generator: torch.Generator, utterances: Utterances = no_utterances
     ) -> Tensor:
-        """Return random parameters [P], float32 (`lstm_shape.random_parameters`)."""
-        return random_parameters(self.layout, self.options, options, generator)
+        """Return random parameters [P], float32."""
+        return random_parameters(self.layout, options, generator)
 
     def updater(self, options: OptimiserOptions) -> Optimiser:
         """Return the configured optimiser, as new."""

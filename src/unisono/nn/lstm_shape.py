@@ -1,14 +1,10 @@
-"""The widths and matrices of a stack of LSTM layers, and what they start from."""
+"""The widths and matrices of a stack of LSTM layers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
-from unisono.config.network import Drawn, LstmOptions
-from unisono.core import flat
-from unisono.core.flat import Entry, Layout
+from unisono.config.network import LstmOptions
+from unisono.core.flat import Entry
 from unisono.errors import UserError
 
 
@@ -69,31 +65,10 @@ def entries_of(options: LstmOptions, shapes: Sequence[Shape], num_pdfs: int) -> 
     entries = list[Entry]()
     for number, shape in enumerate(shapes, start=1):
         name, columns = f"lstm{number}", shape.inputs + shape.fed_back() + 1
-        entries.append(Entry(f"{name}.gates", (4 * shape.cells, columns), blocks=4))
+        added = (0.0, options.forget_bias, 0.0, 0.0)
+        entries.append(Entry(f"{name}.gates", (4 * shape.cells, columns), blocks=4, added=added))
         if options.peepholes:
-            entries.append(Entry(f"{name}.peepholes", (3, shape.cells), bias=False, blocks=3))
+            entries.append(Entry(f"{name}.peepholes", (3, shape.cells), bias=False, blocks=3, gradient="rows"))
         if shape.recurrent:
             entries.append(Entry(f"{name}.projection", (shape.outputs(), shape.cells + 1)))
-    return [*entries, Entry("output", (num_pdfs, shapes[-1].outputs() + 1))]
-
-
-def random_parameters(layout: Layout, network: LstmOptions, start: Drawn, generator: torch.Generator) -> Tensor:
-    """Return parameters [P], float32: weights N(0, gain² / inputs), gain 1 unless `start` says another.
-
-    Biases and peepholes are 0 or drawn with `bias_stddev`; those of the output layer are 0.
-    """
-    params = flat.zeros(layout.size)
-    hidden = 1.0 if start.hidden_gain is None else start.hidden_gain
-    for name, matrix in flat.views(layout, params).items():
-        rows, inputs, is_output = len(matrix), matrix.shape[1] - 1, name == layout.names[-1]
-        if name.endswith("peepholes"):
-            if start.bias_stddev > 0.0:
-                matrix.copy_(torch.randn(matrix.shape, generator=generator) * start.bias_stddev)
-            continue
-        gain = start.output_gain if is_output else hidden
-        matrix[:, :-1] = torch.randn(rows, inputs, generator=generator) * (gain * inputs**-0.5)
-        if start.bias_stddev > 0.0 and not is_output:
-            matrix[:, -1] = torch.randn(rows, generator=generator) * start.bias_stddev
-        if name.endswith("gates"):
-            matrix[rows // 4 : rows // 2, -1].add_(network.forget_bias)
-    return params
+    return [*entries, Entry("output", (num_pdfs, shapes[-1].outputs() + 1), is_output=True)]

@@ -131,8 +131,10 @@ def _tensors(
     where: str, file: Any, layout: Layout, num_pdfs: int, constants: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
     expected = {CONSTANT + name: list(shape) for name, shape in constants.items()}
-    for name, (rows, columns), bias in zip(layout.names, layout.shapes, layout.biases, strict=True):
-        expected |= {f"{name}.weight": [rows, columns - bias]} | ({f"{name}.bias": [rows]} if bias else {})
+    for entry in layout.entries:
+        rows, columns = entry.shape
+        expected[f"{entry.name}.weight"] = [rows, columns - entry.bias]
+        expected |= {f"{entry.name}.bias": [rows]} if entry.bias else {}
     found = set(file.keys())
     if "log_prior" in found:
         expected["log_prior"] = [num_pdfs]

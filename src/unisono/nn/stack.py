@@ -1,6 +1,7 @@
-"""From a stack of RBMs to the network that it pretrains: W and b of each become a layer, visible biases are dropped."""
+"""Stacks of RBMs: each layer for the RBM above it, and the network that they pretrain, without visible biases."""
 
 import math
+import os
 from collections.abc import Sequence
 
 import torch
@@ -9,8 +10,21 @@ from torch import Tensor
 from unisono.core import flat
 from unisono.core.flat import Layout
 from unisono.errors import UserError
+from unisono.nn.ends import BELOW
+from unisono.nn.model_file import load_model
 
 _OUTPUT_GAIN = 3.5  # Kaldi's nnet1
+
+
+def layer_below(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Return [W b] of an RBM's model file by its name among the constants of an RBM above it.
+
+    Raises UserError where it is no RBM's.
+    """
+    model = load_model(path)
+    if model.network["kind"] != "rbm":
+        raise UserError(f"{path}: no RBM: give the models of the layers below, the lowest first")
+    return {f"{BELOW}{len(model.network['widths'])}": flat.views(model.layout, model.flat)["hidden"].contiguous()}
 
 
 def joined(layout: Layout, layers: Sequence[Tensor], generator: torch.Generator) -> Tensor:

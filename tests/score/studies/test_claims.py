@@ -17,7 +17,10 @@ OBJECTIVES = {
     "c": {"last": (-1.5, None, -1.65)},
 }
 ERRORS = {"a": (0.3, 0.31, 0.33), "b": (0.28, 0.30, 0.32)}
-TIMING = {name: {"averaging_share": [0.1, 0.2, 0.3], "modelled_speedup": [2.0, 2.5, 3.0]} for name in OBJECTIVES}
+TIMING = {
+    name: {"averaging_share": [0.1, 0.2, 0.3], "modelled_speedup": [2.0, 2.5, 3.0], "frames_per_s": [7.0, 8.0, 9.0]}
+    for name in OBJECTIVES
+}
 
 
 def results():
@@ -103,15 +106,21 @@ def test_the_table():
     assert cannot.endswith("| not known | – | – | cannot be tested here: no Switchboard |")
     timed = row(shown=["b"], metric="modelled_speedup")
     assert timed["shown"]["b"]["values"] == [2.0, 2.5, 3.0] and timed["verdict"] is None
+    assert row(shown=["b"], metric="frames_per_s")["shown"]["b"]["values"] == [7.0, 8.0, 9.0]
 
 
 def test_what_averaging_costs():
     """Two iterations of two workers: 4 s of training each, 1 s of waiting on average, 1 s of combining."""
-    workers = [{"seconds_load": 1.0, "seconds_compute": 3.0, "seconds_wait": wait} for wait in (0.0, 2.0, 2.0, 0.0)]
+    slices = ((0.0, 90), (2.0, 110), (2.0, 120), (0.0, 80))
+    workers = [{"seconds_load": 1.0, "seconds_compute": 3.0, "seconds_wait": w, "frames": n} for w, n in slices]
     combined = [{"seconds_average": 0.5}, {"seconds_average": 1.5}]
     found = averaging(combined, workers, 2)
     # T(1) = F/v = 16 s for four slices; T(2) = 8 s and two combinations.
-    assert found == {"averaging_share": pytest.approx(1 / 6), "modelled_speedup": pytest.approx(16 / (8 + 2))}
+    # 400 frames in two iterations of 6 s.
+    assert found == {
+        "averaging_share": pytest.approx(1 / 6), "modelled_speedup": pytest.approx(16 / (8 + 2)),
+        "frames_per_s": pytest.approx(400 / 12),
+    }  # fmt: skip
     assert set(averaging([{"seconds_average": None}], workers, 2).values()) == {None}
 
 
@@ -120,7 +129,12 @@ def test_cost_comes_back_from_its_file(tmp_path):
             for cell in ("a", "1") for s in (1, 2)]  # fmt: skip
     for number, one in enumerate(rows):
         one["averaging_share"] = 0.25 * number
+        one.pop("frames_per_s")  # as in a file of before
     (tmp_path / "cost.csv").write_text(tables.text(rows))
     found = tables.timing(tables.read_cost(tmp_path / "cost.csv"))
-    assert found["1"] == {"averaging_share": [0.5, 0.75], "modelled_speedup": [None, None]}
+    assert found["1"] == {
+        "averaging_share": [0.5, 0.75],
+        "modelled_speedup": [None, None],
+        "frames_per_s": [None, None],
+    }
     assert list(found) == ["a", "1"]

@@ -24,6 +24,7 @@ UNITS = {
     "wer": ("% WER", 100.0, 2),
     "averaging_share": ("% of time", 100.0, 1),
     "modelled_speedup": ("times", 1.0, 2),
+    "frames_per_s": ("frames/s", 1.0, 0),
 }
 
 

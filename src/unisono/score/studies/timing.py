@@ -12,7 +12,8 @@ def averaging(combined: Sequence[Numbers], workers: Sequence[Numbers], number: i
 
     averaging_share: combining over training, waiting and combining. modelled_speedup: of `number` workers over one,
     T(1) / T(N) with T(N) = F / (N v) + F / (N K) c, v the frames per second of a worker, K the frames that it reads
-    between two combinations, c the seconds of one (docs/papers.md).
+    between two combinations, c the seconds of one (docs/papers.md). frames_per_s: of all workers, as they train, wait
+    and are combined; true of ranks, which do so at once.
     """
     combining = mean([row.get("seconds_average") for row in combined])
     busy = [[row.get(key) for row in workers] for key in ("seconds_load", "seconds_compute")]
@@ -21,8 +22,10 @@ def averaging(combined: Sequence[Numbers], workers: Sequence[Numbers], number: i
         return dict.fromkeys(TIMED)
     seconds = math.fsum(value for value in trained if value is not None)  # of a worker between two combinations
     waited = mean([row.get("seconds_wait") for row in workers]) or 0.0
+    frames = mean([float(row["frames"]) for row in workers]) or 0.0
     whole = seconds + waited + combining
     return {
         "averaging_share": combining / whole if whole else None,
         "modelled_speedup": number / (1.0 + combining / seconds) if seconds else None,
+        "frames_per_s": number * frames / whole if whole else None,
     }
