@@ -100,9 +100,10 @@ def test_a_malformed_language_model(corpus):
 
 
 @pytest.mark.slow
-def test_a_library_that_logging_needs(corpus):
-    done = process(corpus, "mine.yaml", "logging.mlflow=true")
+@pytest.mark.parametrize("library", ["mlflow", "wandb"])
+def test_a_library_that_logging_needs(corpus, library):
+    done = process(corpus, "mine.yaml", f"logging.{library}=true")
     shown = [one for one in done.stderr.splitlines() if not BAR.match(one)]
     assert done.returncode == 2 and shown == [
-        "unisono run: config: logging.mlflow: mlflow is not installed: pip install mlflow"
+        f"unisono run: config: logging.{library}: {library} is not installed: pip install {library}"
     ]

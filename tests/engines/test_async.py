@@ -125,7 +125,7 @@ def test_killed_at_random_moments(tmp_path, mpirun, python_path, kills):
     chance, killed, saved = random.Random(kills), 0, []
     while not task.combined(task.last).exists():
         before = set(task.folder.glob("state/*/ckpt-*"))
-        with started(task, python_path, 3, "async", checkpoint_s=0) as job:
+        with started(task, python_path, 3, "async", checkpoint_s=0 if killed < kills else 5) as job:
             if killed < kills:
                 wait_for(lambda before=before, job=job: job.poll() is not None or new(task, before))
                 with contextlib.suppress(subprocess.TimeoutExpired):

@@ -40,7 +40,11 @@ def victims(found):
 
 
 def test_virtual_workers(copied):
+    mine = ["final.safetensors", "plan.json", "config.json", "iterations/init.state.json"]
+    before = {name: (copied.results / "runs/main" / name).read_bytes() for name in mine}
     found = certified(copied, VIRTUAL, 3, 20)
+    assert before == {name: (copied.results / "runs/main" / name).read_bytes() for name in mine}
+    assert [path.name for path in (copied.results / "runs").iterdir()] == ["main"]
     assert (found["engine"], found["workers"], found["compared_by"]) == ("virtual", 8, "bytes")
     assert victims(found) == {"process"}
 

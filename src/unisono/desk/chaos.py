@@ -2,7 +2,7 @@
 
 Two trainings of one run, in folders of their own below results/NAME/chaos/RUN: `killed`, whose processes are killed,
 and `whole`, by the engine `virtual` and left alone, which must end at the same bytes; for engine `async`, whose order
-of arrivals is its own, `whole` follows the log of `killed`. `certificate.json`:
+of arrivals is its own, `whole` follows the log of `killed`. The run itself stays as it is. `certificate.json`:
 
 | key | meaning |
 |---|---|
@@ -16,12 +16,15 @@ of arrivals is its own, `whole` follows the log of `killed`. `certificate.json`:
 
 import os
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unisono.config.build import complete
 from unisono.config.check import Settings
 from unisono.config.parallel import ResourceOptions
+from unisono.config.resolve import RUN_KEYS, merge
 from unisono.config.stack import held, with_stacks
 from unisono.desk import snakemake
 from unisono.desk.ordeal import Fault, Ordeal, Prepared
@@ -43,28 +46,49 @@ def certify(words: Sequence[str], name: str | None, faults: int, seed: int) -> i
     settings = read_settings(configs, changes)
     name = _named(settings, name)
     folder = Path("results", settings.shared.name, "chaos", name)
-    write_json(folder / "changes.json", changed([*changes, "resources.warm_interpreter=false", "resources.device=cpu"]))
+    write_json(folder / "changes.json", _apart(settings, name, changes))
     files = [os.path.abspath(path) for path in (*configs, folder / "changes.json")]
-    prepared = _prepare(settings, name, files)
+    prepared = _prepare(read_settings(files), f"chaos.{name}", files)
+    try:
+        certificate: dict[str, Any] = {"seed": seed} | _trained(folder, prepared, files, faults, random.Random(seed))
+    finally:
+        shutil.rmtree(prepared.folder, ignore_errors=True)
+    write_json(folder / "certificate.json", certificate)
+    equal = f"{'equal' if certificate['equal'] else 'DIFFERENT'} by {certificate['compared_by']}"
+    print(
+        f"{len(certificate['faults'])} kills in {certificate['intervals']} checkpoint intervals survived:"
+        f" {certificate['share_kept']:.1%} of the training kept, {certificate['frames_lost']} frames lost,"
+        f" final model {equal}\n{folder}/certificate.json"
+    )
+    return 0 if certificate["equal"] and certificate["frames_lost"] == 0 else 1
+
+
+def _apart(settings: Settings, name: str, changes: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of a run of its own, laid over the config: the run as it is there stays as it is."""
+    shared = {key: value for key, value in changed(changes).items() if key not in RUN_KEYS}
+    own = {key: value for key, value in complete(settings.runs[name]).items() if key in RUN_KEYS}
+    run = {
+        "runs": {f"chaos.{name}": own},
+        "resources": {"warm_interpreter": False, "device": "cpu"},
+    }
+    return merge(shared, run | ({"study": None} if settings.shared.study else {}))
+
+
+def _trained(
+    folder: Path, prepared: Prepared, files: Sequence[str], faults: int, chance: random.Random
+) -> dict[str, Any]:
+    """Train twice and return what the certificate says."""
     engine, cores = prepared.run.parallel.engine, len(os.sched_getaffinity(0))
     killed = (
         Jobs(folder / "killed", prepared, files, cores)
         if engine == "jobs"
         else Blocks(folder / "killed", prepared, engine)
     )
-    found = killed.under_fire(faults, random.Random(seed))
+    found = killed.under_fire(faults, chance)
     arrival = {"kind": "log", "path": str(killed.log)} if isinstance(killed, Blocks) and engine == "async" else None
     whole = Blocks(folder / "whole", prepared, "virtual", arrival, checkpoint_s=ResourceOptions().checkpoint_s)
     whole.train()
-    certificate = {"seed": seed} | _certificate(killed, whole, found)
-    write_json(folder / "certificate.json", certificate)
-    equal = f"{'equal' if certificate['equal'] else 'DIFFERENT'} by {certificate['compared_by']}"
-    print(
-        f"{len(found)} kills in {certificate['intervals']} checkpoint intervals survived:"
-        f" {certificate['share_kept']:.1%} of the training kept, {certificate['frames_lost']} frames lost,"
-        f" final model {equal}\n{folder}/certificate.json"
-    )
-    return 0 if certificate["equal"] and certificate["frames_lost"] == 0 else 1
+    return _certificate(killed, whole, found)
 
 
 def _named(settings: Settings, name: str | None) -> str:

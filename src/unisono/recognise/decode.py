@@ -102,9 +102,8 @@ class Searcher:
             raise UserError("decode: the log-likelihoods are not finite: is the model sound?")
         scaled = np.float32(setting.acoustic_scale) * log_likelihoods.astype(np.float32, copy=False)
         decodable = kd.DecodableCtc(np.ascontiguousarray(scaled[:, self._columns]))
-        options = kd.FasterDecoderOptions(
-            beam=beam.width, max_active=beam.max_active, min_active=min(beam.min_active, beam.max_active)
-        )
+        least = min(beam.min_active, beam.max_active - 1)  # the decoder wants it below max_active
+        options = kd.FasterDecoderOptions(beam=beam.width, max_active=beam.max_active, min_active=least)
         decoder = kd.FasterDecoder(graph, options)
         decoder.decode(decodable)
         final = bool(decoder.reached_final())
