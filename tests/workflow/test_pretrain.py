@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+
+import pytest
 
 SHARED = """
 name: small
@@ -11,6 +14,14 @@ network: {nonlinearity: sigmoid, hidden: [24, 16], transform: normalise}
 initialisation: {kind: rbm, momentum: {ramp_frames: 4000}, parallel: {workers: 2}}
 """
 RUNS = "runs: {a: {}, b: {parallel: {workers: 3}}, taller: {network: {hidden: [24, 16, 16]}}, other: {seed: 2}}\n"
+
+
+RANKS = """
+network: {{hidden: [24, 16], nonlinearity: sigmoid, transform: normalise}}
+initialisation: {{kind: rbm, momentum: {{ramp_frames: 4000}}, parallel: {{workers: 2, period_frames: 200}}}}
+parallel: {{engine: {engine}, iterations_per_job: 1000}}
+resources: {{checkpoint_s: 0}}
+"""
 
 
 def jobs_of(output):
@@ -61,3 +72,25 @@ schedule: {epochs: 4}
     assert f"run {layers[0]}: " in summary and "contradicts" not in summary
     again = copied.run(config=[*copied.command()[-1:], mine])
     assert "Nothing to be done" in again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_ranks_killed_in_each_layer_end_at_the_bytes_of_virtual_workers(finished, make_workspace, tmp_path):
+    """kill -9 of snakemake and two ranks once a layer has a checkpoint; the same command then goes on from there."""
+    ends = {}
+    for engine in ("virtual", "sync"):
+        shutil.copytree(finished.folder, tmp_path / engine, symlinks=True)
+        mine = make_workspace(tmp_path / engine)
+        files = [*mine.command()[-1:], mine.config("mine.yaml", RANKS.format(engine=engine))]
+        for layer in (1, 2) if engine == "sync" else ():
+            mine.kill_at(f"runs/rbm.{layer}.*/state/*/ckpt-*", 0.2, "pretrain", config=files)
+            assert not list(mine.results.glob(f"runs/rbm.{layer}.*/final.safetensors")), "it was killed too late"
+            mine.unlock()
+        process = mine.run("pretrain", config=files)
+        assert process.returncode == 0, process.stdout[-6000:]
+        layers = sorted(path.name for path in (mine.results / "runs").glob("rbm.*"))
+        assert [name.split(".")[1] for name in layers] == ["1", "2"]
+        found = [f"runs/{name}/final.safetensors" for name in layers]
+        ends[engine] = mine.bytes(*found, "runs/main/pretrained.safetensors")
+    assert ends["sync"] == ends["virtual"]
