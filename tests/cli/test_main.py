@@ -78,8 +78,8 @@ def test_help_names_first_what_a_user_types(program):
     typed, called = program("--help").stdout.split("\nwhat you type")[1].split("\nwhat the workflow calls")
     assert "snakemake --cores" in typed
     user = [
-        "corpus", "doctor", "run", "status", "log", "list", "clean", "transcribe", "export", "redeal", "rate-finder",
-        "compare", "loglikes", "import-model",
+        "corpus", "doctor", "run", "chaos", "status", "log", "list", "clean", "transcribe", "export", "redeal",
+        "rate-finder", "compare", "loglikes", "import-model",
     ]  # fmt: skip
     assert re.findall(r"^  (\S+)  ", typed, flags=re.MULTILINE) == user
     stages = re.findall(r"^  (\S+)  ", called, flags=re.MULTILINE)

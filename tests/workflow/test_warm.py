@@ -192,9 +192,14 @@ LIMIT_S = 20.0  # on a machine with other work
 
 
 @pytest.mark.parametrize("victim", ["server", "snakemake"])
-def test_killed_and_started_again(workspace, cold, victim):
-    training = Training(workspace, warm=True)
-    assert interrupt(training, victim, 0.5)
+def test_killed_and_started_again(tmp_path, make_workspace, cold, victim):
+    """The first training that is killed while a job is at work."""
+    for delay in (0.5, 0.3, 0.7, 0.1, 0.9):
+        training = Training(make_workspace(tmp_path / str(delay)), warm=True)
+        if interrupt(training, victim, delay):
+            break
+    else:
+        pytest.fail("each time it was killed between two jobs")
     assert training.finish().made() == cold(1).made()
 
 
