@@ -94,7 +94,7 @@ def test_another_value_gives_something_else(parts, part, row):
 
 @pytest.mark.parametrize("part", ROWS)
 def test_the_same_config_gives_the_same(parts, part, tmp_path):
-    """Made anew, elsewhere: what differs in the rows must not differ by itself."""
+    """In another folder: what the rows compare must not differ by chance."""
     base, outcome = Parts(tmp_path).of(part)
     row = ROWS[part][-1]
     assert outcomes(row, base, outcome) == outcomes(row, *parts.of(part))

@@ -58,8 +58,9 @@ def test_study(copied):
     finals = {path.stat().st_mtime_ns: path for path in copied.results.glob("runs/small.*/final.safetensors")}
     assert 1 <= len(finals) < 4, "it was killed between two runs"
     noted = copied.folder.joinpath("killed.log").read_text().count("(Rule: finish)")
-    unsure = next(path for path in finals.values() if list(path.parent.glob("iterations/*.kept.*")))
-    final = unsure.read_bytes()
+    again = [path for path in finals.values() if list(path.parent.glob("iterations/*.kept.*"))]
+    assert again, "a run ended, and the models that it combines are gone before Snakemake could note it"
+    unsure, final = again[0], again[0].read_bytes()
     unsure.unlink()  # as Snakemake does with what it has not noted as finished
     copied.unlock()
     process = copied.run("paper", config=both)

@@ -1,4 +1,4 @@
-"""Kill a training again and again, let it go on, and certify that nothing was lost.
+"""Kill the processes of a training at random moments, resume it, and certify that nothing was lost.
 
 Trains a run of a config in folders of their own below results/NAME/chaos/RUN, from the frames and the first model of
 the workflow. Its processes are killed at seeded moments; the certificate says what that cost.

@@ -16,7 +16,9 @@ COMMANDS = {
     ),
     "doctor": Command("Check programs, machine, config and corpus before hours are spent.", typed=True),
     "run": Command("Train, decode, score and report as a config says, with one bar and the answer.", typed=True),
-    "chaos": Command("Kill a training again and again, let it go on, and certify that nothing was lost.", typed=True),
+    "chaos": Command(
+        "Kill the processes of a training at random moments, resume it, and certify that nothing was lost.", typed=True
+    ),
     "status": Command("Say how far a run is, how fast, and what time is left.", typed=True),
     "log": Command("Write the course of training for TensorBoard, MLflow or Weights & Biases.", typed=True),
     "list": Command("List all runs of a folder of results.", typed=True),

@@ -64,7 +64,7 @@ class Ordeal(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Return the command that trains, and goes on where it was."""
+        """Return the command that trains or resumes."""
 
     @abstractmethod
     def newest(self) -> tuple[int, float]:

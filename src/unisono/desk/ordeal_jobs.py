@@ -1,6 +1,6 @@
 """The ordeal of the engine `jobs`: its workers, its combinations, and Snakemake itself.
 
-Snakemake works in the folder, which holds what is beside it in the working directory, by links. Seconds are those of
+Snakemake works in the folder, which holds links to what lies in the working directory. Seconds are those of
 processes: what counts is the sum over all workers, what is lost the age of each that was killed.
 """
 

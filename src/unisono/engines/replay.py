@@ -28,7 +28,7 @@ class Captured(Protocol):
 class CudaGraph:
     """A step captured on the current CUDA device. Capturing does not do it.
 
-    generator: what the step draws from; each replay goes on drawing where the last step stopped.
+    generator: what the step draws from; each replay draws the numbers that follow those of the step before.
     """
 
     def __init__(self, generator: torch.Generator, step: Step) -> None:

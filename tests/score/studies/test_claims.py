@@ -129,7 +129,6 @@ def test_cost_comes_back_from_its_file(tmp_path):
             for cell in ("a", "1") for s in (1, 2)]  # fmt: skip
     for number, one in enumerate(rows):
         one["averaging_share"] = 0.25 * number
-        one.pop("frames_per_s")  # as in a file of before
     (tmp_path / "cost.csv").write_text(tables.text(rows))
     found = tables.timing(tables.read_cost(tmp_path / "cost.csv"))
     assert found["1"] == {

@@ -102,7 +102,7 @@ def timing(cost: Iterable[Row]) -> dict[str, dict[str, list[float | None]]]:
     found: dict[str, dict[str, list[float | None]]] = {}
     for row in cost:
         for metric in TIMED:
-            found.setdefault(row["cell"], {}).setdefault(metric, []).append(row.get(metric))
+            found.setdefault(row["cell"], {}).setdefault(metric, []).append(row[metric])
     return found
 
 
