@@ -25,8 +25,10 @@ class Corpus(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class SpokenSize(Section):
-    """Size of the spoken corpus."""
+    """Language and size of the spoken corpus."""
 
+    language: Literal["english", "mandarin"] = "english"
+    """What the voices speak."""
     train_sentences: Sentences = 700
     """Sentences spoken for training."""
     dev_sentences: Sentences = 100
@@ -52,7 +54,7 @@ class Spoken(Corpus):
     kind: Literal["spoken"]
     """Sentences of a small grammar, spoken by espeak-ng."""
     spoken: SpokenSize = SpokenSize()
-    """Size of the spoken corpus."""
+    """Language and size of the spoken corpus."""
     seed: Annotated[int, Ge(0)] = 1
     """Seed of the generated corpus."""
 

@@ -12,11 +12,12 @@ import pytest
 import soundfile
 
 from unisono.config.build import complete
-from unisono.data.corpus import spoken, spoken_grammar
+from unisono.data.corpus import spoken
 from unisono.data.corpus.audio import read_audio
 from unisono.data.corpus.build import build
 from unisono.data.corpus.lexicon import read_lexicon
 from unisono.data.corpus.sources import SourceRow, join_strings
+from unisono.data.corpus.spoken_english import ENGLISH
 from unisono.data.corpus.table import read_table
 from unisono.errors import UserError
 
@@ -101,15 +102,23 @@ def test_fsdd_strings_have_the_published_lengths(corpora_dir: Path, tmp_path: Pa
     assert minutes == {"train": 5.3, "dev": 0.9, "test": 1.0}
 
 
-def test_grammar_words_are_in_the_lexicon_and_there_are_at_least_fifty() -> None:
-    words = {word for sentence in spoken_grammar.sentences(1, 2000) for word in sentence.split()}
-    pronounced = {word for word, _ in spoken_grammar.pronunciations()}
+ARPABET = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
+INITIALS = "b p m f d t n l g k h j q x zh ch sh r z c s"
+FINALS = "a o e er ai ei ao ou an en ang eng ong i ia ie iao iu ian in iang ing"
+ROUNDED = "u ua uo uai uei uan uen uang v ve van vn ii iii"
+
+
+@pytest.mark.parametrize("name", spoken.LANGUAGES)
+def test_grammar_words_are_in_the_lexicon_and_there_are_at_least_fifty(name: str) -> None:
+    language = spoken.LANGUAGES[name]
+    words = {word for sentence in language.sentences(1, 2000) for word in sentence.split()}
+    pronounced = {word for word, _ in language.pronunciations()}
     assert words == pronounced and len(words) >= 50
-    assert all(4 <= len(sentence.split()) <= 9 for sentence in spoken_grammar.sentences(2, 500))
-    phones = {phone for _, phones in spoken_grammar.pronunciations() for phone in phones}
-    assert phones <= set(
-        "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
-    )
+    assert all(4 <= len(sentence.split()) <= 9 for sentence in language.sentences(2, 500))
+    phones = {phone for _, phones in language.pronunciations() for phone in phones}
+    tonal = {final + tone for final in f"{FINALS} {ROUNDED}".split() for tone in "12345"}
+    known = {"english": set(ARPABET.split()), "mandarin": set(INITIALS.split()) | tonal}
+    assert phones <= known[name]
 
 
 def test_voices_and_sentences_are_dealt_without_overlap(corpus) -> None:
@@ -146,10 +155,10 @@ def test_spoken_options_out_of_range(corpus, change: dict, message: str) -> None
 
 
 def test_a_grammar_runs_dry() -> None:
-    forms = ["<size> <animal>"]
-    assert len(spoken_grammar.sentences(1, 12, forms)) == 12
+    language = dataclasses.replace(ENGLISH, forms=("<size> <animal>",))
+    assert len(language.sentences(1, 12)) == 12
     with pytest.raises(UserError, match="13 sentences in all are more than the grammar gives"):
-        spoken_grammar.sentences(1, 13, forms)
+        language.sentences(1, 13)
 
 
 @pytest.mark.parametrize("rate", [8000, 16000])

@@ -136,6 +136,7 @@ def planned(settings):
 
 SIZES = [
     Row("corpus.seed", [2]),
+    Row("corpus.spoken.language", ["mandarin"]),
     *(
         Row(f"corpus.spoken.{split}_{what}", [number])
         for split, (what, number) in itertools.product(SPLITS, (("sentences", 20), ("voices", 2)))

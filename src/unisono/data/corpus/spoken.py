@@ -19,10 +19,12 @@ import numpy as np
 from scipy.signal import lfilter, resample_poly
 
 from unisono.config.corpus import SpokenSize
-from unisono.data.corpus import spoken_grammar, spoken_voice
+from unisono.data.corpus import spoken_voice
 from unisono.data.corpus.audio import keep_only, write_flac
 from unisono.data.corpus.lexicon import write_lexicon
 from unisono.data.corpus.sources import Source, SourceRow
+from unisono.data.corpus.spoken_english import ENGLISH
+from unisono.data.corpus.spoken_mandarin import MANDARIN
 from unisono.errors import UserError
 from unisono.files import write_text
 
@@ -44,38 +46,39 @@ class Voice:
     range: int
 
 
-VOICES = {
+LANGUAGES = {"english": ENGLISH, "mandarin": MANDARIN}
+VOICES = {  # variants, behind the name of the language's voice
     "train": (
-        Voice("m1", "en-us+m1", 160, 50, 50),
-        Voice("f1", "en-us+f1", 155, 50, 50),
-        Voice("m4", "en-us+m4", 175, 45, 60),
-        Voice("f4", "en-us+f4", 165, 55, 50),
-        Voice("plain", "en-us", 150, 50, 40),
-        Voice("annie", "en-us+Annie", 150, 50, 50),
-        Voice("m2", "en-us+m2", 145, 55, 45),
-        Voice("f2", "en-us+f2", 175, 45, 55),
-        Voice("m7", "en-us+m7", 165, 50, 50),
-        Voice("linda", "en-us+linda", 160, 50, 50),
-        Voice("michael", "en-us+Michael", 155, 50, 50),
-        Voice("andrea", "en-us+Andrea", 160, 50, 50),
-        Voice("m5", "en-us+m5", 170, 55, 50),
-        Voice("steph", "en-us+steph", 165, 50, 50),
+        Voice("m1", "+m1", 160, 50, 50),
+        Voice("f1", "+f1", 155, 50, 50),
+        Voice("m4", "+m4", 175, 45, 60),
+        Voice("f4", "+f4", 165, 55, 50),
+        Voice("plain", "", 150, 50, 40),
+        Voice("annie", "+Annie", 150, 50, 50),
+        Voice("m2", "+m2", 145, 55, 45),
+        Voice("f2", "+f2", 175, 45, 55),
+        Voice("m7", "+m7", 165, 50, 50),
+        Voice("linda", "+linda", 160, 50, 50),
+        Voice("michael", "+Michael", 155, 50, 50),
+        Voice("andrea", "+Andrea", 160, 50, 50),
+        Voice("m5", "+m5", 170, 55, 50),
+        Voice("steph", "+steph", 165, 50, 50),
     ),
     "dev": (
-        Voice("m6", "en-us+m6", 160, 50, 50),
-        Voice("f5", "en-us+f5", 165, 50, 50),
-        Voice("alex", "en-us+Alex", 155, 50, 50),
-        Voice("hugo", "en-us+Hugo", 165, 50, 50),
+        Voice("m6", "+m6", 160, 50, 50),
+        Voice("f5", "+f5", 165, 50, 50),
+        Voice("alex", "+Alex", 155, 50, 50),
+        Voice("hugo", "+Hugo", 165, 50, 50),
     ),
     "test": (
-        Voice("m3", "en-us+m3", 165, 50, 50),
-        Voice("f3", "en-us+f3", 155, 50, 50),
-        Voice("aunty", "en-us+aunty", 160, 50, 50),
-        Voice("belinda", "en-us+belinda", 170, 45, 50),
-        Voice("denis", "en-us+Denis", 160, 50, 50),
-        Voice("gene", "en-us+Gene", 150, 50, 50),
-        Voice("edward", "en-us+edward", 160, 50, 50),
-        Voice("adam", "en-us+adam", 165, 50, 50),
+        Voice("m3", "+m3", 165, 50, 50),
+        Voice("f3", "+f3", 155, 50, 50),
+        Voice("aunty", "+aunty", 160, 50, 50),
+        Voice("belinda", "+belinda", 170, 45, 50),
+        Voice("denis", "+Denis", 160, 50, 50),
+        Voice("gene", "+Gene", 150, 50, 50),
+        Voice("edward", "+edward", 160, 50, 50),
+        Voice("adam", "+adam", 165, 50, 50),
     ),
 }
 
@@ -100,7 +103,7 @@ def speak(options: SpokenSize, seed: int, out_dir: Path, processes: int) -> Sour
     keep_only(audio_dir, (row.path for row in rows))
     own = out_dir / "spoken"
     lexicon: dict[str, list[tuple[str, ...]]] = {}
-    for word, phones in spoken_grammar.pronunciations():
+    for word, phones in LANGUAGES[options.language].pronunciations():
         lexicon.setdefault(word, []).append(phones)
     write_lexicon(own / "lexicon.txt", lexicon)
     write_text(own / "lm_text.txt", "".join(sentence + "\n" for sentence in text))
@@ -114,7 +117,8 @@ def plan(options: SpokenSize, seed: int) -> tuple[list[tuple[str, Voice, list[st
     `lm_sentences` more that nobody speaks.
     """
     counts = {split: getattr(options, f"{split}_sentences") for split in VOICES}
-    drawn = spoken_grammar.sentences(seed, sum(counts.values()) + options.lm_sentences)
+    language = LANGUAGES[options.language]
+    drawn = language.sentences(seed, sum(counts.values()) + options.lm_sentences)
     tasks, begin = [], 0
     for split, voices in VOICES.items():
         number = getattr(options, f"{split}_voices")
@@ -126,7 +130,8 @@ def plan(options: SpokenSize, seed: int) -> tuple[list[tuple[str, Voice, list[st
             )
         texts = drawn[begin : begin + counts[split]]
         begin += counts[split]
-        tasks += [(split, voice, texts[i::number]) for i, voice in enumerate(voices[:number])]
+        named = [dataclasses.replace(voice, name=language.voice + voice.name) for voice in voices[:number]]
+        tasks += [(split, voice, texts[i::number]) for i, voice in enumerate(named)]
     return tasks, drawn[: options.train_sentences] + drawn[begin:]
 
 

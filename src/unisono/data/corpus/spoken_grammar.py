@@ -1,77 +1,59 @@
-"""The language of the embedded corpus: a small grammar, its words and how they are pronounced."""
+"""A language of the embedded corpus: a small grammar, its words and how they are pronounced."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from unisono.errors import UserError
 
-# A sentence form is a row of words and of classes <...>; about 100,000 sentences of 5 to 8 words in all.
-FORMS = (
-    "<person> <past> <number> <colour> <things> <time>",
-    "please send <number> <colour> <things> to <city>",
-    "the <size> <animal> is sleeping <where> the <place>",
-    "<person> will travel from <city> to <city> on <day>",
-    "where did <person> find the <colour> <things>",
-    "<number> <size> <things> are <where> the <place>",
-    "<day> was a <weather> day in <city>",
-    "<person> and <person> saw a <size> <animal> <time>",
-    "call <person> at <digit> <digit> <digit> <digit>",
-    "the code is <digit> <digit> <digit> <digit>",
-)
-_CLASSES = {
-    "person": "anna peter maria thomas sarah oliver",
-    "past": "bought painted carried sold",
-    "number": "two three four five six seven eight nine",
-    "digit": "zero one two three four five six seven eight nine",
-    "colour": "red green yellow purple white brown",
-    "things": "apples bottles carpets flowers windows",
-    "time": "yesterday today tonight",
-    "city": "paris london boston madrid chicago",
-    "day": "monday tuesday thursday friday sunday",
-    "size": "small large heavy",
-    "animal": "horse rabbit tiger dolphin",
-    "where": "under behind beside",
-    "place": "bridge garden kitchen mountain",
-    "weather": "rainy cold wonderful",
-}
-# ARPAbet without stress, American, close to what espeak-ng's en-us says (it flaps and reduces as written here).
-LEXICON = """
-A AH|A EY|AND AE N D|AND AH N D|ANNA AE N AH|APPLES AE P AH L Z|ARE AA R|AT AE T|BEHIND B IH HH AY N D
-BESIDE B IH S AY D|BOSTON B AO S T AH N|BOTTLES B AA T AH L Z|BOUGHT B AO T|BRIDGE B R IH JH|BROWN B R AW N
-CALL K AO L|CARPETS K AA R P AH T S|CARRIED K AE R IY D|CHICAGO SH IH K AA G OW|CODE K OW D|COLD K OW L D|DAY D EY
-DID D IH D|DOLPHIN D AA L F AH N|EIGHT EY T|FIND F AY N D|FIVE F AY V|FLOWERS F L AW ER Z|FOUR F AO R
-FRIDAY F R AY D EY|FROM F R AH M|GARDEN G AA R D AH N|GREEN G R IY N|HEAVY HH EH V IY|HORSE HH AO R S|IN IH N
-IS IH Z|KITCHEN K IH CH AH N|LARGE L AA R JH|LONDON L AH N D AH N|MADRID M AH D R IH D|MARIA M ER IY AH
-MARIA M AH R IY AH|MONDAY M AH N D EY|MOUNTAIN M AW N T AH N|NINE N AY N|OLIVER AA L IH V ER|ON AA N|ONE W AH N
-PAINTED P EY N T AH D|PARIS P AE R IH S|PETER P IY T ER|PLEASE P L IY Z|PURPLE P ER P AH L|RABBIT R AE B IH T
-RAINY R EY N IY|RED R EH D|SARAH S EH R AH|SAW S AO|SEND S EH N D|SEVEN S EH V AH N|SIX S IH K S
-SLEEPING S L IY P IH NG|SMALL S M AO L|SOLD S OW L D|SUNDAY S AH N D EY|THE DH AH|THE DH IY|THOMAS T AA M AH S
-THREE TH R IY|THURSDAY TH ER Z D EY|TIGER T AY G ER|TO T UW|TO T AH|TODAY T AH D EY|TONIGHT T AH N AY T
-TRAVEL T R AE V AH L|TUESDAY T UW Z D EY|TWO T UW|UNDER AH N D ER|WAS W AA Z|WAS W AH Z|WHERE W EH R|WHITE W AY T
-WILL W IH L|WINDOWS W IH N D OW Z|WONDERFUL W AH N D ER F AH L|YELLOW Y EH L OW|YESTERDAY Y EH S T ER D EY
-ZERO Z IH R OW
-"""
 
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What is said, and by which voice of espeak-ng.
 
-def pronunciations() -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield (word, phones), several for some words."""
-    for entry in LEXICON.strip().replace("\n", "|").split("|"):
-        word, *phones = entry.split()
-        yield word, tuple(phones)
+    forms: rows of words and of classes <...>. classes: the words of each. lexicon: entries of a word and its phones,
+    one a line or between bars.
+    """
+
+    voice: str
+    forms: Sequence[str]
+    classes: Mapping[str, str]
+    lexicon: str
+
+    def pronunciations(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield (word, phones), several for some words."""
+        for entry in self.lexicon.strip().replace("\n", "|").split("|"):
+            word, *phones = entry.split()
+            yield word, tuple(phones)
+
+    def sentences(self, seed: int, number: int) -> list[str]:
+        """Draw `number` different sentences, in upper case where the script has cases, in the order drawn.
+
+        Raises UserError where so many do not come within ten times as many draws.
+        """
+        decks = _Decks(seed, self)
+        found: dict[str, None] = {}
+        for _ in range(10 * number):
+            if len(found) == number:
+                break
+            found.setdefault(decks.sentence())
+        if len(found) < number:
+            raise UserError(f"corpus.spoken: {number} sentences in all are more than the grammar gives: ask for fewer")
+        return list(found)
 
 
 class _Decks:
     """Words of each class in shuffled order, anew when they are used up, so that all are about equally frequent."""
 
-    def __init__(self, seed: int, forms: Sequence[str]) -> None:
-        self.rng, self.forms = random.Random(seed), forms
+    def __init__(self, seed: int, language: Language) -> None:
+        self.rng, self.language = random.Random(seed), language
         self.decks: dict[str, list[str]] = {}
 
     def draw(self, name: str, taken: list[str]) -> str:
         """Return the next word of a class that is not in the sentence yet."""
         deck = self.decks.setdefault(name, [])
         if all(word in taken for word in deck):
-            fresh = _CLASSES[name].split()
+            fresh = self.language.classes[name].split()
             self.rng.shuffle(fresh)
             deck.extend(fresh)
         word = next(word for word in deck if word not in taken)
@@ -81,23 +63,6 @@ class _Decks:
     def sentence(self) -> str:
         """Draw one sentence."""
         words: list[str] = []
-        for part in self.rng.choice(self.forms).split():
+        for part in self.rng.choice(self.language.forms).split():
             words.append(self.draw(part[1:-1], words) if part.startswith("<") else part)
         return " ".join(words).upper()
-
-
-def sentences(seed: int, number: int, forms: Sequence[str] = FORMS) -> list[str]:
-    """Draw `number` different sentences of upper-case words, in the order drawn.
-
-    forms: words, and classes of words in angle brackets. Raises UserError where so many do not come within ten times
-    as many draws.
-    """
-    decks = _Decks(seed, forms)
-    found: dict[str, None] = {}
-    for _ in range(10 * number):
-        if len(found) == number:
-            break
-        found.setdefault(decks.sentence())
-    if len(found) < number:
-        raise UserError(f"corpus.spoken: {number} sentences in all are more than the grammar gives: ask for fewer")
-    return list(found)
