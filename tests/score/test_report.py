@@ -17,12 +17,14 @@ from unisono.config.run import Run
 from unisono.data.corpus.references import read_references
 from unisono.data.corpus.speaker_classes import read_classes
 from unisono.desk import page
-from unisono.desk.answer import best_system, last_lines, make_answer, sentence
+from unisono.desk.advice import best_system
+from unisono.desk.answer import make_answer
+from unisono.desk.last_lines import last_lines, sentence
 from unisono.errors import UserError
-from unisono.score import comparison, gather, pages, plots, report, summary, training_pages
+from unisono.score import comparison, gather, pages, plots, report, statistics, summary, training_pages
 from unisono.score.classes import by_class
 from unisono.score.results import read_hypotheses
-from unisono.score.wer import Counts
+from unisono.score.wer import Counts, evaluate
 
 HOSTILE = '<script>alert("x")</script> & $x$ -->'
 PAGES = [
@@ -177,17 +179,22 @@ def test_each_number_of_the_first_page_is_that_of_its_json(root):
     )
     row = answer["against_gmm"][0]
     assert (row["p"], row["difference"], row["ci95"]) == (
-        compared["p"], compared["difference"], compared["difference_ci95"]
+        compared["p"], compared["difference"], compared["ci95"]
     )  # fmt: skip
-    assert sentence(row)[1:] in text and f"{100 * -row['difference']:.2f} points" in text
+    assert sentence(row)[1:] in text and f"is {100 * -row['difference']:.2f} points better than tri GMM" in text
+    assert row["verdict"] == compared["verdict"] and comparison.in_words(compared) in text
     corpus = json.loads((root / "data/corpus.json").read_text())["splits"]
     assert answer["splits"] == corpus and answer["set_aside"] == {"train": 1, "dev": 0, "test": 2}
-    assert "train 0.02 9 2 20 1" in text and "test 0.02 9 2 20 2" in text
+    assert "train 1.0 min 9 2 20 1" in text and "test 1.0 min 9 2 20 2" in text
     assert answer["seconds"] == 5.0 and answer["cpu_seconds"] == 5.0 and "took 5 s, 5 s of CPU time" in text
     run = answer["training"]["main"]
     assert (run["iterations"], run["frames"], run["rejected"]) == (2, 400, 1)
     assert "2 iterations over 400 frames; dev objective -2.50, train -2.00" in text
-    assert all(warning[1:] in text for warning in answer["warnings"]) and "only 20 words" in answer["warnings"][0]
+    assert all(warning[1:] in text for warning in answer["warnings"])
+    off = 50 * (wers[2]["ci95"][1] - wers[2]["ci95"][0])
+    few_words, few_speakers = answer["warnings"][:2]
+    assert f"only 20 words: the {100 * best['wer']:.2f} % of main, ema could be off by {off:.0f} points" in few_words
+    assert "only 2 speakers" in few_speakers
 
 
 def test_links_of_the_first_page_lead_to_files(root):
@@ -206,48 +213,167 @@ def test_last_lines(root):
     assert done.stdout.splitlines()[1:] == last_lines(answer, ".")
     assert "  main, ema    25.00 %  [" in done.stdout and "report: ./report/index.html" in done.stdout
     assert sentence(answer["against_gmm"][0]) in done.stdout and "warning: the test set has only" in done.stdout
+    assert "run main: dev objective -2.50 (mean log-probability of the right state per frame, 0 is" in done.stdout
+    assert "* a run's result; main, ema: run main, its model ema; GMM: without a network" in done.stdout
+    assert "were chosen on dev" not in done.stdout, "nothing was tuned"
     assert "next: unisono transcribe --system ./runs/main recording.wav" in done.stdout
+
+
+EDGE = "at the edge of chance"
 
 
 @pytest.mark.parametrize(
     ("difference", "ci95", "p", "said"),
     [
-        (-0.02, [-0.03, -0.01], 0.001, "run a beats tri GMM by 2.00 points"),
-        (0.02, [0.01, 0.03], 0.001, "run a is worse than tri GMM by 2.00 points"),
-        (-0.02, [-0.03, -0.01], 0.2, "run a and tri GMM do not differ by more than chance: 2.00 points"),
-        (-0.02, [-0.03, 0.0], 0.001, "run a and tri GMM do not differ by more than chance"),
+        (-0.02, [-0.03, -0.01], 0.001, "better than tri GMM, 95 % interval [1.00, 3.00], p = 0.0010: more than chance"),
+        (0.02, [0.01, 0.03], 0.001, "worse than tri GMM, 95 % interval [1.00, 3.00], p = 0.0010: more than chance"),
+        (-0.02, [-0.03, 0.01], 0.2, "better than tri GMM, 95 % interval [-1.00, 3.00], p = 0.2000: no more than"),
+        (-0.02, [-0.03, 0.0], 0.04, f"[0.00, 3.00], p = 0.0400: {EDGE} (p says that they differ, the interval does"),
+        (0.02, [0.01, 0.03], 0.2, f"[1.00, 3.00], p = 0.2000: {EDGE} (the interval says that they differ, p does"),
         (-0.02, [-0.03, -0.01], 0.00001, "p < 0.0001"),
     ],
 )
 def test_sentence(difference, ci95, p, said):
-    row = {"run": "a", "gmm": "tri GMM", "difference": difference, "ci95": ci95, "p": p}
-    assert said in sentence(row) and "[{:+.2f}, {:+.2f}]".format(*(100 * limit for limit in ci95)) in sentence(row)
-    row = {"run": "a", "other": "b", "difference": difference, "ci95": ci95, "p": p}
-    assert "run b" in sentence(row)
+    """The interval has the sense of the sentence; p and interval must both say that two systems differ."""
+    row = {"difference": difference, "ci95": ci95, "p": p, "verdict": statistics.verdict(p, ci95)}
+    assert sentence(row | {"run": "a", "gmm": "tri GMM"}).startswith("run a is 2.00 points ")
+    assert said in sentence(row | {"run": "a", "gmm": "tri GMM"})
+    assert "than run b," in sentence(row | {"run": "a", "other": "b"})
+    even = row | {"difference": 0.0, "run": "a", "other": "b"}
+    assert sentence(even).startswith("run a has the error rate of run b, 95 % interval [")
 
 
-def test_what_the_answer_advises(root):
-    """A run that learns its training set by heart, one that loses workers, one that is no better than the GMM."""
+def test_every_page_and_command_gives_one_verdict(root):
+    """Ten words of one speaker: p of matched pairs is under 0.05, the interval touches 0."""
+    found = gather.gather(root, RESULTS, ["main"], [])
+    references = {f"u{i}": [f"w{i}"] for i in range(10)}
+    speakers = dict.fromkeys(references, "s")
+
+    def heard(wrong):
+        return {u: ["x"] if i < wrong else words for i, (u, words) in enumerate(references.items())}
+
+    errors = {"gmm/tri": 7, "runs/main/decode/last": 7, "runs/main/decode/ema": 4}
+    counts = {folder: evaluate(references, heard(wrong)).counts for folder, wrong in errors.items()}
+    answer = make_answer(found, counts, speakers, 1)
+    row = answer["against_gmm"][0]
+    assert (row["verdict"], f"{row['p']:.4f}", row["ci95"][1]) == ("at the edge", "0.0495", 0.0)
+    first = page.first_page(answer, {"main": found.runs[0].combined})
+    assert f"30.00 points better than tri GMM, 95 % interval [0.00, 60.00], p = 0.0495: {EDGE}" in first
+    table = report.wer_page(found.results, counts, speakers, 1)
+    assert table.count("0.0495 at the edge") == 4 and table.count(">1.0000<") == 2, "ema and the other two, both ways"
+    compared = comparison.compare(references, speakers, heard(7), heard(4), seed=1)
+    printed = comparison.format_comparison(compared, "gmm", "run")
+    assert f"A is 30.00 points worse than B: {EDGE}" in printed
+    assert all(comparison.RULE in text for text in (first, table, printed))
+
+
+@pytest.fixture
+def answered(root):
+    """Numbers of a sound result (600 words of 6 speakers, an hour of speech) and its answer after `change`."""
     found = gather.gather(root, RESULTS, ["main"], [])
     counts = {r.folder: {f"u{i}": Counts(words=10, substitutions=i % 2) for i in range(60)} for r in found.results}
     speakers = {f"u{i}": f"s{i % 6}" for i in range(60)}
-    before = found.runs[0].combined[-1]["objective_dev"]
-    found.runs[0].combined[-1]["objective_dev"] = -3.0
-    settings = build(Run, run_settings(parallel={"workers": {"initial": 1, "final": 4}}))
-    found.runs[0] = dataclasses.replace(found.runs[0], settings=settings)
-    answer = make_answer(found, counts, speakers, 1)
-    assert any("fell from -2.50 to -3.00: it learns its training set" in warning for warning in answer["warnings"])
-    assert any("lower the learning rate" in warning for warning in answer["warnings"])
-    assert "even the GMM errs in most words" in answer["next"][0], "its wer.json says 75 %"
+    facts = {"utterances": 60, "speakers": 6, "words": 600, "seconds": 3600.0}
+    found.corpus["splits"] = {split: dict(facts) for split in ("train", "dev", "test")}
     for result in found.results:
-        result.numbers["wer"] = 0.1
-    again = make_answer(found, counts, speakers, 1)
-    assert again["next"][0].startswith("try network.dropout")
-    found.runs[0].combined[-1]["objective_dev"] = before
-    again = make_answer(found, counts, speakers, 1)
-    assert again["next"][0].startswith("the network is not better than the GMM")
-    assert best_system(answer["systems"])["name"] == "main, ema"
+        result.numbers.update(wer=0.1, words=600, ci95=[0.09, 0.11])
+    return found, lambda: make_answer(found, counts, speakers, 1)
+
+
+def told(lines, *parts):
+    """Whether one line holds all parts."""
+    return any(all(part in line for part in parts) for line in lines)
+
+
+def test_a_run_that_trains_too_long_is_told_how_long(answered):
+    found, answer_now = answered
+    run = found.runs[0]
+    run.combined[0]["objective_dev"], run.combined[1]["objective_dev"] = -2.75, -2.78
+    sound = answer_now()
+    assert not told(sound["warnings"], "by heart"), "0.03 nats are flat"
+    assert sound["next"][0].startswith("the network is not better than the GMM"), "a difference of 0"
+    run.combined[1]["objective_dev"] = -2.9
+    given = run_settings(parallel={"workers": {"initial": 1, "final": 4}}, schedule={"kind": "fixed", "epochs": 2})
+    found.runs[0] = dataclasses.replace(run, settings=build(Run, given))
+    answer = answer_now()
+    assert told(answer["warnings"], "fell from -2.75 to -2.90: it learns its training set")
+    step = answer["next"][0]
+    assert "try schedule.epochs: 1 (its best was after 1.0 of 2)" in step, step
+    assert "network.dropout: 0.2, or speed_perturbation: [0.9, 1.1]" in step
     assert page.workers(answer["training"]["main"]["workers"]) == "1 to 4 workers" and page.workers(1) == "1 worker"
+    found.corpus["splits"]["perturbed"] = found.corpus["splits"]["train"]
+    given["network"] |= {"dropout": 0.3}
+    found.runs[0] = dataclasses.replace(run, settings=build(Run, given))
+    step = answer_now()["next"][0]
+    assert "more network.dropout than 0.3" in step and "speed_perturbation" not in step
+
+
+def test_what_makes_a_recogniser_useless_is_told(answered):
+    found, answer_now = answered
+    assert not told(answer_now()["warnings"], "test set") and not told(answer_now()["warnings"], "words")
+    for result in found.results:
+        result.numbers.update(wer=1.14, ins=54)
+    answer = answer_now()
+    reason = "transcripts or a lexicon that do not fit the recordings"
+    assert told(answer["warnings"], "main, ema (54 of them inserted words): writing nothing has 100 %", reason)
+    assert answer["next"][0].startswith("most words are wrong: listen")
+    found.corpus["splits"]["train"]["seconds"] = 708.0
+    found.unseen.update(dev=30, test=192)
+    answer = answer_now()
+    assert told(answer["warnings"], "only 11.8 min of training speech and 32 % of the test words are new")
+    assert told(answer["warnings"], "language model's text never has: test 192 of 600 (32 %)"), "dev: 5 % are few"
+    assert [step.split(":")[0] for step in answer["next"][:2]] == [
+        "text for the language model (corpus.lm_text)", "more speech"
+    ]  # fmt: skip
+    for result in found.results:
+        result.numbers.update(wer=0.4, words=10, ci95=[0.1, 0.7])
+    found.corpus["splits"]["test"]["words"] = 10
+    answer = answer_now()
+    assert answer["next"][0].startswith("more test words first: 10 cannot") and not told(answer["warnings"], "100 %")
+
+
+def test_speakers_and_scales_are_told_on_the_first_page(answered):
+    found, answer_now = answered
+    chosen = found.results[-1]
+    rows = [("a", 60, 0.9), ("b", 60, 1.4), ("c", 49, 0.0)]
+    chosen.speakers[:] = [{"speaker_id": name, "words": str(n), "wer": f"{wer:.6f}"} for name, n, wer in rows]
+    tried = [{"acoustic_scale": scale, "errors": errors} for scale, errors in ((0.1, 7), (0.2, 9))]
+    chosen.tuned.update(system="dnn", acoustic_scale=0.1, tried=tried)
+    answer = answer_now()
+    assert [row["speaker"] for row in answer["speakers"]] == ["a", "b"], "49 words of c say little"
+    assert told(answer["warnings"], "far apart, 90.00 % (a) to 140.00 % (b): listen to b")
+    assert told(answer["warnings"], "main, ema: the smallest acoustic scale tried, 0.1, was the best on dev")
+    chosen.speakers[1]["wer"] = "1.0"
+    answer = answer_now()
+    assert not told(answer["warnings"], "far apart")
+    assert "by speaker: 90.00 % (a) to 100.00 % (b)" in last_lines(answer, "r")
+    assert "By speaker: 90.00 % (a) to 100.00 % (b)." in page.first_page(answer, {})
+
+
+def test_words_that_the_language_model_never_saw_are_counted(root):
+    """From the text of an n-gram model; a loop knows all words."""
+    heading = "utterance_id\tspeaker_id\ttranscript\tlexical\n"
+    (root / "data/dev.tsv").write_text(heading + "d1\ts\tA B\tA B\n")
+    (root / "data/test.tsv").write_text(heading + "u1\ts\tA X A\tA <unk> A\nu2\tt\tC C\tC C\n")
+    (root / "data/lm_text.txt").write_text("A <unk>\nA\n")
+    (root / "graph").mkdir()
+    (root / "graph/lm.json").write_text('{"kind": "ngram"}')
+    found = gather.gather(root, RESULTS, ["main"], [])
+    assert found.unseen == {"dev": 1, "test": 2} == summary.summarise(found)["corpus"]["unseen_words"]
+    found.corpus["splits"]["dev"] = found.corpus["splits"]["test"]
+    line = "words that the language model's text never has: dev 1 of 20, test 2 of 20"
+    assert line in summary.summary_text(found).splitlines()
+    (root / "graph/lm.json").write_text('{"kind": "loop"}')
+    assert gather.gather(root, RESULTS, ["main"], []).unseen == {}
+
+
+def test_what_the_answer_advises(answered):
+    """Runs that lose workers; which result counts."""
+    found, answer_now = answered
+    answer = answer_now()
+    assert told(answer["warnings"], "results of workers were left out 1 times: lower the learning rate")
+    assert answer["next"][-1].startswith("to try settings without repeating features and GMM, add to the config")
+    assert best_system(answer["systems"])["name"] == "main, ema"
     assert best_system([]) is None and "–" in (page.percent(None), page.decimal(None))
 
 

@@ -11,7 +11,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read and print."""
-    from unisono.desk.answer import last_lines
+    from unisono.desk.last_lines import last_lines
     from unisono.files import read_json
 
     print("\n".join(["", *last_lines(read_json(args.results / "report" / "answer.json"), str(args.results))]))

@@ -17,7 +17,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--align", required=True, nargs="+", help="HMM systems whose alignments are shown, as mono tri")
     parser.add_argument("--speakers", nargs="*", default=[], help="table of speakers, where the config names one")
     parser.add_argument("--classes", default="{}", help="its columns that make classes, as JSON (report.classes)")
-    parser.add_argument("--seed", required=True, type=int, help="seed of the bootstrap intervals of the classes")
+    parser.add_argument("--seed", required=True, type=int, help="seed of the bootstrap intervals")
     parser.add_argument("--perturbed", nargs="*", default=[], help="perturbed.json, where the config asks for it")
 
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     groupings = read_classes(found.corpus, args.speakers, json.loads(args.classes))
     classes = by_class(groupings, counts, speakers, seed=args.seed)
     out_dir = Path(args.root) / "report"
-    write_report(out_dir, found, counts, classes)
+    write_report(out_dir, found, counts, speakers, classes, args.seed)
     answer = make_answer(found, counts, speakers, args.seed)
     write_json(out_dir / "answer.json", answer)
     write_text(

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unisono.desk.words import speech
 from unisono.errors import UserError
 from unisono.files import read_json
 
-COLUMNS = ("run", "what differs", "WER %", "95 % interval", "GMM %", "train h", "date")
+COLUMNS = ("run", "what differs", "WER %", "95 % interval", "GMM %", "training speech", "date")
 SHOWN = 4  # settings that a line has room for
 
 
@@ -65,7 +66,7 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
             "–" if entry.wer is None else f"{100 * entry.wer:.2f}",
             "–" if entry.ci95 is None else f"{100 * entry.ci95[0]:.2f} to {100 * entry.ci95[1]:.2f}",
             "–" if entry.gmm_wer is None else f"{100 * entry.gmm_wer:.2f}",
-            "–" if entry.hours is None else f"{entry.hours:.2f}",
+            "–" if entry.hours is None else speech(3600 * entry.hours),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.time)),
         )
         for entry, differs in zip(entries, differences(entries), strict=True)

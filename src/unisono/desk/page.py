@@ -8,9 +8,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from unisono.data.corpus.text import counted
-from unisono.desk.answer import best_system, sentence
-from unisono.desk.words import duration
+from unisono.desk.advice import best_system
+from unisono.desk.last_lines import OBJECTIVE, by_speaker, sentence
+from unisono.desk.words import duration, speech
 from unisono.score import pictures
+from unisono.score.comparison import RULE
 from unisono.score.gather import Rows
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -28,6 +30,7 @@ def first_page(answer: Mapping[str, Any], courses: Mapping[str, Rows]) -> str:
     return environment.get_template("index.html.j2").render(
         answer=answer, best=best_system(answer["systems"]), pictures=drawn, sentence=sentence, percent=percent,
         capital=capital, count=count, counted=counted, decimal=decimal, duration=duration, workers=workers,
+        speech=speech, by_speaker=by_speaker(answer), rule=RULE, objective=OBJECTIVE,
     )  # fmt: skip
 
 

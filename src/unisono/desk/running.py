@@ -85,7 +85,7 @@ def _followed(line: Sequence[str], settings: Settings, cores: int) -> int:
 
 def _there_already(settings: Settings) -> list[str]:
     """Return what is printed where nothing had to be done: the answer once more; write what `logging` asks for."""
-    from unisono.desk.answer import last_lines  # here, as it loads SciPy, and a mistake should be told at once
+    from unisono.desk.last_lines import last_lines  # here, as it loads SciPy, and a mistake should be told at once
 
     root = Path("results", settings.shared.name)
     if wanted := settings.shared.logging.on():

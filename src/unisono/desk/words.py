@@ -8,6 +8,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def speech(seconds: float) -> str:
+    """Return the length of recordings: minutes below an hour, as `0.3 min`, else hours, as `2.88 h`."""
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"
+
+
 def size(number: float) -> str:
     """Return bytes in the unit that fits: `812 kB`, `1.2 GB`."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

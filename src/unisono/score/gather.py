@@ -18,6 +18,7 @@ from unisono.config.run import Run as Settings
 from unisono.config.stack import class_of_run
 from unisono.errors import UserError
 from unisono.files import read_json
+from unisono.sample_size import unseen
 
 Rows = list[dict[str, Any]]
 STAGES = ("corpus", "features", "hmm", "graph", "frames", "plan", "pretrain", "train", "decode", "score")
@@ -88,7 +89,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Everything that the report shows. `alignments`: system -> split -> report; `courses`: system -> iterations."""
+    """Everything that the report shows. `alignments`: system -> split -> report; `courses`: system -> iterations.
+
+    unseen: of dev and test, words that the language model's text never has; empty where the model is of no such text.
+    """
 
     root: Path
     results: list[Result]
@@ -98,6 +102,7 @@ class Gathered:
     courses: dict[str, Rows]
     frames: dict[str, Any]
     times: list[StageTime]
+    unseen: dict[str, int] = field(default_factory=dict)
 
 
 def gather(
@@ -122,6 +127,7 @@ def gather(
         courses={name: _optional(root / "hmm" / name / "train.json").get("iterations", []) for name in systems},
         frames=_optional(root / "frames" / "frames.json"),
         times=_times(root / "benchmarks"),
+        unseen=_unseen(root),
     )
 
 
@@ -170,6 +176,15 @@ def read_training(folder: Path) -> Run:
     for row in workers:
         row["frames_seen"] = ends.get(row["iteration"], 0)
     return Run(folder.name, combined, workers, _optional(folder / "ledger.json"), _optional(folder / "final.json"))
+
+
+def _unseen(root: Path) -> dict[str, int]:
+    """Count the words of dev and test that are not in the text of an n-gram model: `lexical`, as the model has them."""
+    if _optional(root / "graph" / "lm.json").get("kind") != "ngram":
+        return {}
+    known = set(_text(root / "data" / "lm_text.txt").split())
+    tables = {split: read_tsv(root / "data" / f"{split}.tsv") for split in ("dev", "test")}
+    return {split: unseen((row["lexical"] for row in rows), known) for split, rows in tables.items()}
 
 
 def _alignments(folder: Path, splits: Iterable[str]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """The HTML tables of the report, each a page of its own, made from what `gather` found."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
+from unisono.score import comparison
 from unisono.score.classes import ClassResult
 from unisono.score.gather import Gathered, Result, Run
 from unisono.score.pages import Number, decimal, heading, list_of, page, paragraph, table
-from unisono.score.statistics import matched_pairs
 from unisono.score.summary import CLASS_COLUMNS, COLUMNS, class_rows, interval_methods, left_out, wer_rows
 from unisono.score.wer import Counts
 
@@ -19,10 +20,12 @@ UNKNOWN_WORDS = (
 )
 
 
-def wer_page(results: Sequence[Result], counts: Mapping[str, Mapping[str, Counts]]) -> str:
-    """Give the word error rates, and the matched-pairs test of each system against each other.
+def wer_page(
+    results: Sequence[Result], counts: Mapping[str, Mapping[str, Counts]], speakers: Mapping[str, str], seed: int
+) -> str:
+    """Give the word error rates, and whether each system differs from each other.
 
-    counts: folder -> utterance -> counts; the test is left out where fewer than two systems are there.
+    counts: folder -> utterance -> counts; speakers: utterance -> speaker. Systems are compared where there are two.
     """
     rows = [[row[0], *(Number(cell) for cell in row[1:])] for row in wer_rows(results)]
     parts = [
@@ -36,10 +39,8 @@ def wer_page(results: Sequence[Result], counts: Mapping[str, Mapping[str, Counts
     if len(results) > 1:
         parts += [
             heading("Is a difference more than chance?"),
-            paragraph(
-                "Two-sided p of the matched-pairs test over utterances; under 0.05 is usually called significant."
-            ),
-            _significance(results, counts),
+            paragraph(f"Two-sided p over utterances. {comparison.RULE} The other pairs may differ by chance."),
+            _significance(results, counts, speakers, seed),
         ]
     return page("Word error rates", *parts)
 
@@ -151,14 +152,18 @@ def phases(run: Run) -> dict[str, float]:
     return {phase: sum(row.get(f"seconds_{phase}") or 0.0 for row in run.workers) for phase in PHASES}
 
 
-def _significance(results: Sequence[Result], counts: Mapping[str, Mapping[str, Counts]]) -> str:
-    rows = []
-    for a in results:
-        row: list[object] = [a.name]
-        for b in results:
-            p = matched_pairs(list(counts[a.folder].values()), list(counts[b.folder].values())).p
-            row.append(None if a is b else Number("< 0.0001") if p < 1e-4 else decimal(p, 4))
-        rows.append(row)
+def _significance(
+    results: Sequence[Result], counts: Mapping[str, Mapping[str, Counts]], speakers: Mapping[str, str], seed: int
+) -> str:
+    """Give a table of p, with a word where two systems differ or are at the edge of it."""
+    cells: dict[tuple[str, str], Number] = {}
+    for a, b in combinations(results, 2):
+        found = comparison.difference(counts[a.folder], counts[b.folder], speakers, seed=seed)
+        said = "" if found["verdict"] == "chance" else f" {found['verdict']}"
+        cells[a.folder, b.folder] = cells[b.folder, a.folder] = Number(
+            comparison.p_of(found).removeprefix("p = ") + said
+        )
+    rows = [[a.name, *(cells.get((a.folder, b.folder)) for b in results)] for a in results]
     return table(["", *(result.name for result in results)], rows)
 
 

@@ -11,11 +11,17 @@ from unisono.score.wer import Counts
 
 
 def write_report(
-    out_dir: Path, found: Gathered, counts: Mapping[str, Mapping[str, Counts]], classes: Sequence[ClassResult]
+    out_dir: Path,
+    found: Gathered,
+    counts: Mapping[str, Mapping[str, Counts]],
+    speakers: Mapping[str, str],
+    classes: Sequence[ClassResult],
+    seed: int,
 ) -> None:
     """Write every picture and page of the report into `out_dir`; a folder below it for each run.
 
-    counts: folder of a system -> utterance -> its errors. classes: the errors of each class of speakers.
+    counts: folder of a system -> utterance -> its errors. speakers: utterance -> speaker. classes: the errors of each
+    class of speakers. seed: of the bootstrap.
     """
     plots.word_error_rates(out_dir / "wer.svg", [{**r.numbers, "name": r.name} for r in found.results])
     plots.alignment(out_dir / "alignment.svg", found.courses, found.alignments)
@@ -28,7 +34,7 @@ def write_report(
         plots.frame_accuracy(folder / "frame_accuracy.svg", name, *rows)
         write_text(folder / "iterations.html", training_pages.iterations_page(training))
         write_text(folder / "ledger.html", training_pages.ledger_page(training))
-    write_text(out_dir / "wer.html", report.wer_page(found.results, counts))
+    write_text(out_dir / "wer.html", report.wer_page(found.results, counts, speakers, seed))
     write_text(out_dir / "speakers.html", report.speakers_page(found.results, classes))
     write_text(out_dir / "confusions.html", report.confusions_page(found.results))
     write_text(out_dir / "corpus.html", report.corpus_page(found.corpus))

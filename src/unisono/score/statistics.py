@@ -6,11 +6,14 @@ is nothing to draw from, utterances are drawn instead, and the interval says not
 
 The matched-pairs test is that of Gillick & Cox 1989 with one utterance as a segment: with d_i the difference of the
 errors of two systems in utterance i,  z = mean(d) / sqrt(var(d) / n), compared with a normal distribution.
+
+Two systems differ by more than chance where test and bootstrap agree on it (`verdict`): the normal distribution of the
+test holds for many utterances, the interval for few, too, and over speakers.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.stats
@@ -18,6 +21,8 @@ import scipy.stats
 from unisono.score.wer import Counts, add_up
 
 MIN_SPEAKERS = 5
+SIGNIFICANT = 0.05
+Verdict = Literal["differ", "at the edge", "chance"]
 DRAWS = 10_000
 _BATCH_ITEMS = 2_000_000  # drawn items held at once: bounds the memory to some 50 MB
 
@@ -84,6 +89,12 @@ def matched_pairs(counts_a: Sequence[Counts], counts_b: Sequence[Counts]) -> Mat
     z = 0.0 if mean == 0 else float(np.divide(mean, deviation)) if deviation else float(np.copysign(np.inf, mean))
     p = float(2 * scipy.stats.norm.sf(abs(z)))
     return MatchedPairs(len(a), int(a.sum()), int(b.sum()), z, p)
+
+
+def verdict(p: float, ci95: Sequence[float]) -> Verdict:
+    """Judge a difference: by p under `SIGNIFICANT` and an interval without 0; at the edge where only one says so."""
+    said = int(p < SIGNIFICANT) + int(not ci95[0] <= 0 <= ci95[1])
+    return ("chance", "at the edge", "differ")[said]
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:

@@ -22,7 +22,8 @@ def summarise(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> dict[s
     Fields: systems (wer.json of each, plus folder, name, chosen); classes (of speakers, where they are known: class,
     folder of the system, speakers, words, errors, wer, ci95); runs (name -> iterations, frames, rejected,
     objective_train, objective_dev, frame_accuracy of the last combined model); corpus (splits and unknown_words of
-    corpus.json, quarantined: utterances left out of each split); stages (jobs, seconds, cpu_seconds, max_rss_mb).
+    corpus.json, unseen_words: of dev and test, those that the language model's text never has, quarantined: utterances
+    left out of each split); stages (jobs, seconds, cpu_seconds, max_rss_mb).
     """
     corpus = gathered.corpus
     return {
@@ -46,6 +47,7 @@ def summarise(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> dict[s
         "corpus": {
             "splits": corpus.get("splits", {}),
             "unknown_words": corpus.get("unknown_words", {}),
+            "unseen_words": gathered.unseen,
             "quarantined": left_out(corpus),
         },
         "stages": {
@@ -112,7 +114,7 @@ def summary_text(gathered: Gathered, classes: Sequence[ClassResult] = ()) -> str
         seen = f"{facts['iterations']} iterations, {facts['frames']:,} frames"
         lines.append(f"run {run.name}: {seen}, dev objective {dev}{rejected}")
         lines += [f"run {run.name}: {line}" for line in run.warnings]
-    lines += _corpus_lines(gathered.corpus)
+    lines += _corpus_lines(gathered)
     lines.append(f"plots and tables: {gathered.root / 'report'}")
     return "\n".join(lines) + "\n"
 
@@ -141,9 +143,9 @@ def left_out(corpus: Mapping[str, Any]) -> dict[str, int]:
     return {split: counts[split] for split in SPLITS}
 
 
-def _corpus_lines(corpus: Mapping[str, Any]) -> list[str]:
-    """Say by how much each split is smaller than it was given, and how many of its words could not be recognised."""
-    lines = []
+def _corpus_lines(gathered: Gathered) -> list[str]:
+    """Say by how much each split is smaller than it was given, and how many of its words are hard or impossible."""
+    lines, corpus = [], gathered.corpus
     aside, unknown, sizes = left_out(corpus), corpus.get("unknown_words", {}), corpus.get("splits", {})
     shown = [f"{split} {n} of {n + sizes[split]['utterances']}" for split, n in aside.items() if n]
     if shown:
@@ -151,6 +153,9 @@ def _corpus_lines(corpus: Mapping[str, Any]) -> list[str]:
     shown = [f"{split} {unknown[split]} of {sizes[split]['words']}" for split in SPLITS if unknown.get(split)]
     if shown:
         lines.append(f"words not in the lexicon: {', '.join(shown)}")
+    shown = [f"{split} {n} of {sizes[split]['words']}" for split, n in gathered.unseen.items() if n]
+    if shown:
+        lines.append(f"words that the language model's text never has: {', '.join(shown)}")
     return lines
 
 

@@ -295,7 +295,7 @@ def test_sizes_grow_with_the_speech():
     small, middle, large = sizes(0.1), sizes(3), sizes(300)
     assert small.gaussians < middle.gaussians < large.gaussians and small.leaves < middle.leaves < large.leaves
     assert len(small.hidden) < len(middle.hidden) < len(large.hidden)
-    assert [sizes(hours).epochs for hours in (0.005, 0.1, 0.2, 0.4, 3, 300)] == [40, 5, 5, 3, 4, 4]
+    assert [sizes(hours).epochs for hours in (0.005, 0.1, 0.2, 0.4, 3, 300)] == [14, 3, 3, 3, 4, 4]
     assert middle.gaussians == pytest.approx(11_000, rel=0.1), "as config/speechocean762.yaml"
     for hours in (0.0, 0.01, 0.4, 3, 1000):
         found = sizes(hours)

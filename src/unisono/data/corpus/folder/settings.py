@@ -34,9 +34,10 @@ def sizes(hours: float) -> Sizes:
         leaves=_clamp(gaussians / 5, 80, 6000),
         gaussians=gaussians,
         hidden=[width] * layers,
-        # Little speech is soon learnt by heart: dev gains no more after some 1,500 minibatches (tried on 12 minutes) or
-        # 40 epochs (on 20 seconds: the dev objective was -2.08 after 15, -1.96 after 40, -2.26 after 100).
-        epochs=_clamp(1500 * minibatch / (FRAMES_PER_HOUR * max(hours, 0.001)), 4 if hours >= 1 else 3, 40, step=1),
+        # Little speech is soon learnt by heart, but a network needs some 200 minibatches to learn at all. Dev objective
+        # at the end of so many epochs: English, 3.2 minutes: -3.07 (2), -3.08 (3), -3.29 (10); 6.1 minutes: -2.51 (2),
+        # -2.51 (3), -2.52 (5), -2.70 (15).
+        epochs=_clamp(200 * minibatch / (FRAMES_PER_HOUR * max(hours, 0.001)), 4 if hours >= 1 else 3, 16, step=1),
         minibatch=minibatch,
         # Starting a job takes seconds; with little speech one process is faster than many jobs, to the same bytes.
         engine="virtual" if hours < 1 else "jobs",
