@@ -126,8 +126,9 @@ def test_list(root, capsys):
     assert [entry.name for entry in entries] == ["mine/bmuf", "mine/main"]
     assert listing.differences(entries) == [{"parallel.workers": 8}, {"parallel.workers": 2}]
     main_row = listing.rows(entries)[1]
-    assert main_row[1:6] == ("parallel.workers=2", "25.00", "20.00 to 30.00", "50.00", "2.00")
+    assert main_row[1:6] == ("parallel.workers=2", "25.00", "20.00 to 30.00", "50.00", "2.00 h")
     assert listing.rows(entries)[0][2] == "–"
+    assert words.speech(708.0) == "11.8 min" and words.speech(3600.0) == "1.00 h"
     assert main(["list", str(root.parent)]) == 0
     assert "mine/main" in capsys.readouterr().out
     assert main(["list", str(root.parent), "--json"]) == 0
