@@ -96,7 +96,7 @@ def _of_rates(answer: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_text(answer: Mapping[str, Any]) -> Iterator[str]:
-    found = [split for split in ("dev", "test") if unseen_share(answer, split) >= MANY_UNSEEN]
+    found = [split for split in ("dev", "test") if unseen_share(answer, split) > MANY_UNSEEN]
     if found:
         shares = ", ".join(
             f"{split} {answer['unseen_words'][split]} of {answer['splits'][split]['words']}"
@@ -124,7 +124,7 @@ def _likely(answer: Mapping[str, Any]) -> str:
     seconds, reasons = answer["splits"].get("train", {}).get("seconds", LITTLE_S), []
     if seconds < LITTLE_S:
         reasons.append(f"only {speech(seconds)} of training speech")
-    if (share := unseen_share(answer, "test")) >= MANY_UNSEEN:
+    if (share := unseen_share(answer, "test")) > MANY_UNSEEN:
         reasons.append(f"{100 * share:.0f} % of the test words are new to the language model")
     return " and ".join(reasons) or "transcripts or a lexicon that do not fit the recordings"
 
@@ -132,7 +132,7 @@ def _likely(answer: Mapping[str, Any]) -> str:
 def _for_more(answer: Mapping[str, Any]) -> list[str]:
     """Say what a recogniser lacks that errs in most words."""
     seconds, steps = answer["splits"].get("train", {}).get("seconds", 0.0), []
-    if (share := unseen_share(answer, "test")) >= MANY_UNSEEN:
+    if (share := unseen_share(answer, "test")) > MANY_UNSEEN:
         steps.append(
             f"text for the language model (corpus.lm_text): {100 * share:.0f} % of the test words are new to it"
         )
