@@ -85,3 +85,4 @@ install -r requirements.lock
 rm -f .venv/.unfinished # from here on a failure costs no more than this one small package
 install --no-deps --no-build-isolation --editable .
 echo "$wanted $(cd .venv && pwd -P)" >.venv/.complete
+echo "make venv: done; next: source .venv/bin/activate" >&2

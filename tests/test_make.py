@@ -100,6 +100,13 @@ def test_failed_install_is_said_and_not_taken_as_finished(house):
     assert not (house / ".venv" / ".complete").exists() and (house / ".venv" / ".unfinished").exists()
 
 
+def test_its_last_line_says_how_to_go_on(house):
+    script(house / ".venv" / "bin" / "python", f'if [ "$1" = -m ]; then exit 0; fi\nexec {sys.executable} "$@"\n')
+    code, lines = venv(house)
+    assert code == 0 and lines[-1] == "make venv: done; next: source .venv/bin/activate"
+    assert venv(house) == (0, []), "nothing was to do"
+
+
 def ci(house, lint, test):
     script(
         house / "bin" / "make",

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-PLAIN_INTERVAL_S = 20.0  # at most one plain line of progress in so many seconds
+PLAIN_INTERVAL_S = 20.0  # at most one plain line of the whole run in so many seconds
+LOG_INTERVAL_S = 5.0  # and of one command in its log, which `unisono run` reads
 # Set by MPI launchers before the program starts: only the first rank may empty a log that all of them share.
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
 
@@ -130,13 +131,13 @@ def whole_bar() -> Iterator[Callable[[float, str], None]]:
 
 def _plain(description: str, total: int | None) -> Callable[..., None]:
     logger = logging.getLogger("unisono.progress")
-    done, due = 0, time.monotonic() + PLAIN_INTERVAL_S
+    done, due = 0, time.monotonic() + LOG_INTERVAL_S
 
     def advance(steps: int = 1) -> None:
         nonlocal done, due
         done += steps
         if time.monotonic() >= due or done == total:
-            due = time.monotonic() + PLAIN_INTERVAL_S
+            due = time.monotonic() + LOG_INTERVAL_S
             logger.info("%s: %d%s", description, done, f" of {total}" if total else "")
 
     return advance

@@ -227,7 +227,7 @@ def test_mistakes_are_one_line(tones, exported, capsys, tmp_path):
         ([], "give one of these: recordings, a table"),
         ([good, "--table", tmp_path / "bad.tsv"], "give one of these: recordings, a table"),
         ([good, good], "given twice"),
-        ([tmp_path / "nowhere.wav"], "no such file"),
+        ([tmp_path / "nowhere.wav"], "nowhere.wav: no such file: check the path"),
         ([good, tmp_path], "not a plain file"),
         ([sound["rate"]], "16000 Hz, the model was trained on 8000 Hz"),
         ([sound["stereo"]], "2 channels"),

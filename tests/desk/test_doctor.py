@@ -12,11 +12,12 @@ import yaml
 
 from unisono.command import main
 from unisono.config.network import PnormOptions
-from unisono.desk import doctor, software
+from unisono.desk import cluster, doctor, software
 from unisono.desk.corpus_checks import check_corpus
 from unisono.desk.estimate import iterations, need
 from unisono.desk.findings import Child, Finding, ask, ask_python
 from unisono.desk.settings import changed, read_settings
+from unisono.desk.words import duration
 from unisono.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +92,21 @@ def test_all_faults_at_once(corpus):
     assert len(coloured(found, "red")) == 4 and len(coloured(found, "yellow")) == 1, found
     for said in ("several channels", "16000 Hz", "is missing", "not in the lexicon: NO", "empty (0 bytes)"):
         assert sum(said in f.what for f in found) == 1, (said, found)
+
+
+def test_words_that_the_text_never_has(corpus):
+    spoil(corpus, "YES NO " * 50, "YES " * 100, name="utterances.tsv")
+    assert coloured(checked().findings, "yellow") == []
+    rows = (corpus / "utterances.tsv").read_text().splitlines()
+    rows[-1] = rows[-1].replace("YES", "NO")  # one of six of test
+    (corpus / "utterances.tsv").write_text("\n".join(rows) + "\n")
+    said = (
+        "0.0 % of the words of dev and 16.7 % of the words of test never occur in the language model's text: give more"
+    )
+    assert any(line.startswith(said) for line in coloured(checked().findings, "yellow"))
+    assert coloured(checked("lm.kind=loop").findings, "yellow") == [], "it has no text"
+    (corpus / "more.txt").write_text("YES NO\n")
+    assert coloured(checked("corpus.lm_text=more.txt").findings, "yellow") == []
 
 
 def test_few_speakers(corpus):
@@ -178,6 +194,17 @@ def test_no_mpi_and_two_mpis(tmp_path, monkeypatch):
     assert found[0].colour == "red" and "two MPIs in one environment: openmpi, mpich" in found[0].what
 
 
+def test_slurm_without_a_cluster_is_no_matter(tmp_path, monkeypatch):
+    """Debian's packages alone are no cluster; a controller that does not answer is one."""
+    program(tmp_path / "sbatch", "")
+    fatal = "scontrol: fatal: Could not establish a configuration source"
+    program(tmp_path / "scontrol", f"import sys; sys.exit({fatal!r})")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert list(cluster.examine(None, cluster.PROFILE)) == []
+    program(tmp_path / "scontrol", "import sys; sys.exit('scontrol: error: slurm_persist_conn_open: timed out')")
+    assert [f.colour for f in cluster.examine(None, cluster.PROFILE)] == ["yellow"]
+
+
 def test_what_hangs_or_cannot_start_is_said(tmp_path):
     assert ask([str(program(tmp_path / "hangs", "import time; time.sleep(60)"))], 0.5).fault.startswith(
         "does not answer"
@@ -214,6 +241,10 @@ def test_disk_memory_and_rights(corpus, monkeypatch):
     seconds = {"train": 3600.0, "dev": 60.0, "test": 60.0}
     fine = doctor._needs(settings, seconds, 2, {})
     assert [f.colour for f in fine] == ["green"] * 3 and "time: about" in fine[2].what
+    wanted = need(settings.shared, settings.runs, seconds, 2)
+    free, busy = (doctor._time(wanted, 2, load, 2).what for load in (0.2, 4.0))
+    assert "on 2 free cores, of it " in free and "decoding" in free and "busy" not in free
+    assert busy == f"{free}; the machine is busy now (load 4.0): rather {duration(3 * sum(wanted.seconds.values()))}"
     usage = os.statvfs(".")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: type(usage) and type("U", (), {"free": 1e6}))
     monkeypatch.setattr(doctor, "available_memory", lambda: 1.5e9)
@@ -300,6 +331,7 @@ def test_command(corpus, capsys):
     assert main(["doctor", "mine.yaml", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["worst"] in ("green", "yellow") and any("FST wheels load" in f["what"] for f in found["findings"])
+    assert not any("MPI" in f["what"] or "mpirun" in f["what"] for f in found["findings"]), "the engine starts no ranks"
     (corpus.parents[1] / "mine.yaml").write_text(yaml.safe_dump({"name": "mine", "optimizer": {}}))
     assert main(["doctor", "mine.yaml"]) == 2
     out = capsys.readouterr().out

@@ -75,6 +75,15 @@ class TestCourse:
         course.finish_job("corpus")
         assert course.fraction == 0.99
 
+    def test_a_job_counts_as_far_as_it_is(self):
+        course = Course({"tune": 100.0})
+        course.plan({"tune_gmm": 1, "tune_dnn": 1})
+        course.work([("tune_gmm", 0.5)])
+        assert course.fraction == pytest.approx(0.25) and course.left_s() == pytest.approx(75)
+        course.work([])
+        course.finish_job("tune_gmm")
+        assert course.fraction == pytest.approx(0.5), "once, not half more"
+
     def test_nothing_to_do(self):
         course = Course(self.weights)
         course.plan({})
@@ -227,7 +236,8 @@ def test_a_whole_run(tmp_path, capsys, engine):
     status = said_as_json(capsys, "status", str(root))
     told = status["runs"]["main"]
     assert status["finished"] and not status["running"] and status["error"] is None
-    assert told["done"] == told["iterations"] == len(objectives) and told["seconds_left"] == 0
+    assert told["done"] == told["iterations"] == len(objectives) and told["training_seconds_left"] == 0
+    assert status["fraction"] == 1 and status["seconds_left"] == 0 and not (root / ".progress.json").exists()
     assert told["objective_dev"] == objectives[-1] and told["wer"] == wer["wer"]
     assert told["objective_dev_change"] == pytest.approx(objectives[-1] - objectives[-2])
     assert told["learning_rate"] == rows[-1]["learning_rate"]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from unisono.command import main
-from unisono.desk import cleaning, listing, status, words
+from unisono.desk import cleaning, listing, note, status, words
 from unisono.errors import UserError
 
 
@@ -83,7 +83,30 @@ def test_watching_ends_with_the_run(root, capsys):
     assert main(["status", str(root), "--watch"]) == 0 and capsys.readouterr().out.count("\n") == 1
 
 
-def test_a_lock_that_is_held_is_a_run(root):
+def check_running(root, capsys):
+    """While it runs, percent and time left are those of `unisono run`, and unknown where it does not say them."""
+    (root / "logs/train/b.log").write_text("12:00:00 INFO train: 3 of 12\n")
+    (root / "runs/bmuf/final.safetensors").write_bytes(b"")
+    capsys.readouterr()
+    assert main(["status", str(root)]) == 0
+    line = capsys.readouterr().out
+    assert "running, stage train (train: 3 of 12), " in line and "left" not in line
+    note.Note(root).write(0.573, 250.0, "Decode: tune the tri GMM on dev (pass 1 of 2, utterances: 8 of 40)")
+    assert main(["status", str(root)]) == 0
+    assert "running, 57.3 %, Decode: tune the tri GMM on dev (pass 1 of 2, utterances: 8 of 40), 4 min left" in (
+        capsys.readouterr().out
+    )
+    assert main(["status", str(root), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["fraction"], told["seconds_left"]) == (0.573, 250.0)
+    assert [run["training_seconds_left"] for run in told["runs"].values()] == [None, None], "0 would be the whole's"
+    note.Note(root).remove()
+    assert main(["status", str(root), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["running"] and told["fraction"] is told["seconds_left"] is None
+
+
+def test_a_lock_that_is_held_is_a_run(root, capsys):
     assert not status.is_running(root)
     (root / ".lock").touch()
     assert not status.is_running(root)
@@ -94,6 +117,7 @@ def test_a_lock_that_is_held_is_a_run(root):
         assert holder.stdout is not None and holder.stdin is not None
         holder.stdout.readline()
         assert status.is_running(root)
+        check_running(root, capsys)
         with pytest.raises(UserError, match="a snakemake is working on it"):
             cleaning.undisturbed(root).__enter__()
         assert main(["clean", str(root), "--yes"]) == 2
@@ -135,6 +159,31 @@ def test_list(root, capsys):
         "name": "mine/main", "differs": {"parallel.workers": 2}, "wer": 0.25, "ci95": [0.2, 0.3], "gmm_wer": 0.5,
         "hours": 2.0, "time": 0,
     }  # fmt: skip
+
+
+def test_list_says_all_that_differs(root, capsys):
+    """Language model, words and corpora differ, and what only goes along with another kind is not said."""
+    other = root.parent / "other"
+    for run, lm in (("main", {"kind": "loop"}), ("bmuf", {"kind": "ngram", "order": 3})):
+        (other / "runs" / run).mkdir(parents=True)
+        (other / "runs" / run / "config.json").write_text((root / "runs/main/config.json").read_text())
+        hmm = {f"key{number}": number for number in range(5)}
+        settings = {"settings": {"lm": lm, "hmm": hmm}}
+        (other / "runs" / run / "recogniser.json").write_text(json.dumps(settings))
+        (other / "data").mkdir(exist_ok=True)
+        splits = {split: {"utterances": 4, "seconds": 5.0} for split in ("train", "dev", "test")}
+        (other / "data/corpus.json").write_text(json.dumps({"lexicon_words": 10, "splits": splits}))
+    shared = {"lm": {"kind": "ngram", "order": 3}, "hmm": {f"key{number}": 9 for number in range(5)}}
+    (root / "runs/main/recogniser.json").write_text(json.dumps({"settings": shared}))
+    entries = listing.read_entries(root.parent)
+    differs = dict(zip((entry.name for entry in entries), listing.differences(entries), strict=True))
+    assert differs["other/main"]["lm.kind"] == "loop" and differs["mine/main"]["lm.kind"] == "ngram"
+    assert differs["other/main"]["corpus"] == "4+4+4 (15 s)" and differs["mine/main"]["corpus"] == "0+0+0 (7200 s)"
+    assert "lm.order" not in differs["other/main"], "it follows from lm.kind"
+    assert main(["list", str(root.parent)]) == 0
+    table, _, more = capsys.readouterr().out.partition("what differs, too:\n")
+    assert "lm.kind=loop" in table and "below)" in table
+    assert "  hmm.key4: 9 (mine/main); 4 (other/bmuf, other/main)\n" in more
 
 
 def test_clean(root, capsys):

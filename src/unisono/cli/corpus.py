@@ -9,7 +9,7 @@ import argparse
 
 from unisono.cli import arguments
 
-_SHOWN = 20  # faults that are printed; the file has them all
+_SHOWN = 6  # reasons why something is left out that are printed; the file has each fault
 # Where the public originals are to be had.
 ADDRESSES = {
     "fsdd": "https://github.com/Jakobovski/free-spoken-digit-dataset",
@@ -40,7 +40,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     own.add_argument(
         "--speaker-characters", type=int, metavar="N", help="the first N letters of a name are the speaker"
     )
-    own.add_argument("--leave-out", action="store_true", help="leave out utterances with a word that the lexicon lacks")
+    own.add_argument(
+        "--leave-out",
+        action="store_true",
+        help="leave out utterances with a word that the lexicon lacks, and recordings that do not fit, however many",
+    )
     own.add_argument("--seed", type=int, default=1, metavar="N", help="draws who is in train, dev and test (1)")
     parser.add_argument("--from", dest="source", metavar="DIR", help="fsdd, speechocean762: the unpacked original")
     parser.add_argument("--corpora-dir", default="corpora", metavar="DIR", help="folder of all corpora (corpora)")
@@ -78,8 +82,9 @@ def run(args: argparse.Namespace) -> None:
 def _from_folder(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from unisono.data.corpus.folder.make import Wishes, make
+    from unisono.data.corpus.folder.make import Wishes, make, reasons
     from unisono.data.corpus.text import counted
+    from unisono.data.corpus.unseen import MANY, sentence
     from unisono.errors import UserError
     from unisono.sample_size import too_small
 
@@ -102,12 +107,16 @@ def _from_folder(args: argparse.Namespace) -> None:
         )
     for note in made.notes:
         print(note)
+    many = max(made.unseen.values()) > MANY
+    print(
+        ("warning: " if many else "") + sentence(made.unseen) + (": give more text by --lm-text FILE" if many else "")
+    )
     if small := too_small(int(made.splits["test"]["words"]), int(made.splits["test"]["speakers"])):
         print(f"warning: {small}")
-    for fault in made.faults[:_SHOWN]:
-        print(f"left out: {fault}")
-    if len(made.faults) > _SHOWN:
-        print(f"... and {len(made.faults) - _SHOWN} more, all in {made.table.parent / 'left_out.txt'}")
+    for reason, faults in reasons(made.faults)[:_SHOWN]:
+        print(f"left out: {faults[0]}" if len(faults) == 1 else f"left out: {len(faults)} × {reason}, as {faults[0]}")
+    if len(made.faults) > 1:
+        print(f"left out are {len(made.faults)} in all, listed in {made.table.parent / 'left_out.txt'}")
     print(f"{made.table} and {made.config} written; next: unisono doctor {made.config}, unisono run {made.config}")
 
 

@@ -16,6 +16,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Search every utterance of the shard, write the words."""
+    from unisono import console
     from unisono.config.build import from_json
     from unisono.config.language import DecodeOptions
     from unisono.files import write_json, write_text
@@ -34,7 +35,8 @@ def run(args: argparse.Namespace) -> None:
     scorer = acoustics.scorer(
         args.system, args.network, args.threads, reader, hmm, arguments.device_of(args, args.shard)
     )
-    found = decode.decode(searcher, scorer, utterances, [setting], beam, args.processes)[setting]
+    with console.progress("utterances", len(utterances)) as advance:
+        found = decode.decode(searcher, scorer, utterances, [setting], beam, args.processes, advance)[setting]
     decode.log_partial(found)
     write_text(args.out, format_text(decode.to_words(found, words)))
     write_json(args.report, decode.summarise(found))

@@ -28,3 +28,5 @@ def run(args: argparse.Namespace) -> None:
         print(json.dumps(listing.as_json(entries), indent=1, sort_keys=True))
     else:
         print("\n".join(console.columns([listing.COLUMNS, *listing.rows(entries)], left=2)))
+        if cut := listing.below(entries):
+            print("\nwhat differs, too:\n" + "\n".join(f"  {line}" for line in cut))

@@ -1,14 +1,18 @@
 """Train, decode, score and report as a config says: one bar over the whole run, and the answer at its end.
 
-What is finished stays: to resume, run the same command again. On a cluster use snakemake itself (docs/own-data.md).
+What is finished stays: to resume, run the same command again. On a cluster use snakemake itself (docs/slurm.md).
 """
 
 import argparse
 
 EXAMPLES = """examples:
   unisono run mine.yaml
-  unisono run mine.yaml parallel.workers=4 name=mine4          # the same with changes, under another name
+  unisono run mine.yaml parallel.workers=4 name=mine4          # all of it again with changes, under another name
   unisono run mine.yaml --verbose                              # as snakemake shows it
+
+To try settings on the same features and alignment, name runs in mine.yaml, with what each changes:
+  runs: {a: {}, b: {schedule: {epochs: 10}}}
+What is run again under the same name replaces its results.
 """
 
 

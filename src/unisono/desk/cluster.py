@@ -54,6 +54,8 @@ def examine(settings: Settings | None, path: Path) -> Iterator[Finding]:
     if not shutil.which("sbatch"):
         return
     said = ask(["scontrol", "show", "config"], 15.0)
+    if "configuration source" in said.fault:  # Debian's packages alone make no cluster
+        return
     if said.fault:
         # Only a run over the cluster's profile needs it.
         remedy = "for runs on the cluster try again later, or on another login node (scontrol ping)"

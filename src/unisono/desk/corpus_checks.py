@@ -17,6 +17,7 @@ from unisono.data.corpus.lexicon import read_lexicon
 from unisono.data.corpus.librispeech import read_librispeech
 from unisono.data.corpus.sources import SPLITS, SourceRow, read_source_table
 from unisono.data.corpus.text import check_id, counted, read_lines, read_rows, short_list, words_of
+from unisono.data.corpus.unseen import MANY, sentence, unseen
 from unisono.desk.estimate import recognisable, spoken_seconds
 from unisono.desk.findings import Finding, of_error, red
 from unisono.errors import UserError
@@ -57,6 +58,7 @@ def check_corpus(shared: Config, processes: int = 1) -> Checked:
     if test and (small := too_small(words, speakers)):
         what, _, remedy = small.rpartition(": ")
         findings.append(Finding("yellow", what, remedy))
+    findings += _check_text(rows, shared, folder)
     if not any(finding.colour == "red" for finding in findings):
         sizes = seconds and ", minutes of " + ", ".join(f"{split} {seconds[split] / 60:.1f}" for split in SPLITS)
         count = counted(len({row.utterance_id for row in rows}), "utterance")
@@ -166,6 +168,22 @@ def _check_words(rows: Sequence[SourceRow], corpus: Recordings, folder: Path) ->
         remedy = f"add their pronunciations to {path}, or set corpus.unknown_word"
     named = f"{counted(len(missing), 'word')} not in the lexicon: {short_list(missing, 2 * NAMED)}"
     yield Finding("red" if unknown is None else "yellow", named, remedy)
+
+
+def _check_text(rows: Sequence[SourceRow], shared: Config, folder: Path) -> Iterator[Finding]:
+    """Yield how many words of dev and test the text of the language model never has, where these are many."""
+    corpus = shared.corpus
+    if corpus.kind == "spoken" or shared.lm.kind != "ngram":
+        return
+    try:
+        given = None if corpus.lm_text is None else read_lines(folder / corpus.lm_text)
+    except UserError:  # said already
+        return
+    text = [row.transcript for row in rows if row.split == "train"] if given is None else given
+    shares = {s: unseen((row.transcript for row in rows if row.split == s), text) for s in ("dev", "test")}
+    if max(shares.values()) > MANY:
+        remedy = "give more text, corpus.lm_text (unisono corpus folder --lm-text FILE)"
+        yield Finding("yellow", sentence(shares), remedy)
 
 
 def _check_audio(rows: Sequence[SourceRow], processes: int) -> tuple[list[Finding], dict[str, float]]:

@@ -6,7 +6,7 @@ rest is measured anew:  fraction = base + (1 - base) (1 - R / R_base).
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from unisono.config.parallel import BLOCK_ENGINES
@@ -32,7 +32,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "frames": ("frames",),
     "plan": ("configure", "plan", "constants", "join_stack", "init_model"),
     "train": ("train_job", "combine", "diagnose", *(f"train_{name}" for name in BLOCK_ENGINES), "finish", "metrics"),
-    "decode": ("tune_gmm", "tune_dnn", "decode_gmm", "decode_dnn"),
+    "tune": ("tune_gmm", "tune_dnn"),
+    "decode": ("decode_gmm", "decode_dnn"),
     "score": ("score", "choose", "recogniser"),
     "report": ("report", "study_results", "paper_claims"),
 }
@@ -49,6 +50,7 @@ class Course:
         self._weights = dict(weights)
         self._wanted: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
+        self._at_work: dict[str, float] = {}
         self._training = 0.0
         self._base, self._left = 0.0, 0.0
 
@@ -73,6 +75,14 @@ class Course:
             self._done[STAGE[rule]] += 1
             self._move()
 
+    def work(self, jobs: Iterable[tuple[str, float]]) -> None:
+        """Note how far each job is that is at work: its rule, the fraction that is done."""
+        self._at_work = {}
+        for rule, fraction in jobs:
+            stage = STAGE.get(rule, "")
+            self._at_work[stage] = self._at_work.get(stage, 0.0) + fraction
+        self._move()
+
     def train(self, fraction: float) -> None:
         """Note which fraction of all iterations of all runs is done."""
         self._training = max(self._training, min(1.0, fraction))
@@ -92,7 +102,8 @@ class Course:
     def _done_of(self, stage: str) -> float:
         if stage == "train":  # its jobs are not counted: most are unknown before there is a plan
             return self._training
-        return min(1.0, self._done[stage] / max(1, self._wanted[stage]))
+        done = self._done[stage] + self._at_work.get(stage, 0.0)
+        return min(1.0, done / max(1, self._wanted[stage]))
 
     def _rebase(self) -> None:
         self._base, self._left = self.fraction, self.left_s()

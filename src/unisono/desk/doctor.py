@@ -11,13 +11,14 @@ from typing import Any
 from unisono.config.check import Settings
 from unisono.desk import cluster, software
 from unisono.desk.corpus_checks import check_corpus
-from unisono.desk.estimate import need
+from unisono.desk.estimate import Need, need
 from unisono.desk.findings import Child, Finding, ask_python, of_error, red
 from unisono.desk.settings import read_settings, snakefile
 from unisono.desk.words import duration, size
 from unisono.errors import UserError
 from unisono.needs import FLOPS
 
+BUSY = 1.3  # times as long as on free cores
 ROUGH = 2.0  # an estimate is so far off at times; what exceeds half of what is free is yellow
 
 
@@ -29,12 +30,15 @@ def examine(
     profile: folder of the settings for SLURM, which is asked where it is.
     """
     cores = cores or len(os.sched_getaffinity(0))
+    load = os.getloadavg()[0]  # before the children below add to it
     # Slow children beside each other; a wheel that does not fit ends its own process only.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         torch, fst = pool.submit(ask_python, software.TORCH), pool.submit(ask_python, software.FST)
         settings, findings = _settings(configs, changes)
         engines = {run.parallel.engine for run in settings.runs.values()} if settings else set()
-        mpi = pool.submit(lambda: list(software.mpi(not engines.isdisjoint(("sync", "async")))))
+        ranked = not engines.isdisjoint(("sync", "async"))
+        # A config whose engine starts no ranks need not hear of MPI.
+        mpi = pool.submit(lambda: list(software.mpi(ranked)) if ranked or not settings else [])
         checked = check_corpus(settings.shared, cores) if settings else None
         facts, broken = _facts(torch.result())
         found = [*_workflow(), *software.versions(), software.fst_wheels(fst.result()), *broken, *mpi.result()]
@@ -45,7 +49,7 @@ def examine(
     if settings and checked:
         found += checked.findings
         if checked.seconds and checked.seconds["train"]:
-            found += _needs(settings, checked.seconds, cores, facts, checked.vocabulary)
+            found += _needs(settings, checked.seconds, cores, facts, checked.vocabulary, load)
     return found
 
 
@@ -84,7 +88,12 @@ def _facts(torch: Child) -> tuple[dict[str, Any], list[Finding]]:
 
 
 def _needs(
-    settings: Settings, seconds: dict[str, float], cores: int, facts: dict[str, Any], vocabulary: int = 0
+    settings: Settings,
+    seconds: dict[str, float],
+    cores: int,
+    facts: dict[str, Any],
+    vocabulary: int = 0,
+    load: float = 0.0,
 ) -> list[Finding]:
     wanted = need(settings.shared, settings.runs, seconds, cores, float(facts.get("flops", FLOPS)), vocabulary)
     free = shutil.disk_usage(".").free
@@ -93,10 +102,20 @@ def _needs(
         _compared("disk", wanted.disk, free, "free some space, or work on another disk"),
         _compared("memory", wanted.memory, memory, "use fewer cores (--cores), or a smaller network"),
     ]
-    total, train = sum(wanted.seconds.values()), wanted.seconds["train"]
+    return [*found, _time(wanted, cores, load, os.cpu_count() or cores)]
+
+
+def _time(wanted: Need, cores: int, load: float, machine: int) -> Finding:
+    """Say how long it takes. load: processes that want a core of the machine's now, before ours begins."""
+    total = sum(wanted.seconds.values())
+    parts = {"training": wanted.seconds["train"], "decoding": wanted.seconds["tune"] + wanted.seconds["decode"]}
+    most = ", ".join(f"{what} {duration(parts[what])}" for what in sorted(parts, key=lambda what: -parts[what]))
     count = sum(wanted.iterations.values())
-    said = f"time: about {duration(total)} on {cores} cores, {duration(train)} of it training ({count} iterations)"
-    return [*found, Finding("green", f"{said}; a rough guess")]
+    said = f"time: about {duration(total)} on {cores} free cores, of it {most} ({count} iterations); a rough guess"
+    slower = (load + cores) / machine  # as the machine shares its cores out
+    if slower > BUSY:
+        said += f"; the machine is busy now (load {load:.1f}): rather {duration(slower * total)}"
+    return Finding("green", said)
 
 
 def _compared(what: str, wanted: float, free: float, remedy: str) -> Finding:

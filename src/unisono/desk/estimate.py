@@ -111,8 +111,8 @@ def _stages(
         "graph": 2 * (len(decode.systems) + 1) * command,
         "frames": command + 0.001 * speech * speeds,
         "plan": 3 * command * len(runs),
-        "decode": search * (tuned * seconds["dev"] * searches + decoded * seconds["test"]) / wide
-        + (tuned + decoded * shards / cores) * command,
+        "tune": search * tuned * seconds["dev"] * searches / wide + tuned * command,
+        "decode": search * decoded * seconds["test"] / wide + decoded * shards / cores * command,
         "score": decoded * command,
         "report": 2 * command,
     }

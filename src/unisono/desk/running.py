@@ -13,9 +13,12 @@ from unisono import console
 from unisono.config.check import Settings
 from unisono.config.stack import with_stacks
 from unisono.desk import snakemake
+from unisono.desk.at_work import Job, job_of
 from unisono.desk.course import STAGE, Course
 from unisono.desk.estimate import need, recognisable, spoken_seconds
 from unisono.desk.events import Events
+from unisono.desk.note import Note
+from unisono.desk.pace import Pace
 from unisono.desk.settings import changed, read_settings
 from unisono.desk.training import Training, read_training_state
 from unisono.desk.words import duration
@@ -25,6 +28,7 @@ from unisono.files import read_json, write_json
 # The workflow's own lock ends with its process (`unisono.lock`); Snakemake's would stay after kill -9.
 NO_LOCK = ["--nolock"]
 EVERY_S = 1.0  # between two looks at the files of training
+LONG_S = 30.0  # after so long it is said for how long a job has been at work
 GUESSED_S = {"train": 3600.0, "dev": 360.0, "test": 360.0}  # of speech, where nothing is known yet
 
 
@@ -72,6 +76,7 @@ def _followed(line: Sequence[str], settings: Settings, cores: int) -> int:
             stop.set()
             ticker.join()
             watch.look()  # what was written since
+            watch.close()
         if ended.code == 0:
             watch.end()
     if ended.code == 0:
@@ -112,12 +117,13 @@ class Watch:
         self._settings, self._cores, self._show = settings, cores, show
         self._root = Path("results", settings.shared.name)
         self._lock = threading.RLock()
-        self._rules: dict[int, str] = {}
-        self._what, self._stage = "starting", ""
+        self._jobs: dict[int, Job] = {}  # that are at work
+        self._newest: Job | None = None
         self._sized = False
         self._begun = time.monotonic()
         self._course = Course(self._weights())
-        self._since, self._before = self._begun, 0.0  # when these predictions were made, and the seconds they gave
+        self._pace = Pace(self._begun, self._course.left_s())
+        self._note = Note(self._root)
 
     def tell(self, event: dict[str, Any]) -> None:
         """Take an event of Snakemake."""
@@ -127,13 +133,13 @@ class Watch:
                 self._course.plan(event["stats"])
                 self._measure_anew()
             elif kind == "job_info":
-                self._rules[event["jobid"]] = event["rule_name"]
-                stage = STAGE.get(event["rule_name"], "")
-                # Models are evaluated beside what follows them; the line stays with what all waits for.
-                if stage and event["rule_name"] != "diagnose":
-                    self._stage, self._what = stage, event.get("rule_msg") or event["rule_name"]
-            elif kind == "job_finished" and event["job_id"] in self._rules:
-                self._course.finish_job(self._rules[event["job_id"]])
+                self._jobs[event["jobid"]] = job_of(event)
+            elif kind == "job_finished" and event["job_id"] in self._jobs:
+                job = self._jobs.pop(event["job_id"])
+                self._listen()  # so that its part is not counted beside the whole
+                self._course.finish_job(job.rule)
+            elif kind == "job_error":
+                self._jobs.pop(event["jobid"], None)
             else:
                 return
             self._draw()
@@ -146,6 +152,7 @@ class Watch:
                 self._measure_anew()
             runs = self._trainings()
             self._course.train(_trained(runs))
+            self._listen()
             self._draw(runs)
 
     def end(self) -> None:
@@ -154,23 +161,42 @@ class Watch:
             self._course.end()
             self._show(1.0, f"done in {duration(time.monotonic() - self._begun)}")
 
+    def close(self) -> None:
+        """Say nothing more to `unisono status`."""
+        self._note.remove()
+
     def _draw(self, runs: Sequence[Training] | None = None) -> None:
-        what = self._what
-        if self._stage == "train":
+        now = time.monotonic()
+        self._pace.note(now, self._course.left_s())
+        left, what = self._pace.left_s(now), self._doing(runs)
+        if left is not None:
+            said = f"{what}, {duration(left)} left"
+        else:  # then at least for how long
+            passed = time.time() - self._newest.begun if self._newest else 0.0
+            said = what + (f", for {duration(passed)}" if passed > LONG_S else "")
+        self._show(self._course.fraction, said)
+        self._note.write(self._course.fraction, left, what)
+
+    def _listen(self) -> None:
+        """Note what the logs of the jobs at work say."""
+        self._course.work((job.rule, told.fraction) for job in self._jobs.values() if (told := job.told()))
+
+    def _doing(self, runs: Sequence[Training] | None) -> str:
+        """Say what is at work: of several jobs the one that began last, and how far its log says it is."""
+        # Models are evaluated beside what follows them; the line stays with what all waits for.
+        waited_for = [job for job in self._jobs.values() if job.rule in STAGE and job.rule != "diagnose"]
+        self._newest = job = waited_for[-1] if waited_for else self._newest
+        if job is None:
+            return "starting"
+        if STAGE[job.rule] == "train":
             open_runs = [run for run in (self._trainings() if runs is None else runs) if not run.finished]
-            what = _training_words(open_runs) or what
-        left = self._left_s()
-        self._show(self._course.fraction, what + (f", {duration(left)} left" if left else ""))
+            return _training_words(open_runs) or job.message
+        told = job.told() if waited_for else None
+        return f"{job.message} ({told.words})" if told else job.message
 
     def _measure_anew(self) -> None:
         """Measure the speed from here: what was predicted before was predicted otherwise."""
-        self._since, self._before = time.monotonic(), self._course.left_s()
-
-    def _left_s(self) -> float | None:
-        """Return the seconds that are left, at the speed so far; None before a part of the work is done."""
-        left = self._course.left_s()
-        done, passed = self._before - left, time.monotonic() - self._since
-        return passed * left / done if passed > 10 and done > 0.03 * self._before else None
+        self._pace.restart(time.monotonic(), self._course.left_s())
 
     def _trainings(self) -> list[Training]:
         found = [read_training_state(self._root / "runs" / name) for name in with_stacks(self._settings.runs)]

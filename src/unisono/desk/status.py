@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unisono.desk import at_work, note
 from unisono.desk.training import Training, read_training_state
 from unisono.desk.words import duration, size
 from unisono.errors import UserError
@@ -16,12 +17,17 @@ STAGES = ("corpus", "features", "hmm", "graph", "frames", "plan", "train", "deco
 
 
 class Status(NamedTuple):
-    """What the files say. stage: that of the newest log; error: file and line of the newest log that has one."""
+    """What the files say. stage: that of the newest log; error: file and line of the newest log that has one.
+
+    doing: how far the newest log says its job is; progress: what `unisono run` says of itself, while it works.
+    """
 
     root: Path
     running: bool
     finished: bool
     stage: str | None
+    doing: str | None
+    progress: note.Standing | None
     runs: list[Training]
     wer: dict[str, float]
     disk_bytes: int
@@ -38,11 +44,15 @@ def read_status(root: Path) -> Status:
     folders = sorted(path for path in (root / "runs").glob("*") if path.is_dir())
     stage = next((path.relative_to(root / "logs").parts[0] for _, path in logs), None)
     finished = (root / "report" / "summary.txt").is_file() and not _newer(root, logs)
+    running = is_running(root)
+    told = at_work.told(logs[0][1]) if running and logs else None
     return Status(
         root=root,
-        running=is_running(root),
+        running=running,
         finished=finished,
         stage=stage,
+        doing=told and told.words,
+        progress=note.read(root) if running else None,
         runs=[read_training_state(folder) for folder in folders],
         wer={path.parent.name: wer for path in (root / "runs").glob("*/wer.json") if (wer := _wer(path)) is not None},
         disk_bytes=used(root),
@@ -76,11 +86,16 @@ def used(folder: Path) -> int:
 
 def as_json(status: Status) -> dict[str, Any]:
     """Return the status as plain values: names, seconds, bytes, fractions; null for what is not known."""
+    done, left = (1.0, 0.0) if status.finished and not status.running else (None, None)
+    if status.progress:
+        done, left = status.progress.fraction, status.progress.seconds_left
     return {
         "results": str(status.root),
         "running": status.running,
         "finished": status.finished,
         "stage": status.stage,
+        "fraction": done,
+        "seconds_left": left,
         "disk_bytes": status.disk_bytes,
         "error": None if status.error is None else {"log": status.error[0], "line": status.error[1]},
         "runs": {
@@ -88,7 +103,7 @@ def as_json(status: Status) -> dict[str, Any]:
                 "iterations": run.total,
                 "done": run.done,
                 "frames_per_s": run.frames_per_s,
-                "seconds_left": run.seconds_left,
+                "training_seconds_left": run.seconds_left or (None if status.running else run.seconds_left),
                 "learning_rate": run.steps[-1].learning_rate if run.steps else None,
                 "objective_dev": run.last_objective(),
                 "objective_dev_change": run.change(),
@@ -104,12 +119,21 @@ def as_json(status: Status) -> dict[str, Any]:
 def lines(status: Status) -> list[str]:
     """Return the status for a terminal."""
     state = "running" if status.running else "finished" if status.finished else "not running"
-    stage = f", stage {status.stage}" if status.stage and not status.finished else ""
-    found = [f"{status.root}: {state}{stage}, {size(status.disk_bytes)} on disk"]
+    found = [f"{status.root}: {state}{_standing(status)}, {size(status.disk_bytes)} on disk"]
     found += [f"  run {run.name}: {training_line(run, status.wer.get(run.name))}" for run in status.runs]
     if status.error and not status.finished:
         found.append(f"  newest error: {status.error[0]}: {status.error[1]}")
     return found
+
+
+def _standing(status: Status) -> str:
+    """Say how far all of it is."""
+    if now := status.progress:
+        left = "" if now.seconds_left is None else f", {duration(now.seconds_left)} left"
+        return f", {100 * now.fraction:.1f} %, {now.doing}{left}"
+    if not status.stage or status.finished:
+        return ""
+    return f", stage {status.stage}" + (f" ({status.doing})" if status.doing else "")
 
 
 def one_line(status: Status) -> str:
@@ -119,7 +143,9 @@ def one_line(status: Status) -> str:
 
 def training_line(run: Training, wer: float | None = None) -> str:
     """Say in one line how far a run is."""
-    parts = [f"iteration {run.done} of {run.total or '?'}"]
+    if not run.done and not run.finished and not run.total:
+        return "training has not begun"
+    parts = [f"iteration {run.done} of {run.total or '?'}" + (", trained" if run.finished else "")]
     if run.frames_per_s and not run.finished:
         parts.append(f"{run.frames_per_s:,.0f} frames/s")
     if run.steps and run.steps[-1].learning_rate is not None:

@@ -25,8 +25,8 @@ from unisono.processes import map_shards
 
 log = logging.getLogger("unisono.decode")
 
-# Utterances that one task decodes: fixed, so that no result depends on the number of processes.
-BATCH = 8
+# Utterances that one task decodes: few, so that progress is seen; tuning searches each of them at several settings.
+BATCH = 2
 
 
 class Beam(NamedTuple):

@@ -8,6 +8,7 @@ Of equally good settings the one with the least penalty wins, of these the one w
 order of Kaldi's best_wer.sh (least penalty, then least LM weight).
 """
 
+import itertools
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from unisono import console
 from unisono.config.language import DecodeOptions
 from unisono.errors import UserError
 from unisono.recognise.acoustics import LogLikelihoods
@@ -85,9 +87,11 @@ def tune_system(
     searcher = Searcher(graph, pdf_of_transition, (0.0, *options.word_insertion_penalties))
     beam = Beam(options.tuning_beam, options.max_active, options.min_active)
     found: dict[Setting, dict[str, Hypothesis]] = {}
+    passes, last = itertools.count(1), 3 if system == "dnn" else 2
 
     def errors(settings: Sequence[Setting]) -> list[int]:
-        new = decode(searcher, scorer, utterances, settings, beam, processes)
+        with console.progress(f"pass {next(passes)} of {last}, utterances", len(utterances)) as advance:
+            new = decode(searcher, scorer, utterances, settings, beam, processes, advance)
         found.update(new)
         counts = [wer.evaluate(part, to_words(new[setting], words)).total for setting in settings]
         for setting, total in zip(settings, counts, strict=True):

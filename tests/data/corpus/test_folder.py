@@ -142,6 +142,45 @@ def test_what_does_not_fit_is_listed_at_once(spoken):
     assert (made.table.parent / "left_out.txt").read_text().splitlines() == made.faults
 
 
+def test_a_folder_too_high(spoken, capsys):
+    """Hidden folders are passed by, reasons are counted, and where most does not fit nothing is written."""
+    folder = spoken / "in"
+    for number in range(3):
+        sound(folder / f".venv/scipy/{number}.wav")
+        (folder / f".venv/scipy/{number}.txt").write_text("one")
+        sound(folder / f"anna/fast {number}.wav", rate=16000)
+        (folder / f"anna/fast {number}.txt").write_text("one")
+    line = ["corpus", "folder", str(folder), "--lexicon", str(spoken / "lexicon.txt"), "--out", str(spoken)]
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    assert "left out: 3 × 16000 Hz, most have 8000, as " in out and out.count("left out: ") == 1 and ".venv" not in out
+    for number in range(12):
+        sound(folder / f"bob/stereo {number}.wav", channels=2)
+        (folder / f"bob/stereo {number}.txt").write_text("one")
+    assert main([*line, "--name", "other"]) == 2
+    error = capsys.readouterr().err
+    assert "15 of 27 recordings do not fit: 12 × 2 channels, 3 × 16000 Hz, most have 8000; all in " in error
+    assert error.count("\n") == 1 and not (spoken / "other.yaml").exists()
+    assert main([*line, "--name", "other", "--leave-out"]) == 0
+
+
+def test_words_that_the_text_never_has(spoken, capsys):
+    (spoken / "lexicon.txt").write_text(LEXICON + "".join(f"W{n}  W AH N\n" for n in range(6)))
+    for number, speaker in enumerate(("anna", "bob", "carl", "dora", "ed", "fay")):
+        (spoken / f"in/{speaker}/{speaker} 0.txt").write_text(f"one w{number}")
+    made = make(spoken / "in", wishes(spoken))
+    assert made.unseen == {"dev": 0.25, "test": 0.25}, "one of four"
+    (spoken / "text.txt").write_text("one two\n" + " ".join(f"w{n}" for n in range(6)))
+    made = make(spoken / "in", wishes(spoken, name="more", lm_text=spoken / "text.txt"))
+    assert made.unseen == {"dev": 0.25, "test": 0.25}, "DON'T"
+    line = ["corpus", "folder", str(spoken / "in"), "--lexicon", str(spoken / "lexicon.txt"), "--out", str(spoken)]
+    assert main([*line, "--name", "third"]) == 0
+    said = (
+        "warning: 25.0 % of the words of dev and 25.0 % of the words of test never occur in the language model's text"
+    )
+    assert f"{said}: give more text by --lm-text FILE\n" in capsys.readouterr().out
+
+
 def test_missing_words(spoken, capsys):
     (spoken / "in/bob/bob 0.txt").write_text("one three three")
     line = ["corpus", "folder", str(spoken / "in"), "--lexicon", str(spoken / "lexicon.txt"), "--out", str(spoken)]
@@ -285,6 +324,14 @@ def test_few_speakers_share_the_splits(tmp_path):
     assert {s: f["utterances"] for s, f in made.splits.items()} == {"train": 8, "dev": 1, "test": 1}
     assert yaml.safe_load(made.config.read_text())["corpus"]["shared_speakers"] is True
     assert any("1 speaker: the splits share" in note for note in made.notes)
+    assert not any("above" in note for note in made.notes), "all of one speaker's recordings in one folder"
+    for number in range(5):
+        sound(tmp_path / f"high/in/bob/{number}.wav")
+        (tmp_path / f"high/in/bob/{number}.txt").write_text("ONE")
+    (tmp_path / "in").rename(tmp_path / "high/in/anna_0")
+    (tmp_path / "high/in/anna_0/anna").rename(tmp_path / "high/in/anna")
+    made = make(tmp_path / "high", wishes(tmp_path, name="high2"))
+    assert any(f"above that of the speakers? then give {tmp_path / 'high/in'}" in note for note in made.notes)
     with pytest.raises(ValueError, match="2 utterances"):
         split_utterances(["a", "b"], 1)
     with pytest.raises(ValueError, match="2 speakers"):
@@ -309,6 +356,7 @@ def test_sizes_grow_with_the_speech():
         (["folder", "x"], "give the folder of the recordings and the lexicon"),
         (["folder", "x", "--lexicon", "l", "--speaker-characters", "0"], "--speaker-characters: 0"),
         (["folder", "x", "--lexicon", "l", "--name", "../x"], "--name: name '../x'"),
+        (["folder", ".", "--lexicon", "l"], "--lexicon: l: no such file: check --lexicon"),
         (["fsdd", "x"], "did you mean --from x?"),
     ],
 )

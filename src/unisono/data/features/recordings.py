@@ -24,6 +24,7 @@ from unisono.errors import UserError
 
 COLUMNS = ("utterance_id", "speaker_id", "path")
 _SHOWN = 5
+_ABSENT = "no such file"
 
 
 class Recording(NamedTuple):
@@ -142,7 +143,7 @@ def check_files(recordings: Sequence[Recording], rate: int) -> dict[str, float]:
         try:
             info = inspect(path)
         except FileNotFoundError:
-            faults.append(f"{path}: no such file")
+            faults.append(f"{path}: {_ABSENT}")
         except (UnusableAudio, OSError) as error:
             faults.append(f"{path}: {getattr(error, 'strerror', None) or error}")
         else:
@@ -152,5 +153,7 @@ def check_files(recordings: Sequence[Recording], rate: int) -> dict[str, float]:
             elif info.rate != rate:
                 faults.append(f"{path}: {info.rate} Hz, the model was trained on {rate} Hz")
     if faults:
-        raise UserError(f"{short_list(faults, _SHOWN)}: convert, mend or leave out such recordings")
+        absent = all(fault.endswith(_ABSENT) for fault in faults)
+        remedy = "check the path" if absent else "convert, mend or leave out such recordings"
+        raise UserError(f"{short_list(faults, _SHOWN)}: {remedy}")
     return seconds

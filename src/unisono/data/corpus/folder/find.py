@@ -45,7 +45,7 @@ def find(folder: Path, speaker_characters: int | None = None) -> Found:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: give the one that holds the recordings")
-    files = sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names if name[0] != ".")
+    files = _files(folder)
     recordings = [path for path in files if path.suffix.lower() in AUDIO]
     if not recordings:
         raise UserError(f"{folder}: no recordings: put WAV or FLAC files there, with a text beside each")
@@ -64,6 +64,15 @@ def find(folder: Path, speaker_characters: int | None = None) -> Found:
     _check_speakers(folder, rows)
     faults += [f"{path}: no recording of this name beside it" for path in _alone(files, recordings)]
     return Found(_with_ids(folder, rows), faults)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return all files below a folder, sorted; what is hidden, such as a .venv, is passed by."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "."]
+        found += [Path(place, name) for name in names if name[0] != "."]
+    return sorted(found)
 
 
 def _utterances(

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 from unisono.data.corpus.audio import AudioInfo
 from unisono.data.corpus.audio_checks import look
-from unisono.data.corpus.folder.find import find
+from unisono.data.corpus.folder.find import AUDIO, find
 from unisono.data.corpus.folder.fit import fit
 from unisono.data.corpus.folder.settings import config_text
 from unisono.data.corpus.folder.split import split_speakers, split_utterances
 from unisono.data.corpus.lexicon import read_lexicon
 from unisono.data.corpus.sources import SPLITS, SourceRow
 from unisono.data.corpus.text import check_id, counted, read_lines, short_list
+from unisono.data.corpus.unseen import unseen
 from unisono.errors import UserError
 from unisono.files import write_text
 
@@ -25,11 +26,15 @@ BIG_LEXICON = 20_000  # words; the decoding graph of more is slow to make
 
 
 class Made(NamedTuple):
-    """Where the config and the table lie, what each split holds, notes, and what was left out, a line each."""
+    """Where the config and the table lie, what each split holds, notes, and what was left out, a line each.
+
+    unseen: the part of the words of dev and test that the language model's text never has.
+    """
 
     config: Path
     table: Path
     splits: dict[str, dict[str, float]]
+    unseen: dict[str, float]
     notes: list[str]
     faults: list[str]
 
@@ -61,6 +66,7 @@ def make(folder: Path, wishes: Wishes, processes: int = 1) -> Made:
         )
     if config.exists():
         raise UserError(f"{config}: is there already: choose another --name, or remove it")
+    _given(wishes)
     lexicon = read_lexicon(wishes.lexicon)
     found = find(folder, wishes.speaker_characters)
     fitted = fit(found.rows, lexicon)
@@ -74,19 +80,52 @@ def make(folder: Path, wishes: Wishes, processes: int = 1) -> Made:
     write_text(home / "left_out.txt", "".join(f"{fault}\n" for fault in faults))
     if not rows:
         raise UserError(f"{folder}: no utterance can be used: {short_list(faults, 3)}; all in {home / 'left_out.txt'}")
+    _most_must_fit(folder, rows, faults, home / "left_out.txt", wishes.leave_out)
     rows, shared = _split(folder, rows, seconds, wishes.seed, notes)
     corpus: dict[str, Any] = {"kind": "table", "dir": wishes.name, "table": "utterances.tsv"}
     corpus |= {"lexicon": os.path.abspath(wishes.lexicon)}
     corpus |= {"lm_text": _lm_text(wishes.lm_text, lexicon, home, notes)} if wishes.lm_text else {}
     corpus |= {"unknown_word": unknown} if fitted.missing and unknown else {}
     corpus |= {"shared_speakers": True} if shared else {}
+    text = read_lines(home / "lm_text.txt") if wishes.lm_text else [r.transcript for r in rows if r.split == "train"]
+    new = {split: unseen((r.transcript for r in rows if r.split == split), text) for split in ("dev", "test")}
     facts = {split: _facts([row for row in rows if row.split == split], seconds) for split in SPLITS}
     hours = facts["train"]["seconds"] / 3600
     write_text(home / "utterances.tsv", _table(rows))
     write_text(
         config, config_text(wishes.name, os.path.abspath(wishes.out_dir), corpus, hours, len(lexicon) > BIG_LEXICON)
     )
-    return Made(config, home / "utterances.tsv", facts, notes, faults)
+    return Made(config, home / "utterances.tsv", facts, new, notes, faults)
+
+
+def _given(wishes: Wishes) -> None:
+    """Raise UserError where a file is not there, by the flag that named it."""
+    for flag, path in (("--lexicon", wishes.lexicon), ("--lm-text", wishes.lm_text)):
+        if path and not path.is_file():
+            raise UserError(f"{flag}: {path}: no such file: check {flag}")
+
+
+def reasons(faults: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Return the faults by reason, the most frequent first: what is wrong, and the faults in full.
+
+    A fault is `place: what is wrong: remedy`; places such as `line 3` are no reason.
+    """
+    found: dict[str, list[str]] = {}
+    for fault in faults:
+        parts = [part for part in fault.split(": ")[1:] if not part.startswith("line ")]
+        found.setdefault(parts[0] if parts else fault, []).append(fault)
+    return sorted(found.items(), key=lambda item: -len(item[1]))
+
+
+def _most_must_fit(folder: Path, rows: Sequence[SourceRow], faults: Sequence[str], listing: Path, may: bool) -> None:
+    """Raise UserError where more recordings are left out than used, unless that `may` be."""
+    lost = [fault for fault in faults if Path(fault.partition(": ")[0]).suffix.lower() in AUDIO]
+    if len(lost) > len({row.path for row in rows}) and not may:
+        why = short_list([f"{len(own)} × {reason}" for reason, own in reasons(lost)], 3)
+        raise UserError(
+            f"{folder}: {len(lost)} of {len(lost) + len({row.path for row in rows})} recordings do not fit: {why};"
+            f" all in {listing}: give another folder, mend them, or leave them out with --leave-out"
+        )
 
 
 def _heard(rows: Sequence[SourceRow], faults: list[str], processes: int) -> tuple[list[SourceRow], dict[str, float]]:
@@ -173,9 +212,12 @@ def _split(
         notes.append("the splits share no speaker")
         return [dataclasses.replace(row, split=homes_of[row.speaker_id]) for row in rows], False
     by_utterance = split_utterances([row.utterance_id for row in rows], seed)
-    notes.append(
-        f"{counted(len(speech), 'speaker')}: the splits share them, so the word error rate says nothing about others"
-    )
+    said = f"{counted(len(speech), 'speaker')}: the splits share them, so the word error rate says nothing about others"
+    inner = {row.path.relative_to(folder).parts[:-1] for row in rows}
+    tops = {parts[:1] for parts in inner}
+    if len(speech) == 1 and len(inner) > 1 and len(tops) == 1:  # all in folders below the one taken for a speaker
+        said += f"; is {folder} the folder above that of the speakers? then give {Path(folder, *tops.pop())}"
+    notes.append(said)
     return [dataclasses.replace(row, split=by_utterance[row.utterance_id]) for row in rows], True
 
 

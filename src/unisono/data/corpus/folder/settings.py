@@ -50,7 +50,11 @@ def config_text(name: str, corpora_dir: str, corpus: dict[str, Any], hours: floa
     """Return the text of a config. corpus: what its section `corpus` says."""
     s = sizes(hours)
     vocabulary = "text" if big_lexicon else "lexicon"
-    why = "only words of the training text can be recognised: lexicon for all" if big_lexicon else "text for fewer"
+    why = (
+        "only words of the training text can be recognised; lexicon: all words"
+        if big_lexicon
+        else "all words of the lexicon can be recognised; text: only those of the training text"
+    )
     return f"""\
 # Made by `unisono corpus folder` for {60 * hours:.1f} minutes of training speech. All keys: config/README.md.
 name: {_yaml(name)}                # results lie in results/{name}/
