@@ -111,6 +111,17 @@ def test_training_by_srun(slurm, request, finished, copied, mpi, launcher):
 
 
 @pytest.mark.slow
+def test_a_paper_resolves_to_the_same_jobs_with_the_profile(slurm, workspace, corpora_dir):
+    config = ROOT / "config/papers/povey-2014.yaml"
+    words = ("paper", "--dry-run", "--config", f"corpora_dir={corpora_dir}")
+    here = workspace.run(*words, config=config)
+    there = slurm.run(*slurm.snakemake(workspace, *words, configs=[config]))
+    assert (here.returncode, there.returncode) == (0, 0), there.stdout[-3000:]
+    counts = [re.findall(r"^(\w+) +(\d+)$", process.stdout, re.MULTILINE) for process in (here, there)]
+    assert counts[0] == counts[1] and {"train_virtual", "paper_claims"} <= dict(counts[1]).keys()
+
+
+@pytest.mark.slow
 def test_what_a_dependent_stage_costs(slurm, finished, copied, capsys):
     """Median of ten stages in a row, without waiting in the queue and without the command's own seconds."""
     text = "schedule: {kind: exponential, final_learning_rate: 0.0005, epochs: null, iterations: 6}\n"

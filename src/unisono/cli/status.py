@@ -1,5 +1,6 @@
 """Say how far a run is, from its files: stage, iteration, speed, dev objective, time left, disk, the newest error.
 
+Percent and time left of the whole are those that `unisono run` shows; a snakemake that was typed tells neither.
 Without RESULTS the folder of results that was changed last. In a pipe each status is one line.
 """
 
