@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -37,3 +40,35 @@ def test_user_errors_come_through(processes):
 def test_a_killed_process_is_named():
     with pytest.raises(UserError, match="worker process was killed"):
         map_shards(lambda index: os.kill(os.getpid(), signal.SIGKILL), 2, 2)
+
+
+POOL = """
+import os, time
+from unisono.processes import map_shards
+def task(index):
+    print(os.getpid(), flush=True)
+    time.sleep(60 * index)  # one works, one waits for work
+map_shards(task, 2, 2)
+"""
+
+
+def alive(number):
+    try:
+        with open(f"/proc/{number}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_no_process_outlives_the_pool_whose_owner_is_killed():
+    owner = subprocess.Popen([sys.executable, "-c", POOL], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    numbers = [int(owner.stdout.readline()) for _ in range(2)]
+    assert len(set(numbers)) == 2 and all(map(alive, numbers))
+    owner.kill()
+    owner.wait()
+    deadline = time.monotonic() + 10
+    while any(map(alive, numbers)):
+        assert time.monotonic() < deadline, "they wait for work that never comes"
+        time.sleep(0.05)
+    owner.stdout.close()

@@ -8,8 +8,6 @@ SIGUSR1, at which they save; mpirun itself would end them at SIGTERM within half
 limit of SLURM, too: its own warning reaches steps only, and mpirun is none.
 """
 
-import contextlib
-import ctypes
 import datetime as dt
 import os
 import platform
@@ -23,6 +21,8 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
+
+from unisono.processes import end_with_parent
 
 # For Open MPI in a container, on a laptop or inside an allocation. Others do not read these.
 OPEN_MPI = {
@@ -161,7 +161,7 @@ def run(launcher: str, ranks: int, command: Sequence[str]) -> int:
 
 
 def _prepare_child() -> None:
-    _end_with_parent()
+    end_with_parent(signal.SIGTERM)
     forget_namesake()
 
 
@@ -172,12 +172,6 @@ def forget_namesake() -> None:
     failed to start", before any rank has begun.
     """
     shutil.rmtree(os.path.join(tempfile.gettempdir(), f"ompi.{os.getpid()}"), ignore_errors=True)
-
-
-def _end_with_parent() -> None:
-    """Let a child get SIGTERM when its parent is killed, where the kernel offers that."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _signal(code: int) -> str:

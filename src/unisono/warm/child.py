@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import ctypes
 import io
 import os
 import signal
@@ -14,14 +13,8 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from unisono import command
+from unisono.processes import end_with_parent
 from unisono.warm import message
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Let the kernel send this process a signal when its parent ends; 0: not any more."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def become(streams: list[int], environment: dict[str, str], server: int) -> None:
@@ -30,7 +23,7 @@ def become(streams: list[int], environment: dict[str, str], server: int) -> None
     server: its process id; the copy of one that has been killed ends here.
     """
     os.setpgid(0, 0)
-    die_with_parent()
+    end_with_parent()
     if os.getppid() != server:
         os._exit(1)
     for number, descriptor in enumerate(streams):

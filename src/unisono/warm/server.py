@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from unisono import cli, command
+from unisono.processes import end_with_parent
 from unisono.warm import child, message
 
 # The commands of an iteration: what their modules import when they run is imported once, here.
@@ -191,9 +192,9 @@ def main() -> int:
     """Serve until the workflow ends, then remove the socket's folder; in a copy, run its command."""
     path, descriptor = sys.argv[1], int(sys.argv[2])
     own = message.identity()
-    child.die_with_parent()  # until it listens to the pipe
+    end_with_parent()  # until it listens to the pipe
     warm_up()
-    child.die_with_parent(0)
+    end_with_parent(0)
     arguments = Server(socket.socket(fileno=descriptor), own).serve()
     if arguments is None:
         shutil.rmtree(Path(path).parent, ignore_errors=True)
