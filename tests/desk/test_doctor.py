@@ -72,7 +72,7 @@ def test_a_sound_corpus(corpus):
         ("\tdev", "\ttrain", "red", ["1 split is empty: dev"]),
         ("s3\t", "s0\t", "red", ["1 speaker is in several splits: s0", "shared_speakers"]),
         ("NO YES", "NO <s> YES", "red", ["word '<s>'"]),
-        ("YES NO " * 20, "", "yellow", ["the test set has only", "take 500 words or more"]),
+        ("YES NO " * 20, "", "yellow", ["the test set has only", "record 500 or more, or move speakers"]),
         ("\tsplit", "\tpart", "red", ["column 'split' is missing"]),
     ],
 )  # fmt: skip
