@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.edit_distance import distance
 from unisono.score.characters import evaluate_characters
 from unisono.score.wer import Counts, add_up
 
@@ -41,16 +42,6 @@ def test_how_words_are_cut_and_letters_composed_does_not_matter():
     for other in (["éc", "oleété"], [unicodedata.normalize("NFD", word) for word in written["u"]], ["école\u3000été"]):
         assert evaluate_characters(written, {"u": other})["u"] == Counts(8, 0, 0, 0, 1, 0)
     assert evaluate_characters(written, {"u": ["ecole", "été"]})["u"].errors == 1
-
-
-def distance(a, b):
-    """Levenshtein's distance, row by row."""
-    row = list(range(len(b) + 1))
-    for i, one in enumerate(a, start=1):
-        before, row = row, [i]
-        for j, other in enumerate(b, start=1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (one != other)))
-    return row[-1]
 
 
 WORDS = st.lists(st.text("今天气好很 ab", max_size=4), max_size=4)

@@ -322,6 +322,7 @@ def test_what_makes_a_recogniser_useless_is_told(answered):
     answer = answer_now()
     assert told(answer["warnings"], "only 11.8 min of training speech and 32 % of the test words are new")
     assert told(answer["warnings"], "language model's text never has: test 192 of 600 (32 %)"), "dev: 5 % are few"
+    assert "Test: 192 of 600 words never occur in the language model's text." in page.first_page(answer, {})
     assert [step.split(":")[0] for step in answer["next"][:2]] == [
         "text for the language model (corpus.lm_text)", "more speech"
     ]  # fmt: skip

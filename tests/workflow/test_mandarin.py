@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.edit_distance import distance
 from unisono.data.corpus.table import read_table
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "spoken_mandarin.yaml"
@@ -14,16 +15,6 @@ CONFIG = Path(__file__).resolve().parents[2] / "config" / "spoken_mandarin.yaml"
 
 def texts(lines):
     return {line.split()[0]: "".join(line.split()[1:]) for line in lines}
-
-
-def distance(a, b):
-    """Levenshtein's distance, row by row."""
-    row = list(range(len(b) + 1))
-    for i, one in enumerate(a, start=1):
-        before, row = row, [i]
-        for j, other in enumerate(b, start=1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (one != other)))
-    return row[-1]
 
 
 @pytest.mark.slow

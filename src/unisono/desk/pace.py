@@ -21,7 +21,7 @@ class Pace:
         self.restart(now, left)
 
     def restart(self, now: float, left: float) -> None:
-        """Begin anew, as the predictions have changed."""
+        """Forget the moves so far: the predictions have changed."""
         self._moves: deque[tuple[float, float]] = deque([(now, left)])
         self._begun = (now, left)
         self._estimate: float | None = None

@@ -28,7 +28,7 @@ from unisono.files import read_json, write_json
 # The workflow's own lock ends with its process (`unisono.lock`); Snakemake's would stay after kill -9.
 NO_LOCK = ["--nolock"]
 EVERY_S = 1.0  # between two looks at the files of training
-LONG_S = 30.0  # after so long it is said for how long a job has been at work
+LONG_S = 30.0  # of a job, after which its age is shown where no time left is known
 GUESSED_S = {"train": 3600.0, "dev": 360.0, "test": 360.0}  # of speech, where nothing is known yet
 
 

@@ -103,7 +103,7 @@ def as_json(status: Status) -> dict[str, Any]:
                 "iterations": run.total,
                 "done": run.done,
                 "frames_per_s": run.frames_per_s,
-                "training_seconds_left": run.seconds_left or (None if status.running else run.seconds_left),
+                "training_seconds_left": None if status.running and not run.seconds_left else run.seconds_left,
                 "learning_rate": run.steps[-1].learning_rate if run.steps else None,
                 "objective_dev": run.last_objective(),
                 "objective_dev_change": run.change(),

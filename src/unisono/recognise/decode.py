@@ -25,7 +25,8 @@ from unisono.processes import map_shards
 
 log = logging.getLogger("unisono.decode")
 
-# Utterances that one task decodes: few, so that progress is seen; tuning searches each of them at several settings.
+# Utterances that one task decodes: fixed, so that no result depends on the number of processes; few, so that progress
+# is seen, as tuning searches each of them at several settings.
 BATCH = 2
 
 

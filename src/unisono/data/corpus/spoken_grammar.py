@@ -9,7 +9,7 @@ from unisono.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """What is said, and by which voice of espeak-ng.
+    """A grammar, its lexicon, and the espeak-ng voice that speaks it.
 
     forms: rows of words and of classes <...>. classes: the words of each. lexicon: entries of a word and its phones,
     one a line or between bars.

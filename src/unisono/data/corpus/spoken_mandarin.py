@@ -2,7 +2,7 @@
 
 from unisono.data.corpus.spoken_grammar import Language
 
-# About 50,000 sentences of 5 to 8 words in all.
+# About 43,000 sentences of 5 to 8 words in all.
 _FORMS = (
     "<person> <time> 买 了 <number> 个 <colour> <things>",
     "请 把 <number> 个 <things> 送 到 <city>",

@@ -37,8 +37,8 @@ def sizes(hours: float) -> Sizes:
         # Little speech is soon learnt by heart, but a network needs some 200 minibatches to learn at all. Dev objective
         # at the end of so many epochs: 18 s of digits, mean of four splits: -2.99 (8), -2.96 (12), -2.97 (16), -3.31
         # (40); English, 3.2 minutes: -3.07 (2), -3.08 (3), -3.29 (10); 6.1: -2.51 (2), -2.51 (3), -2.52 (5), -2.70
-        # (15); 11.8: -2.77 (1), -2.77 (2), -2.78 (3), -2.87 (9), where frame accuracy still
-        # rose from 29.7 to 30.5 %.
+        # (15); 11.8: -2.77 (1), -2.77 (2), -2.78 (3), -2.87 (9), though there frame accuracy rose to the end, from 29.7
+        # to 30.5 %.
         epochs=_clamp(200 * minibatch / (FRAMES_PER_HOUR * max(hours, 0.001)), 4 if hours >= 1 else 3, 16, step=1),
         minibatch=minibatch,
         # Starting a job takes seconds; with little speech one process is faster than many jobs, to the same bytes.
