@@ -20,4 +20,8 @@ class UserError(Exception):
     """A mistake in a user's config, files or machine: one line that says what, where and what to do.
 
     Commands turn it into that line and exit code 2; everything else is a defect of ours and keeps its traceback.
+    Characters that cannot be seen, as names of files may hold, become their escape sequences.
     """
+
+    def __init__(self, line: str) -> None:
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.settings import section
@@ -186,6 +186,9 @@ def test_spoilt_files_are_read_or_refused_in_one_line(tmp_path, monkeypatch, nam
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
     @given(edits())
+    @example([(0.0, 10**6, b"-1")])  # a TextGrid that is JSON, but a number
+    @example([(0.25, 0, b"\r")])  # in a name that stands in the message
+    @example([(0.06640625, 2, b"\x00r")])  # a FLAC that announces eight thousand million samples
     def check(changes):
         path.write_bytes(spoilt(sound, changes))
         try:

@@ -60,11 +60,16 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
     """
     try:
         with soundfile.SoundFile(os.fspath(path)) as file:
-            samples, rate, announced = file.read(dtype="float32", always_2d=True), file.samplerate, file.frames
+            rate, channels, announced = file.samplerate, file.channels, file.frames
+            parts: list[np.ndarray] = [np.empty((0, channels), np.float32)]
+            # In blocks: a damaged header may announce more samples than there is memory for.
+            while len(part := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                parts.append(part)
     except (soundfile.SoundFileError, OSError) as error:
         raise UserError(f"{path}: not readable as WAV or FLAC ({_reason(error)}): mend it or take it out") from None
-    if samples.shape[1] != 1:
-        raise UserError(f"{path}: {samples.shape[1]} channels: convert it to one channel")
+    if channels != 1:
+        raise UserError(f"{path}: {channels} channels: convert it to one channel")
+    samples = np.concatenate(parts)
     if len(samples) != announced:
         raise UserError(f"{path}: {len(samples)} of {announced} samples could be read: mend it or take it out")
     return samples[:, 0] * np.float32(32768), rate

@@ -23,7 +23,7 @@ def read_textgrid(path: Path) -> list[Part]:
 
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="silence")
-    except (PraatioException, ValueError, LookupError, OSError) as error:
+    except (PraatioException, ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise UserError(f"{path}: not readable as a TextGrid ({reason}): save it anew with Praat") from None
     tiers = {tier.name: tier for tier in grid.tiers if isinstance(tier, IntervalTier)}
