@@ -235,6 +235,19 @@ def test_a_legend_is_no_wider_than_its_panel(tmp_path, labels):
             assert axes.get_legend().get_window_extent().width <= axes.get_window_extent().width
 
 
+@pytest.mark.parametrize("lines", [1, 11])
+def test_a_long_legend_leaves_the_curves_their_height(tmp_path, lines):
+    with plots.figure(tmp_path / "drawn.png", 13.6, 4.6, panels=3) as drawn:
+        for axes in drawn:
+            for line in range(lines):
+                axes.plot([0, 1], [0, 1], label="x" * 30 + str(line))
+            plots.legend_below(axes, "period")
+        plots.make_room(drawn)
+        drawn[0].figure.draw_without_rendering()
+        for axes in drawn:
+            assert axes.get_window_extent().height / axes.figure.dpi > 2.0  # inches
+
+
 def ends(objective, wer, spread=0.1):
     """A candidate's numbers over two seeds around given means."""
     objectives = findings.over_seeds([objective - spread, objective + spread])

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from unisono.score.gather import Rows
-from unisono.score.plots import BLACK, BLUE, GREEN, ORANGE, RED, SKY, figure, frames_axis, legend_below
+from unisono.score.plots import BLACK, BLUE, GREEN, ORANGE, RED, SKY, figure, frames_axis, legend_below, make_room
 from unisono.score.studies.findings import Cell, backoffs
 
 COLORS = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
@@ -53,6 +53,7 @@ def curves(path: str | Path, axis_names: Sequence[str], cells: Sequence[Cell], c
             legend_below(axes, "-".join(axis_names[1:]) if title != FURTHER else "")
         drawn[0].set_ylabel("dev objective: mean log-probability\nof a frame (nats, higher is better)")
         drawn[0].set_ylim(bottom, top)
+        make_room(drawn)
 
 
 def final(path: str | Path, results: Mapping[str, Any]) -> None:
