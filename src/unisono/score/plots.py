@@ -242,11 +242,11 @@ def legend_below(axes: Axes, title: str = "") -> None:
 
 def make_room(drawn: Sequence[Axes]) -> None:
     """Make a figure higher by what the tallest legend below its axes takes beyond one of three lines."""
-    figure = drawn[0].figure
+    whole = drawn[0].figure
     legends = [legend for axes in drawn if (legend := axes.get_legend()) is not None]
-    if isinstance(figure, Figure) and legends:
-        tallest = max(legend.get_window_extent().height for legend in legends) / figure.dpi  # inches
-        figure.set_figheight(figure.get_figheight() + max(0.0, tallest - 0.6))
+    if isinstance(whole, Figure) and legends:
+        tallest = max(legend.get_window_extent().height for legend in legends) / whole.dpi  # inches
+        whole.set_figheight(whole.get_figheight() + max(0.0, tallest - 0.6))
 
 
 def _note_if_empty(axes: Axes, content: Any, note: str) -> None:
