@@ -58,8 +58,10 @@ def start_logging() -> None:
 
 def report_error(line: str) -> None:
     """Print `line` on stderr, and on the terminal as well where stderr is a log file, which may lie on a full disk."""
-    with contextlib.suppress(OSError):
+    try:
         print(line, file=sys.stderr, flush=True)
+    except OSError:  # what waits in the buffer would fail once more at the end, with an exit code of Python's own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     if _terminal != 2:
         with contextlib.suppress(OSError):
             os.write(_terminal, f"{line}\n".encode())

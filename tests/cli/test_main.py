@@ -156,7 +156,8 @@ def test_log_takes_everything_and_the_terminal_the_mistake(program, tmp_path):
     assert (process.returncode, process.stderr, log.read_text()) == (2, line, line)
 
 
-def test_a_log_that_cannot_be_written_hides_no_mistake(program):
+def test_a_log_that_cannot_be_written_hides_no_mistake(program, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     done = program("do-it", "--do", "mistake", "--log", "/dev/full")
     assert done.returncode == 2
     assert done.stderr == "unisono do-it: error: corpus.tsv: line 3: no transcript: add one\n"
