@@ -187,7 +187,7 @@ def test_spoilt_files_are_read_or_refused_in_one_line(tmp_path, monkeypatch, nam
     )
     @given(edits())
     @example([(0.0, 10**6, b"-1")])  # a TextGrid that is JSON, but a number
-    @example([(0.25, 0, b"\r")])  # in a name that stands in the message
+    @example([(0.25, 0, b"\r")])  # a carriage return within a name that is refused
     @example([(0.06640625, 2, b"\x00r")])  # a FLAC that announces eight thousand million samples
     def check(changes):
         path.write_bytes(spoilt(sound, changes))
