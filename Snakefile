@@ -57,6 +57,7 @@ include: "workflow/rules/study.smk"
 
 onstart:
     hold_results()
+    wait_for_jobs_only()
     warm_up()
     log_elsewhere()
 
