@@ -1,6 +1,7 @@
 """`unisono chaos`: processes of a training are killed, it goes on, and the certificate says what was lost."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from unisono.__main__ import main
+from unisono.desk.ordeal import ahead
 
 SMALL = Path(__file__).resolve().parent.parent.parent / "config" / "spoken_small.yaml"
 
@@ -73,6 +75,18 @@ def test_ranks_that_wait_for_each_other(copied, mpirun):
 def test_thirty_faults_cost_little(copied, changes):
     quick = ["parallel.period_frames=128", "diagnostics.frames=0"]
     assert certified(copied, [*changes, *quick], 30, 1000)["share_kept"] >= 0.977
+
+
+def test_kills_whose_moment_went_by_are_drawn_anew():
+    chance = random.Random(1)
+    drawn = ahead([], 4, range(10), chance)
+    assert len(set(drawn)) == 4 and drawn == sorted(drawn) and set(drawn) <= set(range(10))
+    assert ahead(drawn, 4, range(10), chance) == drawn
+    assert ahead([2, 5, 8], 2, range(4, 10), chance) == [5, 8]
+    late = ahead([2, 5, 8], 3, range(6, 10), chance)
+    assert len(late) == 3 and 8 in late and set(late) <= set(range(6, 10))
+    assert ahead([2, 5, 8], 3, range(8, 9), chance) == [8], "more are not left"
+    assert ahead([8], 0, range(9), chance) == []
 
 
 def test_what_cannot_be_certified_is_one_line(capfd, tmp_path, monkeypatch):

@@ -48,6 +48,13 @@ class Fault(NamedTuple):
     lost_s: float
 
 
+def ahead(targets: Sequence[int], missing: int, left: range, chance: random.Random) -> list[int]:
+    """Return after which of the iterations that are left to kill: those drawn, and others for those that went by."""
+    drawn = [target for target in targets if target in left][:missing]
+    free = sorted({*left} - {*drawn})
+    return sorted(drawn + chance.sample(free, min(len(free), missing - len(drawn))))
+
+
 class Ordeal(ABC):
     """One training in a folder of its own. kept_s: seconds of training that count."""
 
@@ -99,12 +106,12 @@ class Ordeal(ABC):
             raise UserError(
                 f"--faults: {faults}: the run has only {self.last + 1} iterations: lower it, or raise these"
             )
-        targets: Sequence[int] = sorted(chance.sample(range(self.last), faults))
+        targets: Sequence[int] = []
         found: list[Fault] = []
         while True:
             with self._started() as job:
                 begun, stands = time.time(), self.newest()[0]
-                targets = [target for target in targets if target > stands]
+                targets = ahead(targets, faults - len(found), range(stands + 1, self.last), chance)
                 if not targets or not self._await(job, targets[0], begun, chance):
                     self._check_end(job)
                     self.finish()
