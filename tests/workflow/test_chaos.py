@@ -15,7 +15,7 @@ SMALL = Path(__file__).resolve().parent.parent.parent / "config" / "spoken_small
 
 VIRTUAL = ["parallel.engine=virtual", "parallel.combine=elastic", "parallel.workers=8", "parallel.period_frames=250"]
 ASYNC = ["parallel.engine=async", "parallel.combine=async", "parallel.period_frames=1000"]
-SYNC = ["parallel.engine=sync", "parallel.combine=bmuf", "parallel.period_frames=1000"]
+SYNC = ["parallel.engine=sync", "parallel.combine=bmuf", "parallel.period_frames=3000"]
 JOBS = ["parallel.engine=jobs", "parallel.combine=bmuf", "parallel.period_frames=8000"]
 RANKS = {"rank 0", "rank 1", "rank 2", "launcher"}
 

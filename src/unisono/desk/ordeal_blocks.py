@@ -81,9 +81,8 @@ class Blocks(Ordeal):
 
     def choice(self, job: int) -> list[tuple[str, int]]:
         """Return the ranks and their launcher, or the one process."""
-        inner = victims.children(job)
-        ranks = [(f"rank {rank}", pid) for pid in inner if (rank := victims.rank(pid)) is not None]
-        return [("launcher" if inner else "process", job), *ranks]
+        ranks = [(f"rank {rank}", pid) for pid in victims.children(job) if (rank := victims.rank(pid)) is not None]
+        return [("process" if self._engine == "virtual" else "launcher", job), *ranks]
 
     def strike(self, job: "subprocess.Popen[bytes]", victim: tuple[str, int], begun: float) -> Fault:
         """Kill one; what was trained since the newest checkpoint is lost."""
