@@ -17,6 +17,7 @@ PIECE = 1 << 20  # float32 numbers, 4 MB
 WIDTH = 40  # numbers of a record
 _HEAD, _ANSWER, _DATA = 1, 2, 3
 _QUICK, _SHORTEST_S, _LONGEST_S = 20, 2e-5, 1e-3
+_PATIENT, _PATIENT_S = 250, 4e-3  # after a quarter of a second, naps of at most a sixtieth of what was waited
 
 
 class Tell(IntEnum):
@@ -49,7 +50,10 @@ def pieces(size: int) -> list[slice]:
 
 
 def nap(turn: int) -> None:
-    """Let others have the core: a few quick looks, then naps that double up to a millisecond."""
+    """Let others have the core: a few quick looks, naps that double up to a millisecond, after a while longer ones."""
+    if turn >= _PATIENT:
+        time.sleep(_PATIENT_S)
+        return
     time.sleep(0.0 if turn < _QUICK else min(_LONGEST_S, _SHORTEST_S * 2 ** min(turn - _QUICK, 10)))
 
 
