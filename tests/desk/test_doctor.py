@@ -210,6 +210,8 @@ def test_what_hangs_or_cannot_start_is_said(tmp_path):
         "does not answer"
     )
     assert "cannot be started" in ask([str(tmp_path / "nowhere")]).fault
+    framed = "import sys; sys.exit(f'{40 * chr(45)}\\nno slots\\n{40 * chr(45)}')"
+    assert ask([str(program(tmp_path / "framed", framed))]).fault == "no slots"
     assert ask_python("print('x')") == Child("x\n", "")
     assert ask_python("raise ValueError('y')").fault == "ValueError: y"
 

@@ -1,6 +1,7 @@
 """A server and workers on real MPI ranks: every run is replayed by `virtual` to the same bytes; kill and resume."""
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from tests.support.miniature import Task, config
 from tests.support.ranks import arguments, children, rank_of, started, wait_for
 from unisono.engines import checkpoint
 from unisono.engines.arrivals import read_log
+from unisono.engines.link import nap
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.mpi
@@ -149,6 +151,16 @@ def test_killed_at_random_moments(tmp_path, mpirun, python_path, kills):
 
 def new(task, before):
     return set(task.folder.glob("state/*/ckpt-*")) - before
+
+
+def test_naps_are_short_beside_what_was_waited_and_few(monkeypatch):
+    naps = []
+    monkeypatch.setattr("time.sleep", naps.append)
+    for turn in range(2800):
+        nap(turn)
+    waited = list(itertools.accumulate(naps, initial=0.0))
+    assert all(0.0 <= one <= max(1e-3, begun / 50) for one, begun in zip(naps, waited, strict=False))
+    assert waited[-1] > 10.0, "ten seconds take more than 2,800 looks"
 
 
 IDLE = """

@@ -44,7 +44,8 @@ def ask(command: Sequence[str], timeout_s: float = CHILD_S, env: dict[str, str] 
     except OSError as error:
         return Child("", f"cannot be started ({error.strerror})")
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        # Open MPI frames what it says by lines of dashes
+        lines = [line for line in done.stderr.splitlines() if line.strip(" -")]
         died = f"ends with signal {-done.returncode}" if done.returncode < 0 else f"ends with {done.returncode}"
         return Child(done.stdout, lines[-1].strip() if lines else died)
     return Child(done.stdout, "")
