@@ -42,11 +42,11 @@ def test_a_killed_process_is_named():
         map_shards(lambda index: os.kill(os.getpid(), signal.SIGKILL), 2, 2)
 
 
-POOL = """
+POOL = r"""
 import os, time
 from unisono.processes import map_shards
 def task(index):
-    print(os.getpid(), flush=True)
+    os.write(1, f"{os.getpid()}\n".encode())  # in one piece: both write to one pipe
     time.sleep(60 * index)  # one works, one waits for work
 map_shards(task, 2, 2)
 """
