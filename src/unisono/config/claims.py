@@ -1,7 +1,8 @@
 """The claims of a paper, in a file of their own beside its config: what is said, and which cells of the study test it.
 
 `config/papers/x.yaml` is a study, `config/papers/x.claims.yaml` has its claims: `claims: {name: {...}}`, each with the
-keys of `Claim`. A *system* is a cell of the study, `cell`, or another model of it, `cell/candidate`.
+keys of `Claim`. A *system* is a cell of the study, `cell`, another model of it, `cell/candidate`, or its model after so
+many epochs, `cell@2`: where the schedule needs no end, that is what a training of two epochs ends with.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ SOURCES: Mapping[str, str] = {
 Metric = Literal["objective_dev", "frame_accuracy", "wer", "averaging_share", "modelled_speedup", "frames_per_s"]
 # Metrics of a run, not of one of its models; they come from the clock.
 TIMED = ("averaging_share", "modelled_speedup", "frames_per_s")
-System = Annotated[str, Pattern(rf"{NAME.regex}(/{NAME.regex})?")]
+System = Annotated[str, Pattern(rf"{NAME.regex}(/{NAME.regex})?(@[0-9]+)?")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,20 +86,26 @@ def check_claims(claims: Claims, study: Study, runs: Mapping[str, Run]) -> None:
 
 
 def _check_system(where: str, system: str, metric: Metric, study: Study, runs: Mapping[str, Run]) -> None:
-    cell, candidate = split_system(system)
+    cell, candidate, epochs = split_system(system)
     grid = cells(study)
     if cell not in grid:
         raise UserError(f"{where}: no such cell: known are {', '.join(grid)}")
-    made = runs[run_name(study, cell, study.seeds[0])].candidates
-    if candidate not in made:
-        raise UserError(f"{where}: cell {cell} makes only {', '.join(made)}: give it the observer")
-    if metric in TIMED and candidate != "last":
+    run = runs[run_name(study, cell, study.seeds[0])]
+    if candidate not in run.candidates:
+        raise UserError(f"{where}: cell {cell} makes only {', '.join(run.candidates)}: give it the observer")
+    if metric in TIMED and system != cell:
         raise UserError(f"{where}: {metric} is of a run, not of one of its models: say {cell}")
-    if metric == "wer" and not (cell in study.decode.cells and candidate in study.decode.candidates):
+    if epochs is not None and candidate != "last":
+        raise UserError(f"{where}: after an epoch only the last model is evaluated: say {cell}@{epochs}")
+    if epochs is not None and not 1 <= epochs <= (run.schedule.epochs or 0):
+        raise UserError(f"{where}: cell {cell} trains for {run.schedule.epochs or 'no whole number of'} epochs")
+    decoded = cell in study.decode.cells and candidate in study.decode.candidates and epochs is None
+    if metric == "wer" and not decoded:
         raise UserError(f"{where}: not decoded: name it in study.decode, or choose another metric")
 
 
-def split_system(system: str) -> tuple[str, str]:
-    """Return cell and candidate of a system; a bare cell means its last model."""
-    cell, _, candidate = system.partition("/")
-    return cell, candidate or "last"
+def split_system(system: str) -> tuple[str, str, int | None]:
+    """Return cell, candidate and epochs of a system; a bare cell means its last model at its end (None)."""
+    named, _, epochs = system.partition("@")
+    cell, _, candidate = named.partition("/")
+    return cell, candidate or "last", int(epochs) if epochs else None

@@ -29,7 +29,8 @@ def results():
         made = {c: {"objective_dev": {"values": v}, "frame_accuracy": {"values": v}} for c, v in models.items()}
         if name in ERRORS:
             made["last"]["wer"] = {"values": ERRORS[name]}
-        cells[name] = {"candidates": made}
+        first, second = ({"values": [v - step for v in (1.0, 2.0, 4.0)]} for step in (0.5, 0.0))
+        cells[name] = {"candidates": made, "epochs": {"objective_dev": [first, second]}}
     return {"study": "s", "seeds": [1, 2, 3], "cpu": ["a cpu"], "cells": cells}
 
 
@@ -59,6 +60,13 @@ def test_an_interaction_is_a_sum_of_four():
     found = row(measured={"a/ema": 1, "a": -1, "b": 0.5, "a/last": -0.5}, expected="above")
     by_hand = [(-1.9 + 2.0) + 0.5 * 0.5, 0.1 + 0.5 * 0.4, 0.05 + 0.5 * 0.45]
     assert found["measured"]["values"] == pytest.approx(by_hand) and "wer" not in found
+
+
+def test_a_model_after_so_many_epochs():
+    found = row(measured={"b@1": 1, "a": -1}, expected="above")
+    assert found["measured"]["values"] == pytest.approx([0.5 + 2.0, 1.5 + 2.2, 3.5 + 2.1]) and "wer" not in found
+    (shown,) = judged(shown=["b@2"])["claims"]
+    assert shown["shown"]["b@2"]["values"] == pytest.approx([1.0, 2.0, 4.0])
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def metrics(first, second):
         json.dumps({
             "iteration": i, "worker": worker, "frames": frames, "objective_train": objective,
             "objective_dev": objective, "frame_accuracy": 0.5, "learning_rate": 0.1, "rejected": False,
-            "limited": 0.25 * i,
+            "limited": 0.25 * i, "epoch": i, "objective_dev_full": objective, "frame_accuracy_full": 0.5,
         }) + "\n"
         for i, worker, frames, objective in rows
     )  # fmt: skip
@@ -89,6 +89,8 @@ def test_numbers_over_seeds(root):
     assert objective["values"] == [-2.0, -3.0] and objective["mean"] == -2.5
     assert objective["ci95"] == pytest.approx([-2.5 - 0.5 * T_ONE, -2.5 + 0.5 * T_ONE])
     assert cell["candidates"]["last"]["frame_accuracy"]["mean"] == 0.55
+    assert [epoch["values"] for epoch in cell["epochs"]["objective_dev"]] == [[-4.0, -5.0], [-2.0, -3.0]]
+    assert [epoch["mean"] for epoch in cell["epochs"]["frame_accuracy"]] == [0.5, 0.5]
     wer = cell["candidates"]["last"]["wer"]
     assert (wer["values"], wer["mean"], wer["errors"], wer["words"]) == ([0.25, 0.75], 0.5, [1, 3], 4)
     assert (cell["frames"], cell["iterations"], cell["rejected"]) == (180, [2, 2], [0, 1])

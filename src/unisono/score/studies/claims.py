@@ -86,15 +86,17 @@ def _sum(weights: Mapping[str, float], metric: str, results: Numbers, timing: Ma
 
 
 def _values(system: str, metric: str, results: Numbers, timing: Mapping[str, Any]) -> Sequence[float | None]:
-    cell, candidate = split_system(system)
+    cell, candidate, epochs = split_system(system)
     if metric in TIMED:
         return timing[cell][metric]
+    if epochs is not None:
+        return results["cells"][cell]["epochs"][metric][epochs - 1]["values"]
     return results["cells"][cell]["candidates"][candidate][metric]["values"]
 
 
 def _is_decoded(system: str, results: Numbers) -> bool:
-    cell, candidate = split_system(system)
-    return "wer" in results["cells"][cell]["candidates"][candidate]
+    cell, candidate, epochs = split_system(system)
+    return epochs is None and "wer" in results["cells"][cell]["candidates"][candidate]
 
 
 def table(found: Numbers, command: str, cost: Sequence[Mapping[str, Any]]) -> str:

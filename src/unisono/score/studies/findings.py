@@ -146,6 +146,12 @@ def curve(cell: Cell) -> Rows:
     return rows
 
 
+def epochs(cell: Cell, field: str) -> list[Numbers]:
+    """Return a metric of the last model on the whole dev set after each epoch, over seeds; None where it has none."""
+    ends = [{row["epoch"]: row.get(field) for row in run.combined} for run in cell.runs]
+    return [over_seeds([run.get(number) for run in ends]) for number in range(max(map(max, ends)) + 1)]
+
+
 def backoffs(run: Run) -> int:
     """Return how often all workers were rejected; each time the rate of the rest of the run was halved."""
     return sum(row["rejected"] for row in run.combined)
@@ -199,6 +205,7 @@ def _cell(cell: Cell, sent: Numbers, test: Test) -> Numbers:
         "backoffs": [backoffs(run) for run in cell.runs],
         "parameters": cell.runs[0].final["parameters"],
         **sent,
+        "epochs": {key: epochs(cell, f"{key}_full") for key in ("objective_dev", "frame_accuracy")},
         "candidates": {system.candidate: _numbers(system, cell.systems[0], test) for system in cell.systems},
     }
 
