@@ -6,6 +6,7 @@ import pytest
 
 from unisono import needs
 from unisono.desk.settings import read_settings
+from unisono.engines.block import Joined
 from unisono.errors import UserError
 
 SMALL = Path(__file__).resolve().parent.parent / "config/spoken_small.yaml"
@@ -45,6 +46,13 @@ def test_minutes_follow_frames_and_weights_up_to_a_day():
 )
 def test_gpus(words, ranks, found):
     assert needs.gpus(words, ranks) == found
+
+
+def test_a_server_needs_no_gpu():
+    """Of five ranks four compute."""
+    assert needs.gpus("gpu=1", 4, apart=True) == {"gpu": 4, "tasks_per_gpu": 0}
+    assert needs.gpus("gpu=2", 1, apart=True) == {"gpu": 2, "tasks_per_gpu": 0}
+    assert [Joined(print, computes=computes).place("cuda:1") for computes in (True, False)] == ["cuda:1", "cpu"]
 
 
 @pytest.mark.parametrize("words", ["gpu", "gpu=0", "gres=", "gres=gpu:1 --mem=1", "a100"])

@@ -17,6 +17,6 @@ RECIPE = {
     "decode": 1,
     "score": 2,
     "report": 5,
-    "study": 4,
+    "study": 5,
     "claims": 1,
 }

@@ -15,7 +15,12 @@ CONFIG = {
     "observers": {"ema": {}},
     "study": {
         "name": "s",
-        "cells": {"a": {}, "b-1": {}, "n": {"schedule": {"epochs": None, "iterations": 9}}},
+        "cells": {
+            "a": {},
+            "b-1": {},
+            "n": {"schedule": {"epochs": None, "iterations": 9}},
+            "newbob": {"schedule": {"kind": "newbob"}},
+        },
         "tune_on": "a",
         "decode": {"cells": ["a"]},
     },
@@ -54,7 +59,10 @@ def test_the_last_file_with_claims_has_them(tmp_path):
         ({"cannot": "so", "shown": ["a"]}, "claims.one: has shown and cannot of measured, shown, cannot: give one"),
         ({"measured": {"a": 1}}, "claims.one.expected: goes with measured"),
         ({"cannot": "so", "expected": "above"}, "claims.one.expected: goes with measured"),
-        ({"measured": {"c": 1}, "expected": "above"}, "claims.one.measured: c: no such cell: known are a, b-1, n"),
+        (
+            {"measured": {"c": 1}, "expected": "above"},
+            "claims.one.measured: c: no such cell: known are a, b-1, n, newbob",
+        ),
         ({"shown": ["a/polyak"]}, "claims.one.shown: a/polyak: cell a makes only last, ema: give it the observer"),
         ({"shown": ["a/ema"], "metric": "averaging_share"}, "claims.one.shown: a/ema: averaging_share is of a run"),
         ({"shown": ["b-1"], "metric": "wer"}, "claims.one.shown: b-1: not decoded: name it in study.decode"),
@@ -63,6 +71,7 @@ def test_the_last_file_with_claims_has_them(tmp_path):
         ({"shown": ["a@4"], "metric": "wer"}, "claims.one.shown: a@4: not decoded"),
         ({"shown": ["a@5"]}, "claims.one.shown: a@5: cell a trains for 4 epochs"),
         ({"shown": ["n@1"]}, "claims.one.shown: n@1: cell n trains for no whole number of epochs"),
+        ({"shown": ["newbob@1"]}, "claims.one.shown: newbob@1: newbob decides after how many epochs a run ends"),
         ({"shown": ["a@0"]}, "claims.one.shown: a@0: cell a trains for 4 epochs"),
         ({"shown": ["a/ema@2"]}, "claims.one.shown: a/ema@2: after an epoch only the last model is evaluated: say a@2"),
         ({"shown": ["a"], "metric": "cer2"}, 'claims.one.metric: "cer2" is not one of objective_dev,'),

@@ -38,6 +38,7 @@ MORE = [
     for rule, count, kind in [
         ("async", 2, "ng_online"), ("async", 4, "sgd"), ("elastic", 2, "sgd"), ("elastic", 4, "ng_simple"),
         ({"kind": "async", "momentum": 0.5, "factor": 0.4}, 4, "sgd"), ("async", 1, "sgd"), ("async", 3, "ng_simple"),
+        ("elastic", 3, "ng_online"),
     ]
 ]  # fmt: skip
 

@@ -279,6 +279,16 @@ def test_stopped_anywhere_and_in_any_blocks_the_bytes_are_the_same(tmp_path, rul
     assert broken.metrics() == whole.metrics()
 
 
+def test_an_unfinished_run_keeps_its_workers(tmp_path):
+    task = Task(tmp_path, served_config())
+    task.initialise()
+    with pytest.raises(Stopped):
+        task.block(checkpoint_s=0, interrupted=Interrupted(40))
+    other = Task(tmp_path, served_config(workers=2))
+    with pytest.raises(UserError, match="parallel.workers: 2, but .* of 3 workers .*: set it to 3 to go on or delete"):
+        other.block()
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_a_log_is_replayed_to_the_same_bytes(tmp_path, rule):
     order = {"kind": "simulated", "speeds": [1.0, 0.3, 2.0], "jitter": 0.4}
@@ -293,18 +303,22 @@ def test_a_log_is_replayed_to_the_same_bytes(tmp_path, rule):
     again = replay("again")
     assert again.virtual() == wanted and again.metrics() == first.metrics()
     assert events_of(again) == events_of(first)
-    with pytest.raises(UserError, match="is of another run"):
-        replay("other", seed=4).virtual()
+    for other in (replay("other", seed=4), Task(tmp_path / "fewer", again.settings, 60)):
+        with pytest.raises(UserError, match="is of another run"):
+            other.virtual()
     lines = first.iterations.joinpath("arrivals.jsonl").read_text().splitlines()
+    version = json.loads(lines[7])
+    version[-1] += 1
     damaged = {
-        "line 8: .*but this run comes to": [*lines[:7], lines[7].replace('"pull"', '"adopt"'), *lines[8:]],
+        "line 8: .*but this run comes to": [*lines[:7], json.dumps(version), *lines[8:]],
+        "line 2: worker . has nothing to push": [lines[0], lines[1].replace('"pull"', '"adopt"'), *lines[2:]],
         "is missing": lines[:-3],
         "no log of arrivals": ["{}"],
     }
     path = str(tmp_path / "damaged.jsonl")
     for number, (message, text) in enumerate(damaged.items()):
         (tmp_path / "damaged.jsonl").write_text("\n".join(text) + "\n")
-        with pytest.raises(UserError, match=message if "line" not in message else "line "):
+        with pytest.raises(UserError, match=message):
             replay(f"damaged{number}").virtual()
     path = str(tmp_path / "none.jsonl")
     with pytest.raises(UserError, match=r"none.jsonl: no such file"):

@@ -5,7 +5,8 @@ Requires: settings.smk. The files between two iterations of training have a plac
 
 # Where a study writes, those of papers apart, and what; the pictures last.
 STUDY_ROOT = "docs/results/papers" if CLAIMS else "docs/results"
-STUDY_FILES = ["results.json", "cells.csv", "pairs.csv", "curves.csv", "cost.csv", "curves.svg", "final.svg"]
+TABLES = ["results.json", "cells.csv", "pairs.csv", "curves.csv", "cost.csv"]
+STUDY_FILES = [*TABLES, "curves.svg", "seconds.svg", "final.svg"]
 CLAIM_FILES = ["claims.json", "claims.md"]
 
 

@@ -1,4 +1,4 @@
-"""Training, engines `virtual` (all workers in one process) and `sync` (MPI ranks): a block of iterations is one job.
+"""Training, engines `virtual` (all workers in one process), `sync` and `async` (MPI ranks): a block is one job.
 
 Requires: frames/, runs/{run}/plan.json, runs/{run}/iterations/init.*.
 Provides: runs/{run}/iterations/{iter}.combine.safetensors and {iter}.state.json for the last iteration of each block.
@@ -6,7 +6,7 @@ The checkpoints of an interrupted block lie in runs/{run}/state/ and the workers
 iterations/; neither is a declared output, so Snakemake leaves them alone and the block goes on where it was.
 """
 
-# What both engines run; `sync` through a launcher of MPI.
+# What all of them run; ranks through a launcher of MPI.
 TRAIN = (
     "-m unisono train"
     " --engine {resources.engine}"

@@ -97,6 +97,8 @@ def _check_system(where: str, system: str, metric: Metric, study: Study, runs: M
         raise UserError(f"{where}: {metric} is of a run, not of one of its models: say {cell}")
     if epochs is not None and candidate != "last":
         raise UserError(f"{where}: after an epoch only the last model is evaluated: say {cell}@{epochs}")
+    if epochs is not None and run.schedule.kind == "newbob":
+        raise UserError(f"{where}: newbob decides after how many epochs a run ends: say {cell}")
     if epochs is not None and not 1 <= epochs <= (run.schedule.epochs or 0):
         raise UserError(f"{where}: cell {cell} trains for {run.schedule.epochs or 'no whole number of'} epochs")
     decoded = cell in study.decode.cells and candidate in study.decode.candidates and epochs is None

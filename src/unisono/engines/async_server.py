@@ -70,7 +70,7 @@ class Server:
         self._devices = ["cpu"] * link.workers
         self._look: int | None = None  # the iteration whose model is to be evaluated
         self._looking: dict[int, int] = {}
-        self._found: dict[str, float | None] = {}
+        self._found: dict[int, dict[str, float | None]] = {}  # by the worker that looked: two may, one after the other
         self._saved: set[int] = set()
         self._drains = self._stops = False
         self._said = len(self._standing.states)
@@ -208,7 +208,7 @@ class Server:
         self._send_model(worker, iteration, params, whole_dev=whole_dev)
         while worker in self._looking:
             self._listen()
-        return self._found
+        return self._found[worker]
 
     def _send_model(self, worker: int, iteration: int, params: Tensor, *, whole_dev: bool) -> None:
         self._looking[worker] = iteration
@@ -218,14 +218,13 @@ class Server:
     def _looked(self, worker: int, seconds: float, values: np.ndarray) -> None:
         """Write down what a worker found about a model."""
         number = self._looking.pop(worker)
-        found = dict(zip(KEYS, values[: len(KEYS)].tolist(), strict=True))
-        self._found = {key: None if np.isnan(v) else v for key, v in found.items() if not np.isposinf(v)}
+        told = dict(zip(KEYS, values[: len(KEYS)].tolist(), strict=True))
+        found = {key: None if np.isnan(v) else v for key, v in told.items() if not np.isposinf(v)}
+        self._found[worker] = found
         states = self._standing.states
         for index, state in enumerate(states):
             if state.iteration == number:
-                states[index] = replace(
-                    state, diagnostics=self._found, seconds=state.seconds | {"evaluate": seconds}
-                )  # fmt: skip
+                states[index] = replace(state, diagnostics=found, seconds=state.seconds | {"evaluate": seconds})
         self._tell_of_iterations()
 
     def _tell_of_iterations(self) -> None:

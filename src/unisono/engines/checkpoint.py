@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unisono.config.parallel import SERVED
 from unisono.errors import UserError
 from unisono.files import read_json, sha256, write_json
 
@@ -194,11 +195,12 @@ def check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str,
         return
     found = newest_sound(folder)
     if found is not None and 0 < (done := found[1]["iteration"] + 1) < (planned := found[1].get("iterations", 0)):
-        run = folder.parent.parent
+        served = identity["config"]["parallel"]["combine"]["kind"] in SERVED
+        redeal = f", type `unisono redeal {folder.parent.parent} --workers {now}` to go on with {now},"
+        to_go_on = f"set it to {before} to go on{'' if served else redeal}"
         raise UserError(
             f"parallel.workers: {now}, but {folder} holds an unfinished run of {before} workers ({done} of {planned}"
-            f" iterations done): set it to {before} to go on, type `unisono redeal {run} --workers {now}` to go on with"
-            f" {now}, or delete that folder to start anew"
+            f" iterations done): {to_go_on} or delete that folder to start anew"
         )
 
 

@@ -17,7 +17,7 @@ PIECE = 1 << 20  # float32 numbers, 4 MB
 WIDTH = 40  # numbers of a record
 _HEAD, _ANSWER, _DATA = 1, 2, 3
 _QUICK, _SHORTEST_S, _LONGEST_S = 20, 2e-5, 1e-3
-_PATIENT, _PATIENT_S = 250, 4e-3  # after a quarter of a second, naps of at most a sixtieth of what was waited
+_PATIENT, _PATIENT_S = 250, 4e-3  # after a quarter of a second, naps of at most a fiftieth of what was waited
 
 
 class Tell(IntEnum):

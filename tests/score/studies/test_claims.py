@@ -130,6 +130,12 @@ def test_what_averaging_costs():
         "frames_per_s": pytest.approx(400 / 12),
     }  # fmt: skip
     assert set(averaging([{"seconds_average": None}], workers, 2).values()) == {None}
+    # A server takes in one push after the other, a second each; the wait for it holds that second.
+    served = averaging(combined, workers, 2, served=True)
+    assert served["modelled_speedup"] == found["modelled_speedup"] and served["frames_per_s"] == pytest.approx(400 / 10)
+    assert averaging(combined, workers, 8, served=True)["modelled_speedup"] == pytest.approx(4.0)
+    alone = [row | {"seconds_wait": None} for row in workers]
+    assert averaging(combined, alone, 2, served=True)["frames_per_s"] == pytest.approx(400 / 10)
 
 
 def test_cost_comes_back_from_its_file(tmp_path):

@@ -172,9 +172,13 @@ def test_pictures_repeat(root, tmp_path):
         study_plots.curves(
             tmp_path / "curves.svg", ["workers"], cells, {cell.name: findings.curve(cell) for cell in cells}
         )
+        paces = dict.fromkeys(LAST, 100.0) | {"odd": None}
+        courses = {cell.name: findings.curve(cell) for cell in cells}
+        study_plots.curves(tmp_path / "seconds.svg", ["workers"], cells, courses, paces)
         study_plots.final(tmp_path / "final.svg", results)
-        drawn.append([(tmp_path / name).read_bytes() for name in ("curves.svg", "final.svg")])
+        drawn.append([(tmp_path / name).read_bytes() for name in ("curves.svg", "seconds.svg", "final.svg")])
     assert drawn[0] == drawn[1] and all(b"<svg" in picture for picture in drawn[0])
+    assert b"seconds of training" in drawn[0][1] and b"seconds of training" not in drawn[0][0]
 
 
 def test_a_cell_that_failed_stands_at_the_edge(root, tmp_path):

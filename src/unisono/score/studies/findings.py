@@ -147,7 +147,10 @@ def curve(cell: Cell) -> Rows:
 
 
 def epochs(cell: Cell, field: str) -> list[Numbers]:
-    """Return a metric of the last model on the whole dev set after each epoch, over seeds; None where it has none."""
+    """Return a metric of the last model on the whole dev set after each epoch, and at the end of a run, over seeds.
+
+    None where a seed has no value.
+    """
     ends = [{row["epoch"]: row.get(field) for row in run.combined} for run in cell.runs]
     return [over_seeds([run.get(number) for run in ends]) for number in range(max(map(max, ends)) + 1)]
 

@@ -27,11 +27,18 @@ EARLY, LATE = 0.15, 0.4  # of a course: from where on it should be seen, and fro
 Placed = tuple[float, Mapping[str, Any]]  # height in the picture, and numbers of `findings.over_seeds`
 
 
-def curves(path: str | Path, axis_names: Sequence[str], cells: Sequence[Cell], courses: Mapping[str, Rows]) -> None:
+def curves(
+    path: str | Path,
+    axis_names: Sequence[str],
+    cells: Sequence[Cell],
+    courses: Mapping[str, Rows],
+    paces: Mapping[str, float | None] | None = None,
+) -> None:
     """Dev objective against the frames of all workers: mean over seeds, band from the worst to the best seed.
 
     With two axes or more a panel for each value of the first, all on one scale, and one for cells outside of the grid.
-    axis_names: those of the grid. courses: rows of `findings.curve` by cell.
+    axis_names: those of the grid. courses: rows of `findings.curve` by cell. paces: frames per second of each cell, to
+    draw against seconds (a cell without a pace is left out).
     """
     panels: dict[str, list[tuple[str, Rows]]] = {}
     for cell in cells:
@@ -40,7 +47,7 @@ def curves(path: str | Path, axis_names: Sequence[str], cells: Sequence[Cell], c
         label = "-".join(cell.values[1:]) if several else cell.name
         if halved := sum(map(backoffs, cell.runs)):
             label += f"\n(back-offs: {halved})"
-        panels.setdefault(panel, []).append((label, courses[cell.name]))
+        panels.setdefault(panel, []).append((label, _against(courses[cell.name], paces, cell.name)))
     if set(panels) == {FURTHER}:
         panels = {"": panels[FURTHER]}
     bottom, top = _range(courses)
@@ -50,10 +57,18 @@ def curves(path: str | Path, axis_names: Sequence[str], cells: Sequence[Cell], c
                 _course(axes, rows, index, label, bottom)
             axes.set_title(title, loc="left")
             frames_axis(axes)
+            if paces is not None:
+                axes.set_xlabel("seconds of training, as if all workers worked at once")
             legend_below(axes, "-".join(axis_names[1:]) if title != FURTHER else "")
         drawn[0].set_ylabel("dev objective: mean log-probability\nof a frame (nats, higher is better)")
         drawn[0].set_ylim(bottom, top)
         make_room(drawn)
+
+
+def _against(rows: Rows, paces: Mapping[str, float | None] | None, cell: str) -> Rows:
+    """Return the rows with `x`, their place on the horizontal axis: frames, or seconds where there are paces."""
+    pace = 1.0 if paces is None else paces[cell]
+    return [row | {"x": row["frames"] / pace} for row in rows] if pace else []
 
 
 def final(path: str | Path, results: Mapping[str, Any]) -> None:
@@ -93,7 +108,7 @@ def _placed(cells: Mapping[str, Any], name: str, field: str) -> list[Placed]:
 
 def _course(axes: Axes, rows: Rows, index: int, label: str, bottom: float) -> None:
     known = [row for row in rows if row["objective_dev"] is not None]
-    x, y = [row["frames"] for row in known], [row["objective_dev"] for row in known]
+    x, y = [row["x"] for row in known], [row["objective_dev"] for row in known]
     if len(known) < len(rows):
         label += "\n(not finite)"
     if known and y[-1] < bottom:  # not even its first steps are drawn, which would say nothing

@@ -3,7 +3,7 @@
 cells.csv   a row for each system (cell and candidate): settings, cost, means over seeds with their intervals
 pairs.csv   a row for each pair of systems: differences A minus B with their intervals, matched pairs on test
 curves.csv  a row for each cell and combination
-cost.csv    CPU seconds of each run, and what averaging cost; the only file that differs when all is computed again
+cost.csv    CPU seconds of each run, and what averaging cost; with seconds.svg all that another time differs
 """
 
 import csv
@@ -83,7 +83,9 @@ def cost(benchmarks: Path, cells: Iterable[Cell]) -> list[dict[str, Any]]:
                 files = sorted(path for path in (benchmarks / stage).glob("*.tsv") if name.fullmatch(path.name))
                 jobs = [job for file in files for job in read_job(benchmarks, file)]
                 row[f"{step}_cpu_s"] = round(sum(measured(job, "cpu_time") for job in jobs), 1) if files else None
-            row |= averaging(run.combined, run.workers, worker_range(run.settings.parallel.workers)[1])
+            parallel = run.settings.parallel
+            number = worker_range(parallel.workers)[1]
+            row |= averaging(run.combined, run.workers, number, served=parallel.served)
             rows.append(row)
     return rows
 

@@ -7,13 +7,16 @@ from unisono.config.claims import TIMED
 from unisono.score.studies.findings import Numbers, mean
 
 
-def averaging(combined: Sequence[Numbers], workers: Sequence[Numbers], number: int) -> dict[str, float | None]:
+def averaging(
+    combined: Sequence[Numbers], workers: Sequence[Numbers], number: int, *, served: bool = False
+) -> dict[str, float | None]:
     """Return the timed metrics of a run from its rows of metrics.jsonl; None where they lack a time.
 
     averaging_share: combining over training, waiting and combining. modelled_speedup: of `number` workers over one,
     T(1) / T(N) with T(N) = F / (N v) + F / (N K) c, v the frames per second of a worker, K the frames that it reads
-    between two combinations, c the seconds of one (docs/papers.md). frames_per_s: of all workers, as they train, wait
-    and are combined; true of ranks, which do so at once.
+    between two combinations, c the seconds of one (docs/papers.md). With a server, which takes in one push after the
+    other, c is that of a push and T(N) at least F / K c. frames_per_s: of all workers, as they train, wait and are
+    combined; true of ranks, which do so at once.
     """
     combining = mean([row.get("seconds_average") for row in combined])
     busy = [[row.get(key) for row in workers] for key in ("seconds_load", "seconds_compute")]
@@ -21,11 +24,13 @@ def averaging(combined: Sequence[Numbers], workers: Sequence[Numbers], number: i
     if combining is None or None in trained:
         return dict.fromkeys(TIMED)
     seconds = math.fsum(value for value in trained if value is not None)  # of a worker between two combinations
-    waited = mean([row.get("seconds_wait") for row in workers]) or 0.0
+    waited = mean([row.get("seconds_wait") for row in workers])
     frames = mean([float(row["frames"]) for row in workers]) or 0.0
-    whole = seconds + waited + combining
+    # Who waits for a server waits until it has taken in the push.
+    whole = seconds + (waited or 0.0) + (0.0 if served and waited is not None else combining)
+    most = seconds / combining if served and combining else math.inf
     return {
         "averaging_share": combining / whole if whole else None,
-        "modelled_speedup": number / (1.0 + combining / seconds) if seconds else None,
+        "modelled_speedup": min(number / (1.0 + combining / seconds), most) if seconds else None,
         "frames_per_s": number * frames / whole if whole else None,
     }
