@@ -138,6 +138,12 @@ def test_curve_is_mean_and_range_at_the_frames_of_all_workers(root):
     assert [(row["frames"], row["objective_dev"]) for row in rows] == [(100, -4.5), (180, -2.5)]
     assert (rows[0]["objective_dev_min"], rows[0]["objective_dev_max"]) == (-5.0, -4.0)
     assert [row["limited"] for row in rows] == [0.0, 0.25]
+    # A seed of chunks has some frames fewer, and one that newbob ends is shorter.
+    folder = root / "runs" / "s.n2-s2" / "metrics.jsonl"
+    lines = folder.read_text().splitlines()
+    folder.write_text(lines[0].replace('"frames": 100', '"frames": 96') + "\n" + "\n".join(lines[1:3]) + "\n")
+    (only,) = findings.curve(found(root)[0][0])
+    assert (only["iteration"], only["frames"], only["objective_dev"]) == (0, 98, -4.5)
 
 
 def test_tables(root):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from unisono.config import study as grid
@@ -120,22 +121,19 @@ def results(study: Study, cells: Sequence[Cell], sent: Mapping[str, Numbers], tu
 def curve(cell: Cell) -> Rows:
     """Return a cell's course: frames seen by all workers together, objectives over its seeds on the fixed subsets.
 
-    Each row: iteration, frames, and mean, min and max of objective_dev, means of objective_train and of the part of
-    minibatches that max-change limited; None where a seed has none. Points that not all seeds have are left out.
+    Each row: iteration, its frames (the mean: where units are chunks seeds differ by some), and mean, min and max of
+    objective_dev, means of objective_train and of the part of minibatches that max-change limited; None where a seed
+    has none. Iterations that not all seeds have are left out.
     """
     rows = []
-    by_frames = [{row["frames_seen"]: row for row in run.combined} for run in cell.runs]
-    for frames, first in by_frames[0].items():
-        same = [run[frames] for run in by_frames if frames in run]
-        if len(same) < len(by_frames):
-            continue
+    for same in zip(*(run.combined for run in cell.runs), strict=False):
         dev, train = ([row[key] for row in same] for key in ("objective_dev", "objective_train"))
         known = None not in dev
         rows.append(
             {
                 "cell": cell.name,
-                "iteration": first["iteration"],
-                "frames": frames,
+                "iteration": same[0]["iteration"],
+                "frames": round(fmean(row["frames_seen"] for row in same)),
                 "objective_dev": mean(dev),
                 "objective_dev_min": min(dev) if known else None,
                 "objective_dev_max": max(dev) if known else None,
