@@ -66,6 +66,7 @@ def test_the_last_file_with_claims_has_them(tmp_path):
         ({"shown": ["a/polyak"]}, "claims.one.shown: a/polyak: cell a makes only last, ema: give it the observer"),
         ({"shown": ["a/ema"], "metric": "averaging_share"}, "claims.one.shown: a/ema: averaging_share is of a run"),
         ({"shown": ["b-1"], "metric": "wer"}, "claims.one.shown: b-1: not decoded: name it in study.decode"),
+        ({"shown": ["b-1"], "metric": "cer"}, "claims.one.shown: b-1: not decoded"),
         ({"shown": ["a/ema"], "metric": "wer"}, "claims.one.shown: a/ema: not decoded"),
         ({"shown": ["a@2"], "metric": "frames_per_s"}, "claims.one.shown: a@2: frames_per_s is of a run"),
         ({"shown": ["a@4"], "metric": "wer"}, "claims.one.shown: a@4: not decoded"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.miniature import Task, config
+from tests.support.miniature import TENANTS, Task, config
 from tests.support.ranks import arguments, children, rank_of, started, wait_for
 from unisono.engines import checkpoint
 from unisono.engines.arrivals import read_log
@@ -32,6 +32,7 @@ COVERING = [
         "parallel__combine": "elastic", "parallel__workers": 3, "optimiser__kind": "ng_online", "final_model": "best",
         "network__dropout": 0.1, "parallel__period_frames": 100, "parallel__barrier_pushes": 7,
     },
+    TENANTS["lstm"] | {"parallel__combine": "async", "parallel__workers": 2, "parallel__period_frames": 150},
 ]  # fmt: skip
 MORE = [
     {"parallel__combine": rule, "parallel__workers": count, "optimiser__kind": kind, "parallel__period_frames": 150}

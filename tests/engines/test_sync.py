@@ -48,6 +48,35 @@ def test_sync_writes_the_bytes_of_virtual_everywhere(tmp_path, mpirun, python_pa
     equal_under_mpi(tmp_path, mpirun, python_path, spoken_task, FULL)
 
 
+def last_model(task):
+    return (task.folder / "models" / "last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("tenant", [{}, TENANTS["lstm"]], ids=["", "lstm"])
+def test_observers_change_no_byte_of_the_last_model(tmp_path, mpirun, python_path, tenant):
+    """In any engine."""
+    settings = {"parallel__combine": "bmuf", "parallel__workers": 2, "optimiser__kind": "ng_online", **tenant}
+    watched = settings | {"observers": {"ema": {"decay": 0.8}, "polyak": {"start": 0.3}, "tail": {"combinations": 2}}}
+    served = {"parallel__combine": "async", "parallel__arrival": "simulated"}
+    ranks, models = [], []
+    for name, changes in {"bare": settings, "watched": watched}.items():
+        ranks.append(Task(tmp_path / f"{name}-sync", config(**changes)))
+        ranks[-1].initialise()
+        tasks = [Task(tmp_path / f"{name}{number}", config(**changes)) for number in range(2)]
+        tasks.append(Task(tmp_path / f"{name}-served", config(**changes | served)))
+        tasks[0].jobs()
+        tasks[1].virtual()
+        tasks[2].virtual()
+        models.append([last_model(task) for task in tasks])
+    script = Path(__file__).parent.parent / "support" / "sync_runs.py"
+    done = mpirun(2, ["-m", "mpi4py", script, *[task.folder for task in ranks]], env=python_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for task, others in zip(ranks, models, strict=True):
+        task.finish()
+        assert last_model(task) == others[0] == others[1] != others[2]
+    assert models[0] == models[1]
+
+
 MEANS = """
 import sys, numpy as np, torch
 from unisono.engines.mpi import Mpi
@@ -96,9 +125,12 @@ def test_another_number_of_ranks_is_one_line(tmp_path, mpirun, python_path):
 GROWING = TENANTS["growing"] | {"initialisation": {"kind": "layerwise", "period": 8}}
 
 
-@pytest.mark.parametrize("tenant", [{}, GROWING], ids=["", "growing"])
+@pytest.mark.parametrize(
+    "tenant", [{}, GROWING, TENANTS["lstm"] | {"schedule__epochs": 6}], ids=["", "growing", "lstm"]
+)
 def test_a_killed_rank_ends_the_job_and_the_same_command_goes_on(tmp_path, mpirun, python_path, tenant):
-    settings = config(schedule__epochs=25, parallel__combine="bmuf", optimiser__kind="ng_online", **tenant)
+    changes = {"schedule__epochs": 25, "parallel__combine": "bmuf", "optimiser__kind": "ng_online"}
+    settings = config(**changes | tenant)
     wanted = Task(tmp_path / "virtual", settings).virtual()
     task = Task(tmp_path / "sync", settings)
     task.initialise()

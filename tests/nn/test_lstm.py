@@ -7,7 +7,7 @@ import torch
 from tests.support.settings import section
 from tests.support.training import optimiser_options
 from unisono.config.network import InitialisationOptions, LstmOptions
-from unisono.core import flat, input_transform
+from unisono.core import flat, input_transform, products
 from unisono.core.gradient import Gradient
 from unisono.core.optimiser import Optimiser
 from unisono.errors import UserError
@@ -184,6 +184,31 @@ def test_gradient_by_finite_differences():
             values.append(net.evaluate(data).objective_sum)
         found = (values[0] - values[1]) / (2 * epsilon)
         assert float(gradient.sum[index]) == pytest.approx(found, rel=1e-6, abs=1e-7)
+
+
+def test_work_space_does_not_grow_with_the_sizes_of_minibatches(monkeypatch):
+    """With it go the rounded copies of what lies in it."""
+    monkeypatch.setattr(products.bfloat16_unit, "takes", lambda *_: False)
+    net = Lstm(LstmOptions(kind="lstm", cells=(7, 6), chunk=5, left_context=4, label_delay=2), 3, 8, "bf16")
+    params = flat.zeros(net.layout.size)
+    net.bind(params)
+    sgd, kept = optimiser(net), []
+    for _ in range(3):
+        for chunks in range(1, 12):
+            net.step_(minibatch(net, chunks, torch.float32), sgd, 0.01)
+        kept.append((len(net._rooms), sum(len(room.products._copies) for room in net._rooms.values())))
+    assert kept[0] == kept[1] == kept[2] and kept[0][0] == 8 and kept[0][1] > 0
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_of_no_frame_nothing_is_said(delay):
+    net, _ = network(torch.float32, label_delay=delay)
+    for said in (
+        net.log_posteriors(torch.zeros(0, 3)),
+        net.module()(torch.zeros(0, 3)),
+        net.module()(torch.zeros(2, 0, 3)),
+    ):
+        assert said.numel() == 0 and said.shape[-1] == 8
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(DOUBLE, 1e-12), (torch.float32, 2e-5)])

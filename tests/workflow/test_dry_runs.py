@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
+from unisono.config import check
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Neither claims nor what is laid on top of another config.
@@ -110,6 +114,16 @@ def test_a_paper_makes_its_table(workspace, name, full_size):
     assert f"docs/results/papers/{name}/claims.json" in process.stdout
     told = {line.split(": ")[1] for line in process.stdout.splitlines() if line.startswith("config: ")}
     assert told == ({"corpus.table", "lm.arpa"} if full_size else set()), "what the other form of corpus has no use for"
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_at_full_size_no_run_keeps_its_small_network(name):
+    base, above = (load_configfile(ROOT / "config" / "papers" / f"{name}{part}.yaml") for part in ("", "-full-size"))
+    small = check.read_config(base).runs
+    update_config(base, above)
+    large = check.read_config(base).runs
+    assert large.keys() == small.keys()
+    assert [run for run in small if large[run].network == small[run].network] == []
 
 
 def test_every_paper_is_made():

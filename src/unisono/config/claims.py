@@ -26,7 +26,7 @@ SOURCES: Mapping[str, str] = {
     "M": "from memory",
     "I": "inferred",
 }
-Metric = Literal["objective_dev", "frame_accuracy", "wer", "averaging_share", "modelled_speedup", "frames_per_s"]
+Metric = Literal["objective_dev", "frame_accuracy", "wer", "cer", "averaging_share", "modelled_speedup", "frames_per_s"]
 # Metrics of a run, not of one of its models; they come from the clock.
 TIMED = ("averaging_share", "modelled_speedup", "frames_per_s")
 System = Annotated[str, Pattern(rf"{NAME.regex}(/{NAME.regex})?(@[0-9]+)?")]
@@ -53,7 +53,7 @@ class Claim(Section):
     cannot: str | None = None
     """Why the claim cannot be tested here."""
     metric: Metric = "objective_dev"
-    """What is measured: objective_dev (nats per frame), frame_accuracy, wer (fractions, decoded systems only), averaging_share (of an iteration's time), modelled_speedup (over one worker), frames_per_s (of all workers; on MPI ranks)."""  # noqa: E501
+    """What is measured: objective_dev (nats per frame), frame_accuracy, wer, cer (fractions, decoded systems only), averaging_share (of an iteration's time), modelled_speedup (over one worker), frames_per_s (of all workers; on MPI ranks)."""  # noqa: E501
     expected: Literal["above", "below", "equal"] | None = None
     """Where the claim puts the sum: above, below or equal to `value`."""
     value: float = 0.0
@@ -102,7 +102,7 @@ def _check_system(where: str, system: str, metric: Metric, study: Study, runs: M
     if epochs is not None and not 1 <= epochs <= (run.schedule.epochs or 0):
         raise UserError(f"{where}: cell {cell} trains for {run.schedule.epochs or 'no whole number of'} epochs")
     decoded = cell in study.decode.cells and candidate in study.decode.candidates and epochs is None
-    if metric == "wer" and not decoded:
+    if metric in ("wer", "cer") and not decoded:
         raise UserError(f"{where}: not decoded: name it in study.decode, or choose another metric")
 
 

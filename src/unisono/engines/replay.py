@@ -51,6 +51,7 @@ class Replay:
         self._skip, self._capture = skip, capture
         self._key: Hashable = None
         self._captured: Captured | None = None
+        self._step: Step | None = None
 
     def take(self, step: Step, key: Hashable) -> StepStats:
         """Do `step` and return its stats; they hold until the next call.
@@ -64,7 +65,8 @@ class Replay:
             self._key, self._captured = key, None
             return step()
         if self._captured is None:
-            self._captured = self._capture(step)
+            # The step holds its minibatch: so long nothing else is given that storage, which the key names.
+            self._captured, self._step = self._capture(step), step
         else:
             self._skip()
         self._captured.replay()

@@ -34,7 +34,9 @@ from unisono.nn.lstm_shape import entries_of, shapes_of, truncation_of
 from unisono.nn.network import Utterances, no_utterances
 
 PIECE = 512  # frames of a whole utterance that are computed at a time
-_KEPT_ROOMS = 4  # work spaces: of whole minibatches, of half ones, of evaluation, and of the last of a slice
+# Work spaces: of whole minibatches, of half ones, of the last of a slice; of batches of evaluation, and the last of a
+# subset of train, of dev, and of all of dev; of a piece of an utterance.
+_KEPT_ROOMS = 8
 _TRAINING_ONLY = ("dropout", "forget_bias", "clip", "zeroing", "zeroing_interval", "backprop_margin", *FOLDED)
 
 
@@ -65,7 +67,7 @@ class Lstm:
         self.layout: Layout = flat.make_layout(entries_of(options, shapes, num_pdfs))
         self._places = {name: place for place, name in enumerate(self.layout.names)}
         self._precision: Precision = precision
-        self._products, self._plain = Products(precision), Products()
+        self._plain = Products()
         self._params: Tensor | None = None
         self._rooms: OrderedDict[tuple[int, int, int], Rooms] = OrderedDict()
 
@@ -88,7 +90,6 @@ class Lstm:
         """Train and evaluate the vector `params` [P] from now on; it is changed in place."""
         if self._params is None or params.dtype != self._params.dtype or params.device != self._params.device:
             self._rooms.clear()
-            self._products = Products(self._precision)
         self._params = params
         self._ends.bind(params)
         views = flat.views(self.layout, params)
@@ -114,18 +115,18 @@ class Lstm:
         assert self._params is not None
         room, deferred = self._room(self.options.times, len(batch.x)), isinstance(rate, Tensor)
         drawn = generator if self.options.dropout > 0.0 else None
-        self._products.begin()
-        held = self._forward(batch, room, self._products, drawn, deferred)
+        room.products.begin()
+        held = self._forward(batch, room, room.products, drawn, deferred)
         ids, mask = _time_major(batch.ids), None
         if batch.mask is not None:
             mask = _time_major(batch.mask).to(room.logits.dtype)
         stats = loss.posteriors_and_stats(room.logits, ids, mask, room.error, deferred=deferred)
         loss.to_error_(room.error, ids, mask)
         self._ends.above_(room.error)
-        updater.begin(self._params, rate, self._products, stats.frames)
+        updater.begin(self._params, rate, room.products, stats.frames)
         begin = len(room.layers[-1].outer) - len(room.error)
         room.layers[-1].outer[:begin].zero_()
-        self._products.multiply(room.error, self._output[:, :-1], room.layers[-1].outer[begin:])
+        room.products.multiply(room.error, self._output[:, :-1], room.layers[-1].outer[begin:])
         updater.layer_(self._places["output"], room.x, room.error)
         margin, left = self.options.backprop_margin, self.options.left_context
         first = 0 if margin is None else max(0, left - margin)
@@ -248,6 +249,7 @@ class Lstm:
                 key,
                 self._params,
                 raw=self._ends.transforms,
+                precision=self._precision,
             )
             if len(self._rooms) > _KEPT_ROOMS:
                 self._rooms.popitem(last=False)

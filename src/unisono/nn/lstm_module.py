@@ -26,6 +26,8 @@ class LstmModule(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Return log p(pdf | frame); the last frame is repeated for the label delay."""
         count, delay = frames.shape[-2], self.options.label_delay
+        if count == 0:
+            return frames.new_empty(*frames.shape[:-1], len(self.get_parameter("output")))
         places = torch.arange(count + delay, device=frames.device)
         values = spliced(frames, self.options.splice, at=places)
         for number in range(1, len(self.options.cells) + 1):

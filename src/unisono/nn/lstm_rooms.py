@@ -7,6 +7,7 @@ from torch import Tensor
 
 from unisono.config.network import LstmOptions
 from unisono.core import flat
+from unisono.core.products import Precision, Products
 from unisono.nn import activation
 from unisono.nn.batch import Batch
 from unisono.nn.lstm_layer import LstmLayer, Room
@@ -28,11 +29,13 @@ class Rooms:
         like: Tensor,
         *,
         raw: bool,
+        precision: Precision,
     ) -> None:
         """sizes: numbers of a frame, and pdfs. extent: times, chunks and labelled times. raw: whether transformed."""
         times, chunks, labelled = extent
         feature_dim, num_pdfs = sizes
         self.times, self.chunks = times, chunks
+        self.products = Products(precision)  # its rounded copies are of this space, and go with it
         self.layers = [Room(layer.shape, times, chunks, like) for layer in layers]
         self.inputs = self.layers[0].x[: times * chunks, : layers[0].shape.inputs]
         self.raw = flat.matrix(times * chunks, layers[0].shape.inputs, like) if raw else self.inputs

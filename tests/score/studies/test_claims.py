@@ -29,6 +29,7 @@ def results():
         made = {c: {"objective_dev": {"values": v}, "frame_accuracy": {"values": v}} for c, v in models.items()}
         if name in ERRORS:
             made["last"]["wer"] = {"values": ERRORS[name]}
+            made["last"]["cer"] = {"values": [error / 2 for error in ERRORS[name]]}
         first, second = ({"values": [v - step for v in (1.0, 2.0, 4.0)]} for step in (0.5, 0.0))
         cells[name] = {"candidates": made, "epochs": {"objective_dev": [first, second]}}
     return {"study": "s", "seeds": [1, 2, 3], "cpu": ["a cpu"], "cells": cells}
@@ -60,6 +61,13 @@ def test_an_interaction_is_a_sum_of_four():
     found = row(measured={"a/ema": 1, "a": -1, "b": 0.5, "a/last": -0.5}, expected="above")
     by_hand = [(-1.9 + 2.0) + 0.5 * 0.5, 0.1 + 0.5 * 0.4, 0.05 + 0.5 * 0.45]
     assert found["measured"]["values"] == pytest.approx(by_hand) and "wer" not in found
+
+
+def test_characters():
+    found = row(measured={"b": 1, "a": -1}, expected="below", metric="cer")
+    assert found["measured"]["values"] == pytest.approx([-0.01, -0.005, -0.005]) and "wer" not in found
+    page = claims.table(judged(shown=["a"], metric="cer"), "a command", [])
+    assert "a 15.67 [" in page and "% CER" in page
 
 
 def test_a_model_after_so_many_epochs():

@@ -22,6 +22,7 @@ UNITS = {
     "objective_dev": ("nats", 1.0, 3),
     "frame_accuracy": ("% of frames", 100.0, 2),
     "wer": ("% WER", 100.0, 2),
+    "cer": ("% CER", 100.0, 2),
     "averaging_share": ("% of time", 100.0, 1),
     "modelled_speedup": ("times", 1.0, 2),
     "frames_per_s": ("frames/s", 1.0, 0),
@@ -70,7 +71,7 @@ def _row(name: str, claim: Claim, results: Numbers, timing: Mapping[str, Any]) -
     published = claim.published_value
     distance = None if published is None or found["mean"] is None else found["mean"] - published
     row |= {"measured": found, "difference": distance}
-    if claim.metric != "wer" and all(_is_decoded(system, results) for system in weights):
+    if claim.metric not in ("wer", "cer") and all(_is_decoded(system, results) for system in weights):
         row["wer"] = _sum(weights, "wer", results, timing)
     return row | {"verdict": verdict(claim, found)}
 
