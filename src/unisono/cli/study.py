@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unisono.score.studies.findings import Cell
+    from unisono.score.studies.cells import Cell
 
 FLOAT_BYTES = 4
 
@@ -29,11 +29,12 @@ def run(args: argparse.Namespace) -> None:
     from unisono.data.corpus.references import read_references
     from unisono.files import read_json
     from unisono.score.studies import findings
+    from unisono.score.studies.cells import Test, gather
     from unisono.score.studies.files import write_study
 
     section, root = from_json(Study, args.study, "--study"), Path(args.root)
-    test = findings.Test(*read_references(str(root / "data" / "test.tsv")), seed=args.seed)
-    cells = findings.gather(root, section, test)
+    test = Test(*read_references(str(root / "data" / "test.tsv")), seed=args.seed)
+    cells = gather(root, section, test)
     tuned = read_json(root / tuned_on(section) / "tune.json") if section.decode.cells else None
     found = findings.results(section, cells, {cell.name: _sent(root, cell) for cell in cells}, tuned, test)
     write_study(Path(args.out_dir), section, cells, found, root / "benchmarks")

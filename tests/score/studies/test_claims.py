@@ -32,7 +32,8 @@ def results():
             made["last"]["cer"] = {"values": [error / 2 for error in ERRORS[name]]}
         first, second = ({"values": [v - step for v in (1.0, 2.0, 4.0)]} for step in (0.5, 0.0))
         cells[name] = {"candidates": made, "epochs": {"objective_dev": [first, second]}}
-    return {"study": "s", "seeds": [1, 2, 3], "cpu": ["a cpu"], "cells": cells}
+    pair = {"cell_a": "a", "candidate_a": "last", "cell_b": "b", "candidate_b": "last", "wer_difference": {"p": 0.0123}}
+    return {"study": "s", "seeds": [1, 2, 3], "cpu": ["a cpu"], "cells": cells, "pairs": [pair]}
 
 
 def judged(**values):
@@ -55,6 +56,12 @@ def test_a_difference_is_formed_seed_by_seed():
     assert found["difference"] == pytest.approx(0.05) and found["verdict"] == "shown"
     # Both are decoded, so their error rates stand beside it, and decide nothing.
     assert found["wer"]["values"] == pytest.approx([-0.02, -0.01, -0.01])
+    assert (
+        found["matched_pairs_p"] == row(measured={"b": 1, "a": -1}, expected="below", metric="wer")["matched_pairs_p"]
+    )
+    page = claims.table(judged(measured={"b": 1, "a": -1}, expected="above"), "a command", [])
+    assert "; matched pairs over all seeds: p = 0.012 |" in page
+    assert row(measured={"b": 2, "a": -1}, expected="above")["matched_pairs_p"] is None
 
 
 def test_an_interaction_is_a_sum_of_four():

@@ -13,6 +13,7 @@ from unisono.engines.rules import vectors_sent
 from unisono.errors import UserError
 from unisono.score import plots
 from unisono.score.statistics import mean_interval
+from unisono.score.studies import cells as study_cells
 from unisono.score.studies import findings, tables
 from unisono.score.studies import plots as study_plots
 
@@ -20,7 +21,7 @@ SECTION = section(
     Study, name="s", axes={"workers": {"n2": {}, "n1": {}}}, cells={"odd": {}}, seeds=[1, 2], tune_on="n1",
     decode={"cells": ["n2", "n1"]},
 )  # fmt: skip
-TEST = findings.Test({"u1": ["A", "B"], "u2": ["C", "D"]}, {"u1": "ann", "u2": "tom"}, seed=1)
+TEST = study_cells.Test({"u1": ["A", "B"], "u2": ["C", "D"]}, {"u1": "ann", "u2": "tom"}, seed=1)
 # Objectives of the last model by cell and seed; words that were heard.
 LAST = {"n2": (-2.0, -3.0), "n1": (-1.0, -1.5), "odd": (-1.0, None)}
 HEARD = {"n2": ("u1 A X\nu2 C D\n", "u1 X X\nu2 C\n"), "n1": ("u1 A B\nu2 C D\n", "u1 A B\nu2 C X\n")}
@@ -70,7 +71,7 @@ def root(tmp_path):
 
 
 def found(root):
-    cells = findings.gather(root, SECTION, TEST)
+    cells = study_cells.gather(root, SECTION, TEST)
     tuned = {"acoustic_scale": 0.1, "word_insertion_penalty": 0.5, "dev_wer": 0.3, "tried": []}
     return cells, findings.results(SECTION, cells, dict.fromkeys(LAST, SENT), tuned, TEST)
 
@@ -289,7 +290,7 @@ def test_a_model_that_a_seed_lacks_is_named(root):
     del final["candidates"]["ema"]
     path.write_text(json.dumps(final))
     with pytest.raises(UserError, match="cell n1: not every seed has a model ema"):
-        findings.gather(root, SECTION, TEST)
+        study_cells.gather(root, SECTION, TEST)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unisono.config.claims import SOURCES, TIMED, Claim, Claims, split_system
-from unisono.score.studies.findings import Numbers, over_seeds
+from unisono.score.studies.cells import Numbers
+from unisono.score.studies.findings import over_seeds
 
 # Metric -> unit in the table, factor, decimals.
 UNITS = {
@@ -73,6 +74,8 @@ def _row(name: str, claim: Claim, results: Numbers, timing: Mapping[str, Any]) -
     row |= {"measured": found, "difference": distance}
     if claim.metric not in ("wer", "cer") and all(_is_decoded(system, results) for system in weights):
         row["wer"] = _sum(weights, "wer", results, timing)
+    if "wer" in (claim.metric, *row):
+        row["matched_pairs_p"] = _matched_pairs(weights, results)
     return row | {"verdict": verdict(claim, found)}
 
 
@@ -93,6 +96,17 @@ def _values(system: str, metric: str, results: Numbers, timing: Mapping[str, Any
     if epochs is not None:
         return results["cells"][cell]["epochs"][metric][epochs - 1]["values"]
     return results["cells"][cell]["candidates"][candidate][metric]["values"]
+
+
+def _matched_pairs(weights: Mapping[str, float], results: Numbers) -> float | None:
+    """Return p of the matched-pairs test over the utterances of all seeds; None where not two systems are compared."""
+    if sorted(weights.values()) != [-1.0, 1.0]:
+        return None
+    systems = {split_system(system)[:2] for system in weights}
+    for pair in results["pairs"]:
+        if {(pair["cell_a"], pair["candidate_a"]), (pair["cell_b"], pair["candidate_b"])} == systems:
+            return pair["wer_difference"]["p"]
+    return None
 
 
 def _is_decoded(system: str, results: Numbers) -> bool:
@@ -129,6 +143,8 @@ def _line(row: Numbers) -> str:
         measured = f"{systems.removeprefix('+ ')} = {_interval(row['metric'], row['measured'], sign=True)}"
         if "wer" in row:
             measured += f"; WER {_interval('wer', row['wer'], sign=True)}"
+        if row.get("matched_pairs_p") is not None:
+            measured += f"; matched pairs over all seeds: p = {row['matched_pairs_p']:.2g}"
         word = row["verdict"] + (f" (equal within {row['margin']:g})" if row["expected"] == "equal" else "")
         word += "" if row["measured"]["ci95"] else ": a run without a finite value, or one seed"
     difference = "–"

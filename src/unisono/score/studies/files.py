@@ -6,7 +6,7 @@ from pathlib import Path
 from unisono.config.study import Study
 from unisono.files import write_json, write_text
 from unisono.score.studies import findings, plots, tables
-from unisono.score.studies.findings import Cell, Numbers
+from unisono.score.studies.cells import Cell, Numbers
 
 
 def write_study(out_dir: Path, section: Study, cells: Sequence[Cell], found: Numbers, benchmarks: Path) -> None:

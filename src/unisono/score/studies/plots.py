@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from unisono.score.gather import Rows
 from unisono.score.plots import BLACK, BLUE, GREEN, ORANGE, RED, SKY, figure, frames_axis, legend_below, make_room
-from unisono.score.studies.findings import Cell, backoffs
+from unisono.score.studies.cells import Cell, backoffs
 
 COLORS = (BLUE, ORANGE, GREEN, RED, SKY, BLACK)
 LINES = ("-", "--", "-.", ":")

@@ -17,7 +17,8 @@ from typing import Any
 from unisono.config.claims import TIMED
 from unisono.schedule import worker_range
 from unisono.score.gather import measured, read_job
-from unisono.score.studies.findings import Cell, mean
+from unisono.score.studies.cells import Cell
+from unisono.score.studies.findings import mean
 from unisono.score.studies.timing import averaging
 
 Row = Mapping[str, Any]

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from unisono.config.claims import TIMED
-from unisono.score.studies.findings import Numbers, mean
+from unisono.score.studies.cells import Numbers
+from unisono.score.studies.findings import mean
 
 
 def averaging(
