@@ -148,7 +148,8 @@ def test_what_averaging_costs():
     # A server takes in one push after the other, a second each; the wait for it holds that second.
     served = averaging(combined, workers, 2, served=True)
     assert served["modelled_speedup"] == found["modelled_speedup"] and served["frames_per_s"] == pytest.approx(400 / 10)
-    assert averaging(combined, workers, 8, served=True)["modelled_speedup"] == pytest.approx(4.0)
+    busy = averaging(combined, workers, 8, served=True)
+    assert busy["modelled_speedup"] == pytest.approx(4.0) and busy["frames_per_s"] == pytest.approx(100.0)
     alone = [row | {"seconds_wait": None} for row in workers]
     assert averaging(combined, alone, 2, served=True)["frames_per_s"] == pytest.approx(400 / 10)
 

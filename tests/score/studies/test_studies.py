@@ -133,12 +133,16 @@ def test_pairs(root):
     assert "wer_difference" not in pairs["n1", "last", "odd", "last"]
 
 
-def test_curve_is_mean_and_range_at_the_frames_of_all_workers(root):
+def test_curve_is_mean_and_range_at_the_frames_of_all_workers(root, monkeypatch):
     cells, _ = found(root)
     rows = findings.curve(cells[0])
     assert [(row["frames"], row["objective_dev"]) for row in rows] == [(100, -4.5), (180, -2.5)]
     assert (rows[0]["objective_dev_min"], rows[0]["objective_dev_max"]) == (-5.0, -4.0)
     assert [row["limited"] for row in rows] == [0.0, 0.25]
+    monkeypatch.setattr(findings, "MOST_POINTS", 1)
+    (both,) = findings.curve(cells[0])
+    assert (both["iteration"], both["frames"], both["objective_dev"]) == (1, 180, -3.5)
+    assert (both["objective_dev_min"], both["objective_dev_max"], both["limited"]) == (-4.0, -3.0, 0.125)
     # A seed of chunks has some frames fewer, and one that newbob ends is shorter.
     folder = root / "runs" / "s.n2-s2" / "metrics.jsonl"
     lines = folder.read_text().splitlines()

@@ -19,6 +19,8 @@ from unisono.score.gather import Rows
 from unisono.score.studies import errors
 from unisono.score.studies.cells import Cell, Numbers, System, Test, backoffs
 
+MOST_POINTS = 1000  # of a cell's course
+
 
 def results(study: Study, cells: Sequence[Cell], sent: Mapping[str, Numbers], tuned: Any, test: Test) -> Numbers:
     """Put together results.json. sent: of each cell, what a rank sends; tuned: tune.json of the study or None.
@@ -46,22 +48,30 @@ def curve(cell: Cell) -> Rows:
 
     Each row: iteration, its frames (the mean: where units are chunks seeds differ by some), and mean, min and max of
     objective_dev, means of objective_train and of the part of minibatches that max-change limited; None where a seed
-    has none. Iterations that not all seeds have are left out.
+    has none. Iterations that not all seeds have are left out. Of more than `MOST_POINTS` several make one row: their
+    mean, at the last of them.
     """
     rows = []
-    for same in zip(*(run.combined for run in cell.runs), strict=False):
-        dev, train = ([row[key] for row in same] for key in ("objective_dev", "objective_train"))
-        known = None not in dev
+    iterations = list(zip(*(run.combined for run in cell.runs), strict=False))
+    several = -(-len(iterations) // MOST_POINTS)
+    for end in range(several, len(iterations) + several, several):
+        some = iterations[end - several : end]
+        by_seed = list(zip(*some, strict=True))
+        dev, train, limited = (
+            [mean([row.get(key) for row in seed]) for seed in by_seed]
+            for key in ("objective_dev", "objective_train", "limited")
+        )
+        known = [value for value in dev if value is not None]
         rows.append(
             {
                 "cell": cell.name,
-                "iteration": same[0]["iteration"],
-                "frames": round(fmean(row["frames_seen"] for row in same)),
+                "iteration": some[-1][0]["iteration"],
+                "frames": round(fmean(row["frames_seen"] for row in some[-1])),
                 "objective_dev": mean(dev),
-                "objective_dev_min": min(dev) if known else None,
-                "objective_dev_max": max(dev) if known else None,
+                "objective_dev_min": min(known) if len(known) == len(dev) else None,
+                "objective_dev_max": max(known) if len(known) == len(dev) else None,
                 "objective_train": mean(train),
-                "limited": mean([row.get("limited") for row in same]),
+                "limited": mean(limited),
             }
         )
     return rows

@@ -2,7 +2,7 @@
 
 cells.csv   a row for each system (cell and candidate): settings, cost, means over seeds with their intervals
 pairs.csv   a row for each pair of systems: differences A minus B with their intervals, matched pairs on test
-curves.csv  a row for each cell and combination
+curves.csv  a row for each cell and combination, or for several combinations of a long training
 cost.csv    CPU seconds of each run, and what averaging cost; with seconds.svg all that another time differs
 """
 

@@ -17,7 +17,7 @@ def averaging(
     T(1) / T(N) with T(N) = F / (N v) + F / (N K) c, v the frames per second of a worker, K the frames that it reads
     between two combinations, c the seconds of one (docs/papers.md). With a server, which takes in one push after the
     other, c is that of a push and T(N) at least F / K c. frames_per_s: of all workers, as they train, wait and are
-    combined; true of ranks, which do so at once.
+    combined; true of ranks, which do so at once; a server takes in no more than a push in c.
     """
     combining = mean([row.get("seconds_average") for row in combined])
     busy = [[row.get(key) for row in workers] for key in ("seconds_load", "seconds_compute")]
@@ -33,5 +33,5 @@ def averaging(
     return {
         "averaging_share": combining / whole if whole else None,
         "modelled_speedup": min(number / (1.0 + combining / seconds), most) if seconds else None,
-        "frames_per_s": number * frames / whole if whole else None,
+        "frames_per_s": min(number * frames / whole, most * frames / seconds) if whole and seconds else None,
     }
