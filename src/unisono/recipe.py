@@ -18,5 +18,5 @@ RECIPE = {
     "score": 2,
     "report": 5,
     "study": 5,
-    "claims": 1,
+    "claims": 2,
 }

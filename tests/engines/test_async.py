@@ -86,7 +86,7 @@ def test_real_runs_are_replayed_to_the_same_bytes(tmp_path, mpirun, python_path)
 
 
 @pytest.mark.slow
-def test_ten_real_runs_are_replayed_to_the_same_bytes(tmp_path, mpirun, python_path):
+def test_twelve_real_runs_are_replayed_to_the_same_bytes(tmp_path, mpirun, python_path):
     replay_all(tmp_path, mpirun, python_path, [*COVERING, *MORE])
 
 

@@ -1,6 +1,9 @@
 """Where workers compute. All that a GPU needs of our own code runs here on the CPU, by the same lines."""
 
 import argparse
+import gc
+import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -167,6 +170,24 @@ def worker_for(task, where, capture=None):
         worker._replay = Replay(worker.optimiser.skip, lambda step: capture(worker.optimiser, step))
     worker.params.copy_(initial_parameters(task.session))
     return worker
+
+
+class Repeated:
+    stats = None
+
+    def replay(self):
+        """Nothing is computed."""
+
+
+def test_a_captured_step_keeps_its_minibatch():
+    """The key names its storage, which until the next key nothing else may be given."""
+    replay, steps = Replay(lambda: None, lambda step: Repeated()), [partial(int) for _ in range(4)]
+    held, kept = [weakref.ref(step) for step in steps], []
+    for key in ("a", "a", "a", "b"):
+        replay.take(steps.pop(0), key)
+        gc.collect()
+        kept.append([number for number in range(4 - len(steps)) if held[number]() is not None])
+    assert kept == [[], [1], [1], []]
 
 
 @pytest.mark.parametrize("case", CASES)

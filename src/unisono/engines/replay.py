@@ -62,10 +62,10 @@ class Replay:
         if key is None or self._capture is None:
             return step()
         if key != self._key:
-            self._key, self._captured = key, None
+            self._key, self._captured, self._step = key, None, None
             return step()
         if self._captured is None:
-            # The step holds its minibatch: so long nothing else is given that storage, which the key names.
+            # The step holds its minibatch: until then nothing else is given that storage, which the key names.
             self._captured, self._step = self._capture(step), step
         else:
             self._skip()

@@ -70,6 +70,15 @@ def test_an_interaction_is_a_sum_of_four():
     assert found["measured"]["values"] == pytest.approx(by_hand) and "wer" not in found
 
 
+def test_the_table_says_what_a_sum_is_held_against():
+    page = claims.table(judged(measured={"b": 1, "a": -1}, expected="below", value=0.6), "a command", [])
+    assert "| shown (below 0.600 nats) |" in page
+    page = claims.table(judged(measured={"b": 1, "a": -1}, expected="equal", value=0.45, margin=0.2), "a command", [])
+    assert "| shown (equal within 0.200 nats to 0.450 nats) |" in page
+    page = claims.table(judged(measured={"b": 1, "a": -1}, expected="above"), "a command", [])
+    assert "| shown |" in page
+
+
 def test_characters():
     found = row(measured={"b": 1, "a": -1}, expected="below", metric="cer")
     assert found["measured"]["values"] == pytest.approx([-0.01, -0.005, -0.005]) and "wer" not in found
@@ -121,7 +130,7 @@ def test_the_table():
     assert "`snakemake paper`" in lines[2] and "train 1.00, tune 0.00, decode 0.20" in lines[2]
     assert lines[-1] == (
         "| B / is better. (section 3; A) | 9 / 10 times | b − 2 a = +2.550 [+2.426, +2.674] nats; WER −32.67"
-        " [−35.54, −29.80] % WER | – | contradicted (equal within 0.03) |"
+        " [−35.54, −29.80] % WER | – | contradicted (equal within 0.030 nats) |"
     )
     shown = claims.table(judged(shown=["b", "a/ema"], metric="frame_accuracy"), "x", cost).splitlines()[-1]
     assert "b −165.00 [−202.26, −127.74] % of frames; a/ema" in shown and shown.endswith("| – | no verdict |")
@@ -150,7 +159,7 @@ def test_what_averaging_costs():
     assert served["modelled_speedup"] == found["modelled_speedup"] and served["frames_per_s"] == pytest.approx(400 / 10)
     busy = averaging(combined, workers, 8, served=True)
     assert busy["modelled_speedup"] == pytest.approx(4.0) and busy["frames_per_s"] == pytest.approx(100.0)
-    alone = [row | {"seconds_wait": None} for row in workers]
+    alone = [row | {"seconds_wait": 0.0} for row in workers]  # under `virtual`: 4 s of training and 1 of the server
     assert averaging(combined, alone, 2, served=True)["frames_per_s"] == pytest.approx(400 / 10)
 
 

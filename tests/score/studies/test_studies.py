@@ -189,6 +189,7 @@ def test_pictures_repeat(root, tmp_path):
         study_plots.final(tmp_path / "final.svg", results)
         drawn.append([(tmp_path / name).read_bytes() for name in ("curves.svg", "seconds.svg", "final.svg")])
     assert drawn[0] == drawn[1] and all(b"<svg" in picture for picture in drawn[0])
+    assert b"odd" not in drawn[0][1] and b"odd" in drawn[0][0]
     assert b"seconds of training" in drawn[0][1] and b"seconds of training" not in drawn[0][0]
 
 

@@ -145,13 +145,21 @@ def _line(row: Numbers) -> str:
             measured += f"; WER {_interval('wer', row['wer'], sign=True)}"
         if row.get("matched_pairs_p") is not None:
             measured += f"; matched pairs over all seeds: p = {row['matched_pairs_p']:.2g}"
-        word = row["verdict"] + (f" (equal within {row['margin']:g})" if row["expected"] == "equal" else "")
+        word = row["verdict"] + _expected(row)
         word += "" if row["measured"]["ci95"] else ": a run without a finite value, or one seed"
     difference = "–"
     if row.get("difference") is not None:
         difference = _number(row["metric"], row["difference"], sign=True)
     cells = (said, row["published"] or "not known", measured, difference, word)
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _expected(row: Numbers) -> str:
+    """Say what a sum is held against, where that is not 0."""
+    equal, metric = row["expected"] == "equal", row["metric"]
+    limits = [("within", row["margin"])] * equal + [("to" if equal else "", row["value"])] * bool(row["value"])
+    words = [f"{word} {_number(metric, limit, sign=False)} {UNITS[metric][0]}".strip() for word, limit in limits]
+    return f" ({' '.join([row['expected'], *words])})" if words else ""
 
 
 def _interval(metric: str, numbers: Numbers, *, sign: bool = False) -> str:

@@ -53,7 +53,7 @@ def curve(cell: Cell) -> Rows:
     """
     rows = []
     iterations = list(zip(*(run.combined for run in cell.runs), strict=False))
-    several = -(-len(iterations) // MOST_POINTS)
+    several = max(1, -(-len(iterations) // MOST_POINTS))
     for end in range(several, len(iterations) + several, several):
         some = iterations[end - several : end]
         by_seed = list(zip(*some, strict=True))
@@ -83,7 +83,10 @@ def epochs(cell: Cell, field: str) -> list[Numbers]:
     None where a seed has no value.
     """
     ends = [{row["epoch"]: row.get(field) for row in run.combined} for run in cell.runs]
-    return [over_seeds([run.get(number) for run in ends]) for number in range(max(map(max, ends)) + 1)]
+    return [
+        over_seeds([run.get(number) for run in ends])
+        for number in range(max((number for run in ends for number in run), default=-1) + 1)
+    ]
 
 
 def over_seeds(values: Sequence[float | None]) -> Numbers:

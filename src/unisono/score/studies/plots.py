@@ -42,6 +42,8 @@ def curves(
     """
     panels: dict[str, list[tuple[str, Rows]]] = {}
     for cell in cells:
+        if paces is not None and not paces[cell.name]:
+            continue
         several = len(cell.values) > 1
         panel = cell.values[0] if several else "" if cell.values else FURTHER
         label = "-".join(cell.values[1:]) if several else cell.name
@@ -67,8 +69,8 @@ def curves(
 
 def _against(rows: Rows, paces: Mapping[str, float | None] | None, cell: str) -> Rows:
     """Return the rows with `x`, their place on the horizontal axis: frames, or seconds where there are paces."""
-    pace = 1.0 if paces is None else paces[cell]
-    return [row | {"x": row["frames"] / pace} for row in rows] if pace else []
+    pace = (paces or {}).get(cell) or 1.0
+    return [row | {"x": row["frames"] / pace} for row in rows]
 
 
 def final(path: str | Path, results: Mapping[str, Any]) -> None:

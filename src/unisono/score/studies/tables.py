@@ -3,7 +3,7 @@
 cells.csv   a row for each system (cell and candidate): settings, cost, means over seeds with their intervals
 pairs.csv   a row for each pair of systems: differences A minus B with their intervals, matched pairs on test
 curves.csv  a row for each cell and combination, or for several combinations of a long training
-cost.csv    CPU seconds of each run, and what averaging cost; with seconds.svg all that another time differs
+cost.csv    CPU seconds of each run, and what averaging cost; only this and seconds.svg differ when all is made again
 """
 
 import csv

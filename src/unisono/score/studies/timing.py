@@ -16,8 +16,8 @@ def averaging(
     averaging_share: combining over training, waiting and combining. modelled_speedup: of `number` workers over one,
     T(1) / T(N) with T(N) = F / (N v) + F / (N K) c, v the frames per second of a worker, K the frames that it reads
     between two combinations, c the seconds of one (docs/papers.md). With a server, which takes in one push after the
-    other, c is that of a push and T(N) at least F / K c. frames_per_s: of all workers, as they train, wait and are
-    combined; true of ranks, which do so at once; a server takes in no more than a push in c.
+    other, c is that of a push, of those that end an iteration, and T(N) at least F c / K. frames_per_s: of all workers,
+    as they train, wait and are combined; true of ranks, which do so at once; a server takes in a push in c at best.
     """
     combining = mean([row.get("seconds_average") for row in combined])
     busy = [[row.get(key) for row in workers] for key in ("seconds_load", "seconds_compute")]
@@ -25,10 +25,10 @@ def averaging(
     if combining is None or None in trained:
         return dict.fromkeys(TIMED)
     seconds = math.fsum(value for value in trained if value is not None)  # of a worker between two combinations
-    waited = mean([row.get("seconds_wait") for row in workers])
+    waited = mean([row.get("seconds_wait") for row in workers]) or 0.0
     frames = mean([float(row["frames"]) for row in workers]) or 0.0
-    # Who waits for a server waits until it has taken in the push.
-    whole = seconds + (waited or 0.0) + (0.0 if served and waited is not None else combining)
+    # A rank that waits for its server waits until that has taken in the push; under `virtual` nobody waits.
+    whole = seconds + (waited if served and waited else waited + combining)
     most = seconds / combining if served and combining else math.inf
     return {
         "averaging_share": combining / whole if whole else None,
