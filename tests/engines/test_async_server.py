@@ -34,7 +34,7 @@ def looked(worker, **found):
 
 
 def test_an_epoch_is_judged_by_the_model_at_its_end(tmp_path):
-    """The other worker still looks at the model before; both tell at once what they found."""
+    """The other worker still evaluates the model before; both report at the same time."""
     task, wire = Task(tmp_path, config(parallel__combine="async", parallel__arrival="live")), Wire()
     task.initialise()
     session = task.session

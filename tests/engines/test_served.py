@@ -285,7 +285,7 @@ def test_an_unfinished_run_keeps_its_workers(tmp_path):
     with pytest.raises(Stopped):
         task.block(checkpoint_s=0, interrupted=Interrupted(40))
     other = Task(tmp_path, served_config(workers=2))
-    with pytest.raises(UserError, match="parallel.workers: 2, but .* of 3 workers .*: set it to 3 to go on or delete"):
+    with pytest.raises(UserError, match="parallel.workers: 2, but .* of 3 workers .*: set it to 3 to resume or delete"):
         other.block()
 
 

@@ -1,7 +1,7 @@
 """Tabulate and draw what a study found, from the folders of its runs.
 
 Writes into --out-dir: results.json, cells.csv, pairs.csv, curves.csv, cost.csv, curves.svg, seconds.svg and final.svg;
-the page of text beside them is written by hand and left alone.
+the page README.md beside them is written by hand; no command changes it.
 """
 
 import argparse

@@ -70,7 +70,7 @@ class Server:
         self._devices = ["cpu"] * link.workers
         self._look: int | None = None  # the iteration whose model is to be evaluated
         self._looking: dict[int, int] = {}
-        self._found: dict[int, dict[str, float | None]] = {}  # by the worker that looked: two may, one after the other
+        self._found: dict[int, dict[str, float | None]] = {}  # by worker: two may evaluate at the same time
         self._saved: set[int] = set()
         self._drains = self._stops = False
         self._said = len(self._standing.states)

@@ -196,11 +196,11 @@ def check_workers(folder: Path, other: Mapping[str, Any], identity: Mapping[str,
     found = newest_sound(folder)
     if found is not None and 0 < (done := found[1]["iteration"] + 1) < (planned := found[1].get("iterations", 0)):
         served = identity["config"]["parallel"]["combine"]["kind"] in SERVED
-        redeal = f", type `unisono redeal {folder.parent.parent} --workers {now}` to go on with {now},"
-        to_go_on = f"set it to {before} to go on{'' if served else redeal}"
+        redeal = f", type `unisono redeal {folder.parent.parent} --workers {now}` to continue with {now},"
+        resume = f"set it to {before} to resume{'' if served else redeal}"
         raise UserError(
             f"parallel.workers: {now}, but {folder} holds an unfinished run of {before} workers ({done} of {planned}"
-            f" iterations done): {to_go_on} or delete that folder to start anew"
+            f" iterations done): {resume} or delete that folder to restart"
         )
 
 

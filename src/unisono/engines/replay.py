@@ -65,7 +65,7 @@ class Replay:
             self._key, self._captured, self._step = key, None, None
             return step()
         if self._captured is None:
-            # The step holds its minibatch: until then nothing else is given that storage, which the key names.
+            # The step holds its minibatch, so that the storage that the key names is given to nothing else.
             self._captured, self._step = self._capture(step), step
         else:
             self._skip()

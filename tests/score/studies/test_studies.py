@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -151,6 +152,16 @@ def test_curve_is_mean_and_range_at_the_frames_of_all_workers(root, monkeypatch)
     assert (only["iteration"], only["frames"], only["objective_dev"]) == (0, 98, -4.5)
 
 
+def test_an_epoch_is_worth_its_last_iteration():
+    rows = [(0, None, None), (0, -2.0, -4.0), (1, None, None), (1, -1.0, None)]
+    runs = [SimpleNamespace(combined=[{"epoch": row[0], "dev_full": row[seed]} for row in rows]) for seed in (1, 2)]
+    runs.append(SimpleNamespace(combined=runs[0].combined[:2]))
+    found = findings.epochs(SimpleNamespace(runs=runs), "dev_full")
+    assert [(epoch["values"], epoch["mean"]) for epoch in found] == [
+        ([-2.0, -4.0, -2.0], pytest.approx(-8.0 / 3.0)), ([-1.0, None, None], None)
+    ]  # fmt: skip
+
+
 def test_tables(root):
     cells, results = found(root)
     rows = list(csv.DictReader(tables.text(tables.cells(results)).splitlines()))
@@ -189,6 +200,8 @@ def test_pictures_repeat(root, tmp_path):
         study_plots.final(tmp_path / "final.svg", results)
         drawn.append([(tmp_path / name).read_bytes() for name in ("curves.svg", "seconds.svg", "final.svg")])
     assert drawn[0] == drawn[1] and all(b"<svg" in picture for picture in drawn[0])
+    study_plots.curves(tmp_path / "none.svg", ["workers"], cells, courses, dict.fromkeys(LAST))
+    assert b"seconds of training" in (tmp_path / "none.svg").read_bytes(), "no run was timed"
     assert b"odd" not in drawn[0][1] and b"odd" in drawn[0][0]
     assert b"seconds of training" in drawn[0][1] and b"seconds of training" not in drawn[0][0]
 

@@ -122,7 +122,7 @@ def table(found: Numbers, command: str, cost: Sequence[Mapping[str, Any]]) -> st
     lines = [
         f"# {found['paper']}: claims", "",
         f"Command: `{command}`. Seeds {seeds}; CPU {', '.join(found['cpu'])}; hours of CPU: {spent}.", "",
-        "Measured: mean and 95 % interval over seeds, paired by seed; a claim stands in the paper's"
+        "Measured: mean and 95 % interval over seeds, paired by seed. Source of a claim:"
         f" {', '.join(f'{word} ({letter})' for letter, word in SOURCES.items())}.", "",
         "| claim | published | measured | difference | verdict |", "|---|---|---|---|---|",
         *(_line(row) for row in found["claims"]),

@@ -50,8 +50,8 @@ def curves(
         if halved := sum(map(backoffs, cell.runs)):
             label += f"\n(back-offs: {halved})"
         panels.setdefault(panel, []).append((label, _against(courses[cell.name], paces, cell.name)))
-    if set(panels) == {FURTHER}:
-        panels = {"": panels[FURTHER]}
+    if set(panels) <= {FURTHER}:
+        panels = {"": panels.get(FURTHER, [])}
     bottom, top = _range(courses)
     with figure(path, max(7, 4.2 * len(panels) + 1), 4.6, panels=len(panels), sharey=True) as drawn:
         for axes, (title, lines) in zip(drawn, panels.items(), strict=True):

@@ -29,9 +29,9 @@ def averaging(
     frames = mean([float(row["frames"]) for row in workers]) or 0.0
     # A rank that waits for its server waits until that has taken in the push; under `virtual` nobody waits.
     whole = seconds + (waited if served and waited else waited + combining)
-    most = seconds / combining if served and combining else math.inf
+    least = combining if served else 0.0  # between two pushes
     return {
         "averaging_share": combining / whole if whole else None,
-        "modelled_speedup": min(number / (1.0 + combining / seconds), most) if seconds else None,
-        "frames_per_s": min(number * frames / whole, most * frames / seconds) if whole and seconds else None,
+        "modelled_speedup": seconds / max((seconds + combining) / number, least) if seconds else None,
+        "frames_per_s": frames / max(whole / number, least) if whole else None,
     }
