@@ -1,5 +1,6 @@
 """Exact resume: killed, interrupted, out of disk or damaged, a run ends at the bits of one that was left alone."""
 
+import contextlib
 import io
 import logging
 import os
@@ -239,6 +240,25 @@ def test_only_the_newest_process_may_publish(task):
     prepared = new.prepare()
     (prepared / "file").write_text("x")
     assert checkpoint.damage(new.publish(prepared, {"iteration": 0, "first": 0}))[0] == ""
+
+
+def test_killed_while_an_old_one_is_removed_no_damaged_one_is_left(task, monkeypatch):
+    def interrupted(path):
+        if (path / "manifest.json").exists():
+            (path / "manifest.json").unlink()
+            raise KeyboardInterrupt
+        os.rmdir(path)
+
+    store = checkpoint.Checkpoints(task.folder / "state", identity := {"config": {}, "plan": "x"})
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **options: interrupted(path) if path.exists() else None)
+    for number in range(checkpoint.KEPT + 1):
+        prepared = store.prepare()
+        with pytest.raises(KeyboardInterrupt) if number == checkpoint.KEPT else contextlib.nullcontext():
+            store.publish(prepared, {"iteration": number, "first": 0})
+    monkeypatch.undo()
+    assert [checkpoint.damage(path)[0] for path in store.newest()] == ["", ""]
+    again = checkpoint.Checkpoints(task.folder / "state", identity)
+    assert not list(again.folder.glob(".old-*")) and len(again.newest()) == checkpoint.KEPT
 
 
 def test_files_of_another_run_are_refused_by_name(tmp_path):

@@ -102,7 +102,8 @@ class Checkpoints:
         prepared.rename(target)
         _sync_folder(self.folder)
         for old in self.newest()[KEPT:]:
-            shutil.rmtree(old, ignore_errors=True)
+            # First out of the published ones: a kill while files go must leave no damaged one among them.
+            shutil.rmtree(old.rename(old.with_name(f".old-{old.name}")), ignore_errors=True)
         return target
 
     def check_lease(self) -> None:
@@ -128,8 +129,8 @@ class Checkpoints:
         return token
 
     def _remove_leftovers(self) -> None:
-        """Remove what dead processes prepared and never published."""
-        for path in self.folder.glob(".next-*"):
+        """Remove what dead processes prepared and never published, or had begun to remove."""
+        for path in [*self.folder.glob(".next-*"), *self.folder.glob(".old-*")]:
             shutil.rmtree(path, ignore_errors=True)
 
 
